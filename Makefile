@@ -1,0 +1,43 @@
+# The environment is .venv in this checkout; every target makes it first.
+SHELL := /bin/bash
+CORES ?= all
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: run repro test lint format bench clean help
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: .venv/installed  ## the whole pipeline, from raw video to results/report/index.html
+	snakemake --cores $(CORES)
+	@echo "The report: file://$(CURDIR)/results/report/index.html"
+
+repro: .venv/installed  ## the same by DVC
+	dvc repro
+
+test: .venv/installed  ## the tests
+	pytest -q -n 2 -m "not network"
+
+lint: .venv/installed  ## style of Python and Snakemake files
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile pipeline/rules
+
+format: .venv/installed  ## rewrite files in the project's style
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile pipeline/rules
+
+bench: .venv/installed  ## speed and memory, side by side with what one would pick instead
+	python -m benchmarks
+
+clean:  ## remove everything the pipeline made; the environment stays
+	rm -rf data/raw data/features data/splits models results logs benchmarks/results .snakemake
+
+.venv/installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
