@@ -1,0 +1,164 @@
+"""Annotations in QVHighlights' form: one JSON object a line, a sentence and the windows that it describes.
+
+Required keys: `qid`, `query`, `vid`, `duration` (seconds), `relevant_windows` ([[start, end], ...] in seconds).
+Optional: `relevant_clip_ids` with `saliency_scores` (one row of annotators' scores 0..4 per relevant clip), derived
+from the windows when absent; `kind`, a name by which scores are reported apart; `split`, `train` or `test`.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from read.errors import InputError
+
+REQUIRED = ("qid", "query", "vid", "duration", "relevant_windows")
+MAX_SALIENCY = 4
+SLACK = 0.05  # seconds by which a window may pass the end: durations are rounded in real files
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One query with its ground truth; times in seconds.
+
+    `saliency` holds one row per entry of `clip_ids`, one column per annotator, 0..4.
+    """
+
+    qid: int | str
+    query: str
+    vid: str
+    duration: float
+    windows: tuple[tuple[float, float], ...]
+    clip_ids: tuple[int, ...]
+    saliency: tuple[tuple[float, ...], ...]
+    kind: str = ""
+    split: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """The annotation as a line of QVHighlights' jsonl."""
+        row = {
+            "qid": self.qid,
+            "query": self.query,
+            "vid": self.vid,
+            "duration": self.duration,
+            "relevant_windows": [list(window) for window in self.windows],
+            "relevant_clip_ids": list(self.clip_ids),
+            "saliency_scores": [list(scores) for scores in self.saliency],
+        }
+        return row | {key: value for key, value in (("kind", self.kind), ("split", self.split)) if value}
+
+
+def load_annotations(path: str | Path, clip_len: float) -> list[Annotation]:
+    """Read and check a jsonl of annotations.
+
+    Args:
+        path: the file.
+        clip_len: seconds per clip, by which saliency is derived where the file has none.
+
+    Raises:
+        InputError: the file is absent or empty, or has mistakes. All of them are listed, each with its line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such annotation file")
+    mistakes: list[str] = []
+    annotations: list[Annotation] = []
+    first_line: dict[Any, int] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            annotation = parse(json.loads(line), clip_len)
+            if annotation.qid in first_line:
+                raise InputError(f"qid {annotation.qid} stands already on line {first_line[annotation.qid]}")
+        except (InputError, json.JSONDecodeError) as error:
+            mistakes.append(f"{path}:{number}: {error}")
+            continue
+        first_line[annotation.qid] = number
+        annotations.append(annotation)
+    if mistakes:
+        shown = mistakes[:20] + [f"... and {len(mistakes) - 20} more"] * (len(mistakes) > 20)
+        raise InputError("\n".join(shown))
+    if not annotations:
+        raise InputError(f"{path}: holds no annotation")
+    return annotations
+
+
+def parse(row: Any, clip_len: float) -> Annotation:
+    """Check one row and fill in what is derived. Raises InputError with the reason."""
+    if not isinstance(row, dict):
+        raise InputError("not a JSON object")
+    missing = [key for key in REQUIRED if key not in row]
+    if missing:
+        raise InputError(f"lacks {', '.join(missing)}")
+    if not isinstance(row["query"], str) or not row["query"].strip():
+        raise InputError(f"qid {row['qid']}: query is empty")
+    if not isinstance(row["vid"], str) or not row["vid"] or "/" in row["vid"] or row["vid"].startswith("."):
+        raise InputError(f"qid {row['qid']}: vid {row['vid']!r} is no plain file name")
+    duration = _number(row["duration"], f"qid {row['qid']}: duration")
+    if duration <= 0:
+        raise InputError(f"qid {row['qid']}: duration {duration:g} is not positive")
+    windows = tuple(_window(window, duration, row["qid"]) for window in row["relevant_windows"])
+    if not windows:
+        raise InputError(f"qid {row['qid']}: relevant_windows is empty")
+    clip_ids, saliency = _saliency(row, windows, duration, clip_len)
+    return Annotation(
+        row["qid"], row["query"], row["vid"], duration, windows, clip_ids, saliency,
+        row.get("kind", ""), row.get("split", ""),
+    )  # fmt: skip
+
+
+def clips_of(duration: float, clip_len: float) -> int:
+    """How many clips of `clip_len` seconds cover `duration` seconds; a trailing part counts as one."""
+    return max(1, math.ceil(duration / clip_len - 1e-6))
+
+
+def derive_saliency(
+    windows: Iterable[tuple[float, float]], duration: float, clip_len: float
+) -> tuple[tuple[int, ...], tuple[tuple[float, ...], ...]]:
+    """Clips that a window covers by at least a quarter, each scored 1..4 by the share covered (one annotator)."""
+    covered = [0.0] * clips_of(duration, clip_len)
+    for start, end in windows:
+        for clip in range(int(start // clip_len), min(len(covered), math.ceil(end / clip_len))):
+            begin, stop = clip * clip_len, min((clip + 1) * clip_len, duration)
+            covered[clip] += max(0.0, min(end, stop) - max(start, begin)) / max(stop - begin, 1e-6)
+    peak = max(covered)
+    bar = min(0.25, peak)  # a window shorter than a quarter of a clip still has its clip
+    clip_ids = tuple(clip for clip, share in enumerate(covered) if share >= bar and share > 0)
+    return clip_ids, tuple((float(max(1, round(MAX_SALIENCY * min(covered[clip], 1.0)))),) for clip in clip_ids)
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InputError(f"{name} is {value!r}, not a number")
+    return float(value)
+
+
+def _window(window: Any, duration: float, qid: Any) -> tuple[float, float]:
+    if not isinstance(window, list | tuple) or len(window) != 2:
+        raise InputError(f"qid {qid}: window {window!r} is not [start, end]")
+    start, end = (_number(value, f"qid {qid}: a window's bound") for value in window)
+    if end <= start:
+        raise InputError(f"qid {qid}: window [{start:g}, {end:g}] ends before it starts")
+    if start < 0 or end > duration + SLACK:
+        raise InputError(f"qid {qid}: window [{start:g}, {end:g}] lies outside the video, which lasts {duration:g} s")
+    return start, min(end, duration)
+
+
+def _saliency(row: dict, windows: tuple, duration: float, clip_len: float) -> tuple[tuple, tuple]:
+    if "relevant_clip_ids" not in row and "saliency_scores" not in row:
+        return derive_saliency(windows, duration, clip_len)
+    clip_ids, scores = row.get("relevant_clip_ids", []), row.get("saliency_scores", [])
+    if len(clip_ids) != len(scores):
+        raise InputError(f"qid {row['qid']}: {len(clip_ids)} relevant_clip_ids but {len(scores)} saliency_scores")
+    last = clips_of(duration, clip_len) - 1
+    outside = [clip for clip in clip_ids if not isinstance(clip, int) or not 0 <= clip <= last]
+    if outside:
+        raise InputError(f"qid {row['qid']}: relevant_clip_ids {outside} lie outside 0..{last}")
+    rows = [tuple(scores_of) if isinstance(scores_of, list) else (scores_of,) for scores_of in scores]
+    values = tuple(tuple(_number(value, f"qid {row['qid']}: a saliency score") for value in line) for line in rows)
+    if any(not 0 <= value <= MAX_SALIENCY for line in values for value in line):
+        raise InputError(f"qid {row['qid']}: saliency scores go from 0 to {MAX_SALIENCY}")
+    return tuple(clip_ids), values

@@ -1,0 +1,141 @@
+"""Feature shards: safetensors files that map a video to its clips and a query to its words.
+
+A dataset's folder holds `000.safetensors`, `001.safetensors`, ... (`<encoder>/<vid>` -> (N, dim)) and
+`text.safetensors` (`<qid>` -> (M, dim)). Beside each lies a sidecar, `000.json`, that records which extractor made it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from read.errors import InputError
+from read.files import atomic_path, read_json, write_json
+
+TEXT = "text"  # the name of the shard that holds the queries
+
+
+def write_shard(
+    root: str | Path,
+    shard: str,
+    arrays: Mapping[str, np.ndarray],
+    spec: Mapping[str, Any],
+    failed: Mapping[str, str] | None = None,
+) -> None:
+    """Write one shard; the sidecar comes last, so that a shard with a sidecar is whole.
+
+    Args:
+        root: folder of the dataset's features.
+        shard: its name, as "003", or `TEXT`.
+        arrays: `<encoder>/<vid>` -> (N, dim), or `<qid>` -> (M, dim), of the text shard.
+        spec: what made the features (encoders, digests of weights, fps, clip_len).
+        failed: video id -> the reason why it has no features.
+
+    Raises:
+        InputError: a feature is not finite; the message names it.
+    """
+    for key, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise InputError(f"{key}: its features are not finite numbers; are the encoder's weights sound?")
+    with atomic_path(Path(root, f"{shard}.safetensors")) as draft:
+        save_file({key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}, draft)
+    write_json(Path(root, f"{shard}.json"), {"spec": dict(spec), "failed": dict(failed or {})})
+
+
+class FeatureStore:
+    """Read access to the shards in a folder; tensors are loaded when asked for and kept.
+
+    Args:
+        root: folder of the dataset's features.
+        spec: what must have made them; by default the shards only have to agree among themselves.
+
+    Raises:
+        InputError: no shard, half a shard, or shards made by different extractors; the message names the keys.
+    """
+
+    def __init__(self, root: str | Path, spec: Mapping[str, Any] | None = None) -> None:
+        self.root = Path(root)
+        sidecars = sorted(path for path in self.root.glob("*.json") if path.stem.isdigit() or path.stem == TEXT)
+        if not sidecars:
+            raise InputError(f"{self.root}: holds no feature shard; run the extract stage")
+        self.failed: dict[str, str] = {}
+        self._videos: dict[str, tuple[Path, list[str]]] = {}
+        self._texts: dict[str, Path] = {}
+        self._cache: dict[str, torch.Tensor] = {}
+        self.spec = spec or read_json(sidecars[0])["spec"]
+        for sidecar in sidecars:
+            content = read_json(sidecar)
+            _check_spec(sidecar, content["spec"], self.spec)
+            self.failed |= content["failed"]
+            self._index(sidecar)
+
+    def _index(self, sidecar: Path) -> None:
+        path = sidecar.with_suffix(".safetensors")
+        if not path.is_file():
+            raise InputError(f"{path}: is missing beside its sidecar; run the extract stage again")
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
+                if sidecar.stem == TEXT:
+                    self._texts[key] = path
+                else:
+                    encoder, vid = key.split("/", 1)
+                    self._videos.setdefault(vid, (path, []))[1].append(encoder)
+
+    @property
+    def videos(self) -> set[str]:
+        """Ids of the videos that have features."""
+        return set(self._videos)
+
+    @property
+    def dims(self) -> tuple[int, int]:
+        """Widths of the video and of the text features."""
+        if not self._videos or not self._texts:
+            raise InputError(f"{self.root}: holds no features of {'queries' if self._videos else 'videos'}")
+        return self.video(min(self._videos)).shape[-1], self.text(min(self._texts)).shape[-1]
+
+    def video(self, vid: str) -> torch.Tensor:
+        """(N, dim) float32 features of a video: `join_features` of all encoders, in the order of their names.
+
+        Raises:
+            InputError: it has none; the message says why.
+        """
+        if vid not in self._videos:
+            raise InputError(f"{self.root}: no features of video {vid} ({self.failed.get(vid, 'never extracted')})")
+        if vid not in self._cache:
+            path, encoders = self._videos[vid]
+            with safe_open(path, framework="pt") as file:
+                self._cache[vid] = join_features([file.get_tensor(f"{name}/{vid}") for name in sorted(encoders)])
+        return self._cache[vid]
+
+    def text(self, qid: int | str) -> torch.Tensor:
+        """(M, dim) float32 token features of a query, L2-normalised token by token. Raises InputError where none is."""
+        key = str(qid)
+        if key not in self._texts:
+            raise InputError(f"{self.root}: no features of query {qid}; run the extract stage again")
+        with safe_open(self._texts[key], framework="pt") as file:
+            return torch.nn.functional.normalize(file.get_tensor(key), dim=-1)
+
+
+def join_features(parts: list[torch.Tensor]) -> torch.Tensor:
+    """L2-normalise each encoder's (N, dim) clip by clip and concatenate them along the width."""
+    return torch.cat([torch.nn.functional.normalize(part, dim=-1) for part in parts], dim=-1)
+
+
+def _check_spec(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    here, there = _leaves(found), _leaves(wanted)
+    different = [key for key in sorted({*here, *there}) if here.get(key) != there.get(key)]
+    if different:
+        detail = "; ".join(f"{key} is {here.get(key)!r}, not {there.get(key)!r}" for key in different)
+        raise InputError(f"{path}: made by another extractor ({detail}); run the extract stage again")
+
+
+def _leaves(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping with dotted keys."""
+    flat = {}
+    for key, value in spec.items():
+        flat |= _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

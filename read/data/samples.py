@@ -1,0 +1,72 @@
+"""Samples and batches.
+
+Symbols: B samples, N clips of the longest video, M words of the longest query, dv and dt the features' widths.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from read.data.annotations import MAX_SALIENCY, Annotation
+from read.data.features import FeatureStore
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One query on one video: `video` (N, dv), `text` (M, dt), the annotation, and seconds per clip."""
+
+    video: torch.Tensor
+    text: torch.Tensor
+    annotation: Annotation
+    clip_len: float
+
+
+def make_samples(annotations: Iterable[Annotation], features: FeatureStore, clip_len: float) -> list[Sample]:
+    """Join annotations with their features. Raises InputError for a video or query without features."""
+    return [Sample(features.video(a.vid), features.text(a.qid), a, clip_len) for a in annotations]
+
+
+def targets(sample: Sample) -> dict[str, torch.Tensor]:
+    """Training targets of one sample.
+
+    Returns:
+        `foreground` (N,) 1 where the clip's centre lies in a window, or where it is the clip nearest to a window that
+        covers no centre; `spans` (N, 2) start and end of that window as shares of N * clip_len; `saliency` (N,) the
+        annotators' mean, scaled to 0..1.
+    """
+    clips = len(sample.video)
+    length = clips * sample.clip_len
+    centres = (torch.arange(clips) + 0.5) * sample.clip_len
+    foreground, spans, saliency = torch.zeros(clips), torch.zeros(clips, 2), torch.zeros(clips)
+    for start, end in sample.annotation.windows:
+        inside = (centres >= start) & (centres <= end)
+        if not inside.any():
+            inside[(centres - (start + end) / 2).abs().argmin()] = True
+        foreground[inside] = 1.0
+        spans[inside] = torch.tensor([start, min(end, length)]) / length
+    for clip, scores in zip(sample.annotation.clip_ids, sample.annotation.saliency, strict=True):
+        if clip < clips:  # a header may promise more than the file holds
+            saliency[clip] = sum(scores) / len(scores) / MAX_SALIENCY
+    return {"foreground": foreground, "spans": spans, "saliency": saliency}
+
+
+def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor | list]:
+    """Pad samples to one batch.
+
+    Returns:
+        `video` (B, N, dv), `video_mask` (B, N), `text` (B, M, dt), `text_mask` (B, M), the targets `foreground` (B, N),
+        `spans` (B, N, 2) and `saliency` (B, N), and the list `annotations`. Masks are True at real tokens.
+    """
+    each = [targets(sample) for sample in samples]
+    batch: dict[str, torch.Tensor | list] = {
+        name: pad_sequence([target[name] for target in each], batch_first=True) for name in each[0]
+    }
+    for name in ("video", "text"):
+        parts = [getattr(sample, name) for sample in samples]
+        batch[name] = pad_sequence(parts, batch_first=True)
+        lengths = torch.tensor([len(part) for part in parts])
+        batch[f"{name}_mask"] = torch.arange(int(lengths.max()))[None] < lengths[:, None]
+    batch["annotations"] = [sample.annotation for sample in samples]
+    return batch

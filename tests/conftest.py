@@ -1,0 +1,42 @@
+"""Fixtures that every test may use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import read  # noqa: F401 - before anything imports torchvision
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items):
+    """Skip tests for a GPU where there is none."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if marked:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real clips and public annotation files beside the checkout; the test is skipped where they are absent."""
+    if not SHARED.is_dir():
+        pytest.skip("no folder ../shared with real files")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def footage(shared: Path) -> Path:
+    """Nine real clips with hand-labelled queries."""
+    return shared / "footage"
+
+
+@pytest.fixture(scope="session")
+def mirror(shared: Path) -> Path:
+    """Public annotation and prediction files."""
+    return shared / "mirror"

@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+
+from read.data import FeatureStore, write_shard
+from read.errors import InputError
+
+SPEC = {"encoders": {"clip": {"weights": "a1"}}, "fps": 8.0, "clip_len": 2.0}
+
+
+@pytest.fixture
+def store(tmp_path):
+    rng = np.random.default_rng(0)
+    for shard, vid in (("000", "one"), ("001", "two")):
+        video = {f"{name}/{vid}": rng.normal(size=(5, dim)) * 9 for name, dim in (("clip", 4), ("slowfast", 6))}
+        write_shard(tmp_path, shard, video, SPEC, {f"bad-{vid}": "is empty"})
+    write_shard(tmp_path, "text", {"1": rng.normal(size=(3, 4))}, SPEC)
+    return tmp_path
+
+
+def test_each_encoder_is_normalised_before_they_are_joined(store):
+    video = FeatureStore(store, SPEC).video("two")
+    assert video.shape == (5, 10)
+    assert video.dtype == torch.float32
+    torch.testing.assert_close(video[:, :4].norm(dim=-1), torch.ones(5))
+    torch.testing.assert_close(video[:, 4:].norm(dim=-1), torch.ones(5))
+    assert FeatureStore(store).dims == (10, 4)
+
+
+def test_features_of_another_extractor_are_refused_with_the_keys_that_differ(store):
+    with pytest.raises(InputError, match=r"fps is 8.0, not 4.0") as caught:
+        FeatureStore(store, SPEC | {"fps": 4.0})
+    assert "000.json" in str(caught.value)
+
+
+def test_shards_of_two_extractors_do_not_mix(store):
+    write_shard(store, "002", {"clip/three": np.ones((2, 4))}, SPEC | {"encoders": {"clip": {"weights": "b2"}}})
+    with pytest.raises(InputError, match=r"002.json: made by another .*encoders.clip.weights is 'b2', not 'a1'"):
+        FeatureStore(store)
+
+
+def test_a_video_without_features_is_an_error_with_its_reason(store):
+    features = FeatureStore(store, SPEC)
+    with pytest.raises(InputError, match=r"bad-one .is empty."):
+        features.video("bad-one")
+    with pytest.raises(InputError, match="never extracted"):
+        features.video("unknown")
+    with pytest.raises(InputError, match="no features of query 7"):
+        features.text(7)
+
+
+def test_a_folder_without_shards_or_with_half_a_shard_is_an_error(store, tmp_path):
+    with pytest.raises(InputError, match="holds no feature shard"):
+        FeatureStore(tmp_path / "nothing")
+    (store / "001.safetensors").unlink()
+    with pytest.raises(InputError, match=r"001.safetensors: is missing"):
+        FeatureStore(store)
+
+
+def test_features_that_are_no_numbers_are_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match="clip/one"):
+        write_shard(tmp_path, "000", {"clip/one": np.array([[np.nan]])}, SPEC)
