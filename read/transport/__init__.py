@@ -1,0 +1,15 @@
+"""Partial optimal transport between two sets of tokens, and the alignment losses on top of it."""
+
+from read.transport.certificate import Certificate, certificate
+from read.transport.loss import mean_pooled_loss, pairwise_cost, partial_alignment_loss
+from read.transport.plan import partial_distance, partial_transport
+
+__all__ = [
+    "Certificate",
+    "certificate",
+    "mean_pooled_loss",
+    "pairwise_cost",
+    "partial_alignment_loss",
+    "partial_distance",
+    "partial_transport",
+]
