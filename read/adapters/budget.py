@@ -1,0 +1,79 @@
+"""How many parameters train, and which option of a strategy makes it a given number."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from read.adapters.strategies.registry import apply_strategy, get_strategy
+from read.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainableParameters:
+    """What trains in a model.
+
+    Attributes:
+        names: of the parameters.
+        counts: elements of each.
+        total: elements of all.
+        share: of the model's parameters, frozen ones and added ones included.
+    """
+
+    names: tuple[str, ...]
+    counts: dict[str, int]
+    total: int
+    share: float
+
+
+def trainable_parameters(model: nn.Module) -> TrainableParameters:
+    """The parameters of `model` that require gradients."""
+    counts = {name: value.numel() for name, value in model.named_parameters() if value.requires_grad}
+    total, everything = sum(counts.values()), sum(value.numel() for value in model.parameters())
+    return TrainableParameters(tuple(counts), counts, total, total / max(everything, 1))
+
+
+def match_budget(strategy: str, model: nn.Module, n: int, **options: Any) -> dict[str, Any]:
+    """The options by which `strategy` trains nearest to `n` parameters of `model`, which is left as it is.
+
+    Args:
+        strategy: its name.
+        model: a fresh backbone.
+        n: the number to come near to.
+        options: others of the strategy's, which are kept.
+
+    Returns:
+        `options` with the strategy's size (bottleneck, rank, tokens, layers) added.
+
+    Raises:
+        InputError: the strategy has no size to choose.
+    """
+    size = get_strategy(strategy).budget
+    if size is None:
+        raise InputError(f"strategy {strategy} has no option that sets its size")
+    if n < 1:
+        raise InputError(f"a budget of {n} parameters cannot be matched")
+
+    def count(value: int) -> int:
+        sized = apply_strategy(strategy, _skeleton(model), **{**options, size: value})
+        return trainable_parameters(sized).total
+
+    low, high, before = 1, 1, 0
+    while (reached := count(high)) < n and reached > before:  # `layers` stops growing with the last layer
+        low, high, before = high, high * 2, reached
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if count(middle) < n else (low, middle)
+    return {**options, size: min((low, high), key=lambda value: abs(count(value) - n))}
+
+
+def _skeleton(model: nn.Module) -> nn.Module:
+    """A copy whose parameters and buffers have shapes but no data."""
+    tensors = [*model.parameters(), *model.buffers()]
+    with torch.no_grad():
+        memo = {id(tensor): tensor.to("meta") for tensor in tensors}
+    for parameter in model.parameters():
+        memo[id(parameter)] = nn.Parameter(memo[id(parameter)], requires_grad=parameter.requires_grad)
+    return copy.deepcopy(model, memo)

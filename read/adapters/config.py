@@ -1,0 +1,117 @@
+"""What an adapter is made of: one config for Houlsby's adapter, AdaptFormer, ST-Adapter and READ."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from read.errors import InputError
+
+RECURRENT = ("rnn", "gru", "lstm")
+MIXERS = ("none", *RECURRENT, "conv")
+PLACEMENTS = ("sequential", "parallel")
+SUB_BLOCKS = ("feed_forward", "attention")
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """An adapter Y = base + scale * GELU(mixer(X W_down)) W_up around a transformer's sub-block.
+
+    The default is READ in its residual form; `residual=False` is the paper's.
+
+    Attributes:
+        mixer: what runs over the tokens between the projections: none, rnn, gru, lstm or conv (depthwise).
+        bottleneck: r, the width between the projections.
+        placement: `sequential`, X = base = the sub-block's output; `parallel`, X = the sub-block's input.
+        scale: factor of the branch.
+        residual: mixer(z) = z + cell(z) in place of cell(z).
+        bidirectional: a second cell reads the tokens backwards and the two are added. Recurrent mixers only.
+        kernel_size: width of the convolution, odd.
+        after: the sub-blocks that are adapted: feed_forward, attention or both.
+        shared: one bottleneck for all layers of the same width.
+        targets: glob patterns of module names (or of their ends) to adapt, instead of looking for sub-blocks.
+        causal: the `targets` are causal layers: no token may see a later one.
+
+    Raises:
+        InputError: naming all fields at fault.
+    """
+
+    mixer: str = "gru"
+    bottleneck: int = 8
+    placement: str = "sequential"
+    scale: float = 1.0
+    residual: bool = True
+    bidirectional: bool = False
+    kernel_size: int = 3
+    after: tuple[str, ...] = ("feed_forward",)
+    shared: bool = False
+    targets: tuple[str, ...] = ()
+    causal: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("after", "targets"):  # JSON has lists only, and a single name is easily given bare
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value or ()))
+        if faults := list(self._faults()):
+            raise InputError("AdapterConfig: " + "; ".join(faults))
+
+    def _faults(self) -> Iterable[str]:
+        yield from _not_one_of("mixer", self.mixer, MIXERS)
+        yield from _not_one_of("placement", self.placement, PLACEMENTS)
+        for name in self.after:
+            yield from _not_one_of("after", name, SUB_BLOCKS)
+        if not self.after:
+            yield "after names no sub-block"
+        for name in ("residual", "bidirectional", "shared", "causal"):
+            if not isinstance(getattr(self, name), bool):
+                yield f"{name} is {getattr(self, name)!r}, not true or false"
+        for name in ("bottleneck", "kernel_size"):
+            if not _is_integer(getattr(self, name)) or getattr(self, name) < 1:
+                yield f"{name} is {getattr(self, name)!r}, not a whole number from 1"
+        if _is_integer(self.kernel_size) and self.kernel_size % 2 == 0:
+            yield f"kernel_size {self.kernel_size} is even: a token would have more neighbours on one side"
+        if isinstance(self.scale, bool) or not isinstance(self.scale, int | float) or not 0 < self.scale < float("inf"):
+            yield f"scale is {self.scale!r}, not a positive number"
+        if self.bidirectional and self.mixer not in RECURRENT:
+            yield f"bidirectional needs a recurrent mixer ({', '.join(RECURRENT)}), not {self.mixer}"
+        if self.bidirectional and self.causal:
+            yield "bidirectional lets a token see later ones, causal forbids it"
+        if self.causal and not self.targets:
+            yield "causal is known of the layers that are found without targets"
+        if not all(isinstance(name, str) for name in self.targets):
+            yield f"targets are {self.targets!r}, not patterns of module names"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON can hold them."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The config of `to_dict`. Raises InputError for a field that there is not, with the nearest."""
+        check_keys(values, [field.name for field in fields(cls)], "AdapterConfig")
+        return cls(**values)
+
+
+def check_keys(values: Iterable[str], known: Iterable[str], owner: str) -> None:
+    """Raise an InputError for the first of `values` that is not `known`, with the nearest that is."""
+    known = sorted(known)
+    for name in values:
+        if name not in known:
+            raise InputError(f"{owner} has no option {name!r}{nearest(name, known)}")
+
+
+def nearest(name: str, known: Iterable[str], count: int = 1) -> str:
+    """`; did you mean ...?`, or the list of what there is where nothing is near."""
+    known = sorted(known)
+    if close := difflib.get_close_matches(name, known, n=count, cutoff=0.4):
+        return f"; did you mean {' or '.join(close)}?"
+    return f"; there are {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "; there are none"
+
+
+def _not_one_of(field: str, value: Any, known: tuple[str, ...]) -> Iterable[str]:
+    if value not in known:
+        yield f"{field} {value!r} is none of {', '.join(known)}{nearest(str(value), known)}"
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

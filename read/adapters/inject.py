@@ -1,0 +1,194 @@
+"""Put adapters into a model, switch between them, take them out again."""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from read.adapters.config import AdapterConfig, nearest
+from read.adapters.frozen import hook_attention, unhook_attention
+from read.adapters.layer import Bottleneck
+from read.adapters.places import Place, find_places, width_of
+from read.adapters.runtime import Adapters
+from read.errors import InputError
+
+
+@dataclass
+class Applied:
+    """A strategy in a model: what was asked for, which parameters train, and which of the model's own it changes.
+
+    `values` holds, while the adapter is not active, its values of the model's own parameters (those of a trained head);
+    while it is active, the values that they had before.
+    """
+
+    strategy: str | None
+    options: dict[str, Any]
+    trained: frozenset[str]
+    alignment: bool = False
+    values: dict[str, Tensor] = field(default_factory=dict)
+
+
+class AlignmentStates(NamedTuple):
+    """Z of one adapted layer: video (B, N, r), its mask (B, N), text (B, M, r), its mask (B, M)."""
+
+    video: Tensor
+    video_mask: Tensor
+    text: Tensor
+    text_mask: Tensor
+
+
+def inject(model: nn.Module, config: AdapterConfig | None = None, name: str = "default") -> nn.Module:
+    """Freeze `model`, add an adapter to it in place, and make that the active and only trainable part.
+
+    The adapted model computes what it did, bit for bit, until the adapter is trained. Sub-blocks are found by what the
+    model offers (`feed_forward_blocks()`, `attention_blocks()`), in BART, PEGASUS, T5, BERT, CLIP, VideoMAE of
+    transformers and CLIP of open_clip, or by `config.targets`. A model with `segments(...)`, whose parameters are some
+    of forward's, tells which tokens are which sequence; otherwise all are one, with `attention_mask` as its mask.
+
+    Args:
+        model: the backbone.
+        config: READ in its residual form by default.
+        name: by which the adapter is activated and removed; one model takes several.
+
+    Raises:
+        InputError: the name is taken or no attribute's, a target matches nothing, no sub-block is known; in a forward
+            pass, a target's tokens are not (B, T, d) or a mask does not fit them.
+    """
+    config = AdapterConfig() if config is None else config
+    if not isinstance(config, AdapterConfig):
+        raise InputError(f"config: must be an AdapterConfig, not a {type(config).__name__}")
+    places = find_places(model, config)
+    if not re.fullmatch(r"[A-Za-z]\w*", name) or hasattr(nn.ModuleDict, name):
+        raise InputError(f"adapter name {name!r} cannot be an attribute's name")
+    if applied(model) and not hasattr(model, "adapters"):
+        taken = next(iter(applied(model).values())).strategy
+        raise InputError(f"strategy {taken} has changed the model's own weights; add adapters to a fresh one")
+    if name in applied(model):
+        raise InputError(f"adapter {name!r} is already there; remove it or choose another name")
+    bottlenecks, keys = _build(model, places, config)
+    if not hasattr(model, "adapters"):
+        model.adapters = Adapters()
+    adapters = model.adapters
+    adapters[name] = bottlenecks.train(model.training)
+    adapters.configs[name], adapters.keys_of[name] = config, keys
+    for place in places:
+        adapters.hook(model, place)
+    trained = frozenset(f"adapters.{name}.{parameter}" for parameter, _ in bottlenecks.named_parameters())
+    applied(model)[name] = Applied(None, config.to_dict(), trained)
+    activate(model, name)
+    hook_attention(model)
+    return model
+
+
+def applied(model: nn.Module) -> dict[str, Applied]:
+    """What was applied to a model, by adapter name. Strategies without an adapter are `default`."""
+    return model.__dict__.setdefault("applied_strategies", {})
+
+
+def activate(model: nn.Module, name: str) -> None:
+    """Make one of a model's adapters the active one, and what belongs to it the only part that trains."""
+    adapters = _adapters_with(model, name)
+    deactivate(model)
+    record = applied(model)[name]
+    adapters.active, adapters.record_narrow = name, record.alignment
+    _swap(model, record)
+    set_trainable(model, record.trained)
+
+
+def deactivate(model: nn.Module) -> None:
+    """Leave the model as it was before any adapter, frozen; the adapters stay at hand."""
+    adapters = getattr(model, "adapters", None)
+    if not isinstance(adapters, Adapters):
+        raise InputError(f"{type(model).__name__} has no adapters")
+    if adapters.active is not None:
+        _swap(model, applied(model)[adapters.active])
+    adapters.active, adapters.record_narrow = None, False
+    for stack in adapters.stacks.values():
+        stack.forget()
+    set_trainable(model, ())
+
+
+def remove(model: nn.Module, name: str) -> None:
+    """Take an adapter out of a model; with the last one go its hooks."""
+    adapters = _adapters_with(model, name)
+    if adapters.active == name:
+        deactivate(model)
+    del adapters[name], adapters.configs[name], adapters.keys_of[name], applied(model)[name]
+    adapters.unhook()
+    if not len(adapters):
+        del model.adapters
+        unhook_attention(model)
+
+
+def set_trainable(model: nn.Module, names: Collection[str]) -> None:
+    """Let the named parameters train and freeze all others."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names)
+
+
+def alignment_states(model: nn.Module) -> list[AlignmentStates]:
+    """The bottlenecks' Z of the last forward pass, per adapted layer with tokens of both modalities.
+
+    Where video and text have layers of their own, as in two-tower models, the first of one goes with the first of the
+    other, and so on.
+
+    Raises:
+        InputError: the active strategy does not align, no forward pass has run, or a modality is absent.
+    """
+    adapters = getattr(model, "adapters", None)
+    if adapters is None or not adapters.record_narrow:
+        raise InputError("no states to align: the active strategy is none that aligns")
+    sides: dict[str, list[tuple[Tensor, Tensor]]] = {"video": [], "text": []}
+    for name in adapters.keys_of[adapters.active]:
+        place = adapters.places[name]
+        stack = adapters.stacks[place.stack]
+        if name not in stack.narrow:
+            raise InputError(f"no states to align: {name} has not run since the strategy was applied")
+        narrow = stack.narrow[name]
+        for segment in stack.tokens.sequences(place, narrow):
+            if segment.modality in sides:
+                part = narrow[:, segment.start : segment.stop]
+                mask = torch.ones_like(part[..., 0], dtype=torch.bool) if segment.mask is None else segment.mask
+                sides[segment.modality].append((part, mask))
+    if not sides["video"] or not sides["text"]:
+        raise InputError("no states to align: the adapted layers do not tell video tokens from text tokens")
+    pairs = zip(sides["video"], sides["text"], strict=False)
+    return [AlignmentStates(*video, *text) for video, text in pairs]
+
+
+def _build(model: nn.Module, places: Iterable[Place], config: AdapterConfig) -> tuple[nn.ModuleDict, dict[str, str]]:
+    bottlenecks, keys = nn.ModuleDict(), {}
+    for place in places:
+        width = width_of(model, place.name)
+        key = f"width_{width}" + "_causal" * place.causal if config.shared else place.name.replace(".", "/")
+        if key not in bottlenecks:
+            like = parameter_near(model, place.name)
+            bottlenecks[key] = Bottleneck(width, config, place.causal).to(like.device, like.dtype)
+        keys[place.name] = key
+    return bottlenecks, keys
+
+
+def parameter_near(model: nn.Module, name: str) -> nn.Parameter:
+    """A parameter of the named module or, where it has none, of the nearest around it."""
+    while (parameter := next(model.get_submodule(name).parameters(), None)) is None:
+        name = name.rpartition(".")[0]
+    return parameter
+
+
+def _adapters_with(model: nn.Module, name: str) -> Adapters:
+    adapters = getattr(model, "adapters", None)
+    names = list(adapters) if isinstance(adapters, Adapters) else []
+    if name not in names:
+        raise InputError(f"no adapter {name!r}{nearest(name, names)}")
+    return adapters
+
+
+@torch.no_grad()
+def _swap(model: nn.Module, record: Applied) -> None:
+    for name, value in record.values.items():
+        parameter = model.get_parameter(name)
+        record.values[name] = parameter.detach().clone()
+        parameter.copy_(value)

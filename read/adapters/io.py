@@ -1,0 +1,196 @@
+"""Save what trained, and load it into the backbone that it was trained with.
+
+A folder holds `adapter.safetensors`, the trained parameters by name, and `adapter.json`: the strategy, its options, and
+the digest of the weights that stayed frozen. Nothing is unpickled.
+"""
+
+import hashlib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from read.adapters.config import AdapterConfig
+from read.adapters.inject import activate, applied, deactivate, inject, remove
+from read.adapters.places import OWN
+from read.adapters.runtime import Adapters
+from read.adapters.strategies.registry import apply_strategy
+from read.errors import InputError
+from read.files import atomic_path, read_json, write_json
+
+WEIGHTS, CONFIG = "adapter.safetensors", "adapter.json"
+
+
+def save_adapter(
+    model: nn.Module, folder: str | Path, *, adapter: str | None = None, extra: dict[str, Any] | None = None
+) -> None:
+    """Write what trains in `model` to `folder`, whole or not at all.
+
+    Args:
+        model: one to which a strategy was applied or an adapter injected.
+        folder: made, or replaced.
+        adapter: which one, where there are several; by default the active one.
+        extra: anything that JSON can hold, kept beside the strategy.
+
+    Raises:
+        InputError: nothing was applied, or parameters train that are not the strategy's and would be lost.
+    """
+    name = adapter or _active(model)
+    if name not in applied(model):
+        raise InputError(f"nothing to save: no strategy or adapter {name!r} was applied to {type(model).__name__}")
+    record = applied(model)[name]
+    parameters = dict(model.named_parameters())
+    strays = [key for key, value in parameters.items() if value.requires_grad and key not in record.trained]
+    if name == _active(model) and strays:
+        raise InputError(f"{', '.join(strays)} train but are not part of {record.strategy or name}, so would be lost")
+    held = {} if name == _active(model) else record.values
+    weights = {key: held.get(key, parameters[key]).detach().contiguous() for key in sorted(record.trained)}
+    values = {
+        "strategy": record.strategy,
+        "options": record.options,
+        "backbone": backbone_digest(model, record.trained),
+        "extra": extra or {},
+    }
+    with atomic_path(folder) as draft:
+        draft.mkdir()
+        save_file({_portable(key, name): value for key, value in weights.items()}, draft / WEIGHTS)
+        write_json(draft / CONFIG, values)
+
+
+def load_adapter(model: nn.Module, folder: str | Path, *, adapter: str = "default") -> nn.Module:
+    """Apply the strategy recorded in `folder` to `model`, in place, and load its weights.
+
+    Args:
+        model: the backbone that the adapter was trained with; it may hold other adapters.
+        folder: as written by `save_adapter`.
+        adapter: a name for switching.
+
+    Raises:
+        InputError: a file is absent or broken, the backbone is another one, or a key is missing, unexpected or of
+            another shape.
+    """
+    folder = Path(folder)
+    values = adapter_config(folder)
+    weights = {_local(key, adapter): value for key, value in _read_weights(folder / WEIGHTS).items()}
+    before = _active(model)
+    try:
+        _load(model, folder, values, weights, adapter)
+    except InputError:
+        if before in getattr(model, "adapters", ()):
+            activate(model, before)
+        raise
+    return model
+
+
+def _load(model: nn.Module, folder: Path, values: dict[str, Any], weights: dict[str, Tensor], adapter: str) -> None:
+    if isinstance(getattr(model, "adapters", None), Adapters):
+        deactivate(model)
+    if backbone_digest(model, weights) != values["backbone"]:
+        raise InputError(
+            f"{folder}: trained with another backbone, or with this one in another precision: the digest of the frozen "
+            f"weights is not {values['backbone'][:12]}..."
+        )
+    if values["strategy"] is None:
+        inject(model, AdapterConfig.from_dict(values["options"]), adapter)
+    else:
+        apply_strategy(values["strategy"], model, adapter=adapter, **values["options"])
+    expected = {key: model.get_parameter(key) for key in applied(model)[adapter].trained}
+    if faults := _differences(expected, weights):
+        if isinstance(getattr(model, "adapters", None), Adapters):
+            remove(model, adapter)
+        raise InputError(f"{folder / WEIGHTS}: {faults}")
+    with torch.no_grad():
+        for key, parameter in expected.items():
+            parameter.copy_(weights[key])
+
+
+def adapter_config(folder: str | Path) -> dict[str, Any]:
+    """What `adapter.json` says: `strategy`, `options`, `backbone` and `extra`. Raises InputError where it cannot."""
+    path = Path(folder) / CONFIG
+    try:
+        values = read_json(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    wanted = ("strategy", "options", "backbone", "extra")
+    if not isinstance(values, dict) or not all(key in values for key in wanted):
+        raise InputError(f"{path}: lacks one of {', '.join(wanted)}")
+    return values
+
+
+def backbone_digest(model: nn.Module, trained: Collection[str] = ()) -> str:
+    """SHA-256 over names, types, shapes and bytes of a model's own weights, those named in `trained` left out.
+
+    The digest is kept on the model and taken again where a weight has been written to since.
+    """
+    state = {_original(key): value for key, value in model.state_dict(keep_vars=True).items() if _is_own(key)}
+    state = {key: state[key] for key in sorted(state.keys() - set(trained))}
+    stamp = tuple((key, *_stamp(value)) for key, value in state.items())
+    kept = model.__dict__.setdefault("backbone_digests", {})
+    if stamp not in kept:
+        kept.clear()
+        kept[stamp] = _digest(state)
+    return kept[stamp]
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key, value in state.items():
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _stamp(value: Tensor) -> tuple:
+    """Changes when the tensor is written to or replaced; a few values, because memory is used again."""
+    version = 0 if value.is_inference() else value._version
+    return value.data_ptr(), version, *value.detach().flatten()[:: max(1, value.numel() // 4)].tolist()
+
+
+def _is_own(key: str) -> bool:
+    return key.split(".")[0] not in OWN and ".lora_" not in key
+
+
+def _original(key: str) -> str:
+    """The key before LoRA wrapped the module."""
+    return key.replace(".base_layer", "")
+
+
+def _portable(key: str, adapter: str) -> str:
+    return key.replace(f"adapters.{adapter}.", "adapters.", 1) if key.startswith("adapters.") else key
+
+
+def _local(key: str, adapter: str) -> str:
+    return key.replace("adapters.", f"adapters.{adapter}.", 1) if key.startswith("adapters.") else key
+
+
+def _active(model: nn.Module) -> str:
+    adapters = getattr(model, "adapters", None)
+    return (adapters.active or "") if isinstance(adapters, Adapters) else "default"
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a safetensors file ({error})") from None
+
+
+def _differences(expected: dict[str, nn.Parameter], weights: dict[str, Tensor]) -> str:
+    faults = {
+        "missing": sorted(expected.keys() - weights.keys()),
+        "unexpected": sorted(weights.keys() - expected.keys()),
+        "of another shape": [
+            f"{key} {tuple(weights[key].shape)} for {tuple(expected[key].shape)}"
+            for key in sorted(expected.keys() & weights.keys())
+            if weights[key].shape != expected[key].shape
+        ],
+    }
+    return "; ".join(f"{fault}: {', '.join(keys)}" for fault, keys in faults.items() if keys)

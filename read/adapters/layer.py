@@ -1,0 +1,152 @@
+"""The bottleneck: two projections with something that mixes tokens between them.
+
+    Z = X W_down + b_down              (B, T, r)
+    H = mixer(Z)                       over tokens, each sequence by itself
+    branch = GELU(H) W_up + b_up       (B, T, d), zero at the start
+
+`mixer` is nothing (Houlsby et al. 2019; Chen et al., AdaptFormer, 2022), a recurrent cell (READ) or a depthwise
+convolution (Pan et al., ST-Adapter, 2022). Symbols: B samples, T tokens, d width, r bottleneck; a mixer sees R rows
+of L places, real tokens first.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from read.adapters.config import RECURRENT, AdapterConfig
+from read.adapters.recurrence import run
+from read.adapters.segments import Layout, reversal
+
+CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+State = tuple[Tensor, ...]  # what a causal mixer carries from one call to the next, each (R, ...)
+
+
+class Branch(NamedTuple):
+    """What a bottleneck gives.
+
+    `delta` (B, T, d) is added to the base, `narrow` (B, T, r) is Z, `state` is the mixer's after the last real token.
+    """
+
+    delta: Tensor
+    narrow: Tensor
+    state: State | None
+
+
+class Recurrence(nn.Module):
+    """A recurrent cell over the places of each row, in both directions where asked; r in, r out."""
+
+    def __init__(self, kind: str, width: int, bidirectional: bool = False) -> None:
+        super().__init__()
+        self.cell = CELLS[kind](width, width, batch_first=True)
+        self.reverse_cell = CELLS[kind](width, width, batch_first=True) if bidirectional else None
+
+    def forward(
+        self, rows: Tensor, lengths: Tensor | None = None, state: State | None = None, keep: bool = False
+    ) -> tuple[Tensor, State | None]:
+        """Run over (R, L, r).
+
+        Args:
+            rows: the input.
+            lengths: (R,) real places, which stand first; None: all are.
+            state: to go on from.
+            keep: return the state after each row's last real place.
+        """
+        hidden = None if state is None else tuple(part[None].contiguous() for part in state)
+        if hidden is not None and not isinstance(self.cell, nn.LSTM):
+            (hidden,) = hidden
+        if keep and lengths is not None:
+            return self._packed(rows, lengths, hidden)
+        output, last = run(self.cell, rows, hidden)
+        if self.reverse_cell is not None:
+            output = output + self._backwards(rows, lengths)
+        return output, _parts(last) if keep else None
+
+    def _backwards(self, rows: Tensor, lengths: Tensor | None) -> Tensor:
+        if lengths is None:
+            return run(self.reverse_cell, rows.flip(1), None)[0].flip(1)
+        # Not a bidirectional nn.RNN on packed sequences: those need the lengths on the host, once per layer.
+        index = reversal(lengths, rows.shape[1])[..., None].expand_as(rows)
+        return run(self.reverse_cell, rows.gather(1, index), None)[0].gather(1, index)
+
+    def _packed(self, rows: Tensor, lengths: Tensor, hidden: Tensor | State | None) -> tuple[Tensor, State]:
+        packed = pack_padded_sequence(rows, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
+        output, last = self.cell(packed, hidden)
+        output = pad_packed_sequence(output, batch_first=True, total_length=rows.shape[1])[0]
+        before = [torch.zeros_like(part) for part in _parts(last)] if hidden is None else _parts(hidden)
+        moved = (lengths > 0)[:, None]
+        return output, tuple(torch.where(moved, new, old) for new, old in zip(_parts(last), before, strict=True))
+
+
+class Convolution(nn.Module):
+    """A depthwise convolution over the places of each row; in causal layers over the past only."""
+
+    def __init__(self, width: int, kernel_size: int, causal: bool = False) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(width, width, kernel_size, groups=width)
+        self.past = kernel_size - 1 if causal else kernel_size // 2
+        self.future = kernel_size - 1 - self.past
+
+    def forward(
+        self, rows: Tensor, lengths: Tensor | None = None, state: State | None = None, keep: bool = False
+    ) -> tuple[Tensor, State | None]:
+        """As `Recurrence.forward`; the state is the last places, (R, kernel_size - 1, r)."""
+        before = rows.new_zeros(len(rows), self.past, rows.shape[2]) if state is None else state[0]
+        rows = torch.cat((before, rows), dim=1)
+        output = self.conv(F.pad(rows, (0, 0, 0, self.future)).transpose(1, 2)).transpose(1, 2)
+        if not keep:
+            return output, None
+        if lengths is None:
+            return output, (rows[:, rows.shape[1] - self.past :],)
+        index = lengths[:, None] + torch.arange(self.past, device=rows.device)
+        return output, (rows.gather(1, index[..., None].expand(-1, -1, rows.shape[2])),)
+
+
+class Bottleneck(nn.Module):
+    """One adapter for a sub-block of width d. `up` starts at zero, so the branch does."""
+
+    def __init__(self, width: int, config: AdapterConfig, causal: bool = False) -> None:
+        super().__init__()
+        r = config.bottleneck
+        self.down = nn.Linear(width, r)
+        self.up = nn.Linear(r, width)
+        self.residual = config.residual
+        if config.mixer in RECURRENT:
+            self.mixer = Recurrence(config.mixer, r, config.bidirectional)
+        else:
+            self.mixer = Convolution(r, config.kernel_size, causal) if config.mixer == "conv" else None
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(
+        self, tokens: Tensor, layout: Layout | None = None, state: State | None = None, keep: bool = False
+    ) -> Branch:
+        """The branch for `tokens` (B, T, d).
+
+        Args:
+            tokens: the input X.
+            layout: the sequences that the tokens are; None: every sample is one, without padding.
+            state: a causal mixer's, to go on from.
+            keep: return the mixer's state.
+        """
+        narrow = self.down(tokens)
+        mixed, state = (narrow, None) if self.mixer is None else self.mix(narrow, layout, state, keep)
+        return Branch(self.up(F.gelu(mixed)), narrow, state)
+
+    def mix(
+        self, narrow: Tensor, layout: Layout | None, state: State | None, keep: bool
+    ) -> tuple[Tensor, State | None]:
+        """(B, T, r) -> (B, T, r) through the mixer, in the precision of its weights."""
+        weights = next(self.mixer.parameters()).dtype
+        with torch.autocast(narrow.device.type, enabled=False):  # on a CPU, cells have no rule for it
+            rows = narrow.to(weights) if layout is None else layout.deal(narrow).to(weights)
+            mixed, state = self.mixer(rows, None if layout is None else layout.lengths, state, keep)
+            mixed = (mixed if layout is None else layout.gather(mixed)).to(narrow.dtype)
+        return narrow + mixed if self.residual else mixed, state
+
+
+def _parts(hidden: Tensor | State) -> State:
+    return tuple(part[0] for part in (hidden if isinstance(hidden, tuple) else (hidden,)))

@@ -1,0 +1,181 @@
+"""Where adapters go: the sub-blocks of a model, found by what its modules offer, by family, or by name."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from read.adapters.config import AdapterConfig, nearest
+from read.adapters.families import HEADS, Family, family_of
+from read.errors import InputError
+
+OWN = ("adapters", "prompts")  # modules that strategies put into a model, which are no part of it
+STARTS = {"fc2": "fc1", "linear2": "linear1"}  # last linear layer of a feed-forward block -> its first
+
+
+@dataclass(frozen=True)
+class Place:
+    """A sub-block that can take an adapter.
+
+    Attributes:
+        name: of the module whose output joins the residual.
+        entry: of the module whose first argument is the sub-block's input.
+        stack: of the module whose forward call tells which tokens are real; "" is the model itself.
+        modality: of the tokens, where the stack cannot tell.
+        causal: no token may see a later one.
+        batch_first: tokens are (B, T, d), not (T, B, d).
+    """
+
+    name: str
+    entry: str
+    stack: str
+    modality: str
+    causal: bool = False
+    batch_first: bool = True
+
+    @property
+    def layer(self) -> str:
+        """The transformer layer that the sub-block is in: its name up to the first number after the stack's."""
+        below = self.name.removeprefix(self.stack)
+        numbered = re.match(r".*?\.\d+(?=\.|$)", below)
+        return self.stack + numbered.group() if numbered else self.name.rpartition(".")[0] or self.name
+
+
+def find_places(model: nn.Module, config: AdapterConfig) -> list[Place]:
+    """The places in `model` that `config` asks for, in the order of the model's modules.
+
+    Raises:
+        InputError: a target matches nothing (with near names), or the model is of no known family.
+    """
+    if config.targets:
+        places = _targets(model, config)
+    else:
+        places = [place for kind in config.after for place in sub_blocks(model, kind)]
+    if not places:
+        raise InputError(
+            f"{type(model).__name__}: its {' and '.join(config.after)} blocks are not known; name them by targets=(...)"
+        )
+    if config.bidirectional and (causal := [place.name for place in places if place.causal]):
+        raise InputError(f"bidirectional would let tokens see later ones in {causal[0]}, which is causal")
+    order = {name: index for index, (name, _) in enumerate(model.named_modules())}
+    return sorted(places, key=lambda place: order[place.name])
+
+
+def sub_blocks(model: nn.Module, kind: str) -> list[Place]:
+    """The `feed_forward` or `attention` blocks of a model that are known without being named."""
+    places: list[Place] = []
+    for name, module, family in _stacks(model):
+        places += _in_family(module, name, family, kind) if family else _offered(module, name, kind)
+    return places
+
+
+def self_attentions(model: nn.Module) -> dict[str, int]:
+    """Names of the attention modules whose keys can be joined by others, and their width.
+
+    These are every nn.MultiheadAttention, and the self-attention of known families where it is not causal: a causal one
+    may run on a cache.
+    """
+    everywhere = model.named_modules()
+    found = {name: module.embed_dim for name, module in everywhere if isinstance(module, nn.MultiheadAttention)}
+    for stack, module, family in _stacks(model):
+        if family and not family.causal(module, stack):
+            for name, block in module.named_modules():
+                if _matches(name, family.self_attention) and not isinstance(block, nn.MultiheadAttention):
+                    found[_below(stack, name)] = next(block.parameters()).shape[-1]
+    return found
+
+
+def _stacks(model: nn.Module) -> Iterable[tuple[str, nn.Module, Family | None]]:
+    """Modules that call layers: those that offer their blocks, and those of a family. What is below one is its own."""
+    found: list[str] = []
+    for name, module in model.named_modules():
+        if name.split(".")[0] in OWN or any(name.startswith(_below(stack, "")) for stack in found):
+            continue
+        family = None if hasattr(module, "feed_forward_blocks") else family_of(module)
+        if family or hasattr(module, "feed_forward_blocks"):
+            found.append(name)
+            yield name, module, family
+
+
+def head_prefixes(model: nn.Module) -> list[str]:
+    """Dotted prefixes of the task heads' parameters: the model's own `heads()`, or names that are usual for heads."""
+    if hasattr(model, "heads"):
+        return list(model.heads())
+    return [name for name, _ in model.named_children() if name in HEADS]
+
+
+def head_parameters(model: nn.Module) -> list[str]:
+    """Names of the parameters under `head_prefixes`; one that is tied has the name that `named_parameters` gives it."""
+    prefixes = head_prefixes(model)
+    everywhere = model.named_parameters(remove_duplicate=False)
+    heads = {id(value) for name, value in everywhere if any(_is_under(name, prefix) for prefix in prefixes)}
+    return [name for name, value in model.named_parameters() if id(value) in heads]
+
+
+def own_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are the model's and not a strategy's."""
+    return {name: value for name, value in model.named_parameters() if name.split(".")[0] not in OWN}
+
+
+def width_of(model: nn.Module, name: str) -> int:
+    """d, the width of what a sub-block gives: its last linear layer's, or that of the norm beside it."""
+    linears = [module for module in model.get_submodule(name).modules() if isinstance(module, nn.Linear)]
+    if linears:
+        return linears[-1].out_features
+    parent = model.get_submodule(name.rpartition(".")[0])
+    for module in parent.modules():
+        if type(module).__name__.endswith("Norm") and getattr(module, "weight", None) is not None:
+            return len(module.weight)
+    raise InputError(f"{name}: its width cannot be told, it holds no linear layer and stands beside no norm")
+
+
+def _offered(module: nn.Module, name: str, kind: str) -> Iterable[Place]:
+    blocks = module.feed_forward_blocks() if kind == "feed_forward" else module.attention_blocks()
+    for block in blocks:
+        path, _, last = block.rpartition(".")
+        entry = _below(path, STARTS[last]) if last in STARTS else block
+        yield Place(_below(name, block), _below(name, entry), name, "tokens")
+
+
+def _in_family(module: nn.Module, name: str, family: Family, kind: str) -> Iterable[Place]:
+    patterns = (family.feed_forward,) if kind == "feed_forward" else family.attention
+    layout = {"causal": family.causal(module, name), "batch_first": getattr(module, "batch_first", True)}
+    modality = "video" if "visual" in name else family.modality
+    for block, _ in module.named_modules():
+        if not any(_matches(block, pattern) for pattern in patterns):
+            continue
+        place = Place(_below(name, block), _below(name, block), name, modality, **layout)
+        if kind == "feed_forward" and family.entry:
+            place = Place(place.name, _below(place.layer, family.entry), name, modality, **layout)
+        yield place
+
+
+def _targets(model: nn.Module, config: AdapterConfig) -> list[Place]:
+    names = [name for name, _ in model.named_modules() if name and name.split(".")[0] not in OWN]
+    places: dict[str, Place] = {}
+    for pattern in config.targets:
+        matched = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}")]
+        if not matched:
+            shapes = {re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names}
+            near = nearest(pattern, shapes, 5)
+            raise InputError(f"targets: {pattern!r} matches no module of {type(model).__name__}{near}")
+        for name in matched:
+            path, _, last = name.rpartition(".")
+            entry = _below(path, STARTS[last]) if STARTS.get(last) and _below(path, STARTS[last]) in names else name
+            places[name] = Place(name, entry, "", "tokens", config.causal)
+    return list(places.values())
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether `name` is `pattern` with a number for each star."""
+    return re.fullmatch(re.escape(pattern).replace(r"\*", r"\d+"), name) is not None
+
+
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _is_under(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")

@@ -1,0 +1,102 @@
+"""Sequences inside a layer: which tokens a recurrence runs through, in which order, and which it must not see.
+
+A layer's tokens may be several sequences one after the other ([video; words]), each padded. `Layout` deals them out to
+the rows of one batch, real tokens first, so that one call of a cell serves all modalities and samples, no state crosses
+from one sequence to the next, and a trailing pad cannot reach a real token.
+
+Symbols: B samples, T tokens of a layer, S segments, R = S * B rows, L tokens of the longest segment.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from read.errors import InputError
+
+
+class Segment(Protocol):
+    """One modality's tokens `start:stop` of a layer, with their mask (B, stop - start), None where all are real."""
+
+    modality: str
+    start: int
+    stop: int
+    mask: Tensor | None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where every token of a layer stands among its rows.
+
+    Attributes:
+        source: (R, L) index into the B * T tokens; 0 in the places that hold no real token.
+        real: (R, L) True where a place holds a real token.
+        place: (B, T) index into the R * L places; that of padded tokens is any that is not real, or the row's last.
+        lengths: (R,) real tokens per row.
+    """
+
+    source: Tensor
+    real: Tensor
+    place: Tensor
+    lengths: Tensor
+
+    def deal(self, tokens: Tensor) -> Tensor:
+        """(B, T, r) -> (R, L, r), zero where there is no real token."""
+        return tokens.flatten(0, 1)[self.source].masked_fill(~self.real[..., None], 0)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """(R, L, r) -> (B, T, r)."""
+        return rows.flatten(0, 1)[self.place]
+
+
+def lay_out(segments: Sequence[Segment], batch: int, tokens: int, device: torch.device) -> Layout:
+    """The layout of a layer with `tokens` tokens.
+
+    Raises:
+        InputError: segments do not cover them, end to end, or a mask is not of its segment's shape.
+    """
+    bounds = [(segment.start, segment.stop) for segment in segments]
+    if [start for start, _ in bounds] + [tokens] != [0] + [stop for _, stop in bounds]:
+        named = ", ".join(f"{segment.modality} {segment.start}:{segment.stop}" for segment in segments)
+        raise InputError(f"segments {named} do not cover a layer of {tokens} tokens")
+    longest = max(stop - start for start, stop in bounds)
+    samples = torch.arange(batch, device=device)[:, None]
+    sources, reals, places = [], [], []
+    for row, segment in enumerate(segments):
+        length = segment.stop - segment.start
+        mask = segment.mask
+        if mask is None:
+            mask = torch.ones(batch, length, dtype=torch.bool, device=device)
+        if mask.shape != (batch, length):
+            raise InputError(
+                f"mask {tuple(mask.shape)} of {segment.modality} {segment.start}:{segment.stop}: must be "
+                f"({batch}, {length}), True or 1 at real tokens"
+            )
+        mask = mask.to(device=device, dtype=torch.bool)
+        order = torch.argsort(~mask, dim=1, stable=True)  # real tokens first, in their order
+        rank = torch.argsort(order, dim=1)
+        pad = (0, longest - length)
+        real = torch.nn.functional.pad(mask.gather(1, order), pad)
+        reals.append(real)
+        sources.append(torch.nn.functional.pad(samples * tokens + segment.start + order, pad) * real)
+        places.append((row * batch + samples) * longest + rank)
+    real = torch.cat(reals)
+    return Layout(torch.cat(sources), real, torch.cat(places, dim=1), real.sum(1))
+
+
+def lay_out_frames(batch: int, tokens: int, frame: int, device: torch.device) -> Layout:
+    """The layout of frame after frame of `frame` tokens each: the tokens of one place are a sequence over time."""
+    source = (
+        torch.arange(batch * tokens, device=device).view(batch, -1, frame).transpose(1, 2).reshape(batch * frame, -1)
+    )
+    place = torch.argsort(source.flatten()).view(batch, tokens)
+    lengths = torch.full((len(source),), tokens // frame, device=device)
+    return Layout(source, torch.ones_like(source, dtype=torch.bool), place, lengths)
+
+
+def reversal(lengths: Tensor, places: int) -> Tensor:
+    """(R, places) index that turns each row's first `lengths` places round; it undoes itself."""
+    index = torch.arange(places, device=lengths.device).expand(len(lengths), places)
+    return torch.where(index < lengths[:, None], lengths[:, None] - 1 - index, index)

@@ -1,0 +1,1 @@
+"""Fine-tuning strategies, one file each; `registry` finds them."""

@@ -1,0 +1,11 @@
+"""Houlsby's adapter: a bottleneck after attention and after the feed-forward block."""
+
+from read.adapters.strategies.registry import bottleneck_strategy
+
+STRATEGY = bottleneck_strategy(
+    "adapter",
+    "bottleneck after attention and feed-forward",
+    "Houlsby et al. 2019",
+    mixer="none",
+    after=("attention", "feed_forward"),
+)

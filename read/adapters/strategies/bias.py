@@ -1,0 +1,16 @@
+"""BitFit: bias terms only (Ben Zaken et al., "BitFit", ACL 2022)."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from read.adapters.places import own_parameters
+from read.adapters.strategies.registry import Strategy
+
+
+def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[str]:
+    return [name for name in own_parameters(model) if name.rpartition(".")[2].endswith("bias")]
+
+
+STRATEGY = Strategy("bias", "bias terms", "Ben Zaken et al. 2022 (BitFit)", _apply)

@@ -1,0 +1,55 @@
+"""LoRA, by peft: low-rank updates of the linear layers.
+
+peft's own layer for nn.MultiheadAttention merges the update into the frozen weight and subtracts it again in every
+forward pass, by which that weight drifts. The packed projection is therefore updated as a parameter.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+
+from read.adapters.places import head_prefixes
+from read.adapters.strategies.registry import Strategy
+from read.errors import InputError
+
+
+def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[str]:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    modules, parameters = linear_layers(model)
+    if not modules and not parameters:
+        raise InputError(f"strategy lora: {type(model).__name__} has no linear layers")
+    config = LoraConfig(
+        r=options["rank"],
+        lora_alpha=options["alpha"],
+        target_modules=modules,
+        target_parameters=parameters,
+    )
+    inject_adapter_in_model(config, model, adapter)
+    return [name for name, _ in model.named_parameters() if ".lora_" in name]
+
+
+def linear_layers(model: nn.Module) -> tuple[list[str], list[str]]:
+    """Names of the linear modules and of the packed attention projections, task heads left out."""
+    heads = tuple(f"{prefix}." for prefix in head_prefixes(model))
+    modules, parameters, attentions = [], [], []
+    for name, module in model.named_modules():
+        if f"{name}.".startswith(heads):
+            continue
+        if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+            attentions.append(f"{name}.")
+            parameters.append(f"{name}.in_proj_weight")
+        elif isinstance(module, nn.Linear) and not name.startswith(tuple(attentions)):
+            modules.append(name)
+    return modules, parameters
+
+
+STRATEGY = Strategy(
+    "lora",
+    "low-rank updates of the linear layers",
+    "Hu et al. 2022 (LoRA)",
+    _apply,
+    {"rank": 4, "alpha": 8},
+    budget="rank",
+)

@@ -1,0 +1,7 @@
+"""READ with partial video-language alignment of its bottlenecks' states."""
+
+from read.adapters.strategies.registry import bottleneck_strategy
+
+STRATEGY = bottleneck_strategy(
+    "read_pvla", "recurrent bottleneck with the alignment loss", "Nguyen et al. 2024 (READ)", alignment=True
+)

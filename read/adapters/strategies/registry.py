@@ -1,0 +1,138 @@
+"""The strategies by name. A strategy is a file in this folder with a `STRATEGY`; nothing else has to know of it."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from torch import nn
+
+from read.adapters import strategies
+from read.adapters.config import AdapterConfig, check_keys, nearest
+from read.adapters.frozen import hook_attention
+from read.adapters.inject import Applied, applied, inject, set_trainable
+from read.adapters.places import head_parameters, own_parameters
+from read.errors import InputError
+
+COMMON_OPTIONS = {"train_head": False}  # of every strategy
+KINDS = {bool: (bool,), int: (int,), float: (int, float), str: (str,), tuple: (str, tuple, list)}
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to fine-tune a model.
+
+    Attributes:
+        name: in params, tables and saved files.
+        description: one line, for people.
+        source: the paper.
+        apply: from (model, options, adapter's name): changes the model and returns the names of the parameters that
+            train. What `train_head` asks for is added to them.
+        options: with their defaults.
+        budget: the option that sets how many parameters train, where there is one.
+        alignment: the task's loss is to be joined by an alignment of `alignment_states`.
+        switchable: leaves the model's own weights alone, so that one model can hold several.
+    """
+
+    name: str
+    description: str
+    source: str
+    apply: Callable[[nn.Module, dict[str, Any], str], Iterable[str]]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    budget: str | None = None
+    alignment: bool = False
+    switchable: bool = False
+
+    def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """All options, with defaults for those not given.
+
+        Raises:
+            InputError: for an option that there is not, with the nearest, and for a value of another type.
+        """
+        defaults = {**self.options, **COMMON_OPTIONS}
+        check_keys(options, defaults, f"strategy {self.name}")
+        for key, value in options.items():
+            kind = type(defaults[key])
+            if not isinstance(value, KINDS[kind]) or (isinstance(value, bool) and kind is not bool):
+                raise InputError(f"strategy {self.name}: {key} is {value!r}, which is no {kind.__name__}")
+            if key == self.budget and value < 1:
+                raise InputError(f"strategy {self.name}: {key} is {value}, but must be at least 1")
+        return defaults | dict(options)
+
+
+def bottleneck_strategy(
+    name: str, description: str, source: str, *, alignment: bool = False, **settings: Any
+) -> Strategy:
+    """A strategy of the adapter family: its options are the fields of AdapterConfig, with `settings` as defaults."""
+    config = AdapterConfig(**settings)
+
+    def apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[str]:
+        inject(model, AdapterConfig(**options), adapter)
+        return applied(model)[adapter].trained
+
+    options = {item.name: getattr(config, item.name) for item in fields(config)}
+    return Strategy(name, description, source, apply, options, "bottleneck", alignment, switchable=True)
+
+
+def discover() -> dict[str, Strategy]:
+    """All strategies by name."""
+    found = {}
+    for info in pkgutil.iter_modules(strategies.__path__, f"{strategies.__name__}."):
+        strategy = getattr(importlib.import_module(info.name), "STRATEGY", None)
+        if strategy is not None:
+            found[strategy.name] = strategy
+    return dict(sorted(found.items()))
+
+
+def strategy_names() -> list[str]:
+    """Names of the strategies there are."""
+    return list(discover())
+
+
+def get_strategy(name: str) -> Strategy:
+    """A strategy by name. Raises InputError for one that there is not, with the nearest."""
+    known = discover()
+    if name not in known:
+        raise InputError(f"strategy {name!r} is unknown{nearest(name, known)}")
+    return known[name]
+
+
+def apply_strategy(name: str, model: nn.Module, *, adapter: str = "default", **options: Any) -> nn.Module:
+    """Prepare `model` for fine-tuning, in place: change it as the strategy does, freeze the rest.
+
+    Args:
+        name: one of `strategy_names()`.
+        model: the backbone.
+        adapter: a name for switching, for strategies that can.
+        options: the strategy's, `get_strategy(name).options`, and `train_head`: the task heads train as well.
+
+    Raises:
+        InputError: an unknown strategy or option (with the nearest), a model that cannot take it, nothing that trains.
+    """
+    strategy = get_strategy(name)
+    options = strategy.complete(options)
+    _check_fresh(model, strategy, adapter)
+    trained = set(strategy.apply(model, {key: options[key] for key in strategy.options}, adapter))
+    if options["train_head"]:
+        trained.update(head_parameters(model))
+    if not trained:
+        raise InputError(f"strategy {name}: nothing would train in {type(model).__name__}")
+    record = Applied(name, options, frozenset(trained), strategy.alignment)
+    if strategy.switchable:
+        own = own_parameters(model)
+        record.values = {key: own[key].detach().clone() for key in sorted(trained & own.keys())}
+        model.adapters.record_narrow = strategy.alignment
+    applied(model)[adapter] = record
+    set_trainable(model, record.trained)
+    hook_attention(model)
+    return model
+
+
+def _check_fresh(model: nn.Module, strategy: Strategy, adapter: str) -> None:
+    held = applied(model)
+    if held and not strategy.switchable:
+        names = ", ".join(record.strategy or key for key, record in held.items())
+        raise InputError(f"strategy {strategy.name}: the model already has {names}; apply it to a fresh one")
+    if adapter != "default" and not strategy.switchable:
+        raise InputError(f"strategy {strategy.name} cannot be switched, so it takes no adapter name")

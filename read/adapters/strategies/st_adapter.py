@@ -1,0 +1,11 @@
+"""ST-Adapter: a bottleneck with a depthwise convolution over time."""
+
+from read.adapters.strategies.registry import bottleneck_strategy
+
+STRATEGY = bottleneck_strategy(
+    "st_adapter",
+    "bottleneck with a depthwise convolution over time",
+    "Pan et al. 2022 (ST-Adapter)",
+    mixer="conv",
+    residual=False,
+)

@@ -1,0 +1,12 @@
+"""VL-Adapter: one bottleneck for the layers of both modalities."""
+
+from read.adapters.strategies.registry import bottleneck_strategy
+
+STRATEGY = bottleneck_strategy(
+    "vl_adapter",
+    "one bottleneck shared by the layers of both modalities",
+    "Sung et al. 2022 (VL-Adapter)",
+    mixer="none",
+    after=("attention", "feed_forward"),
+    shared=True,
+)

@@ -1,0 +1,257 @@
+import copy
+from collections import namedtuple
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from read.adapters import AdapterConfig, activate, alignment_states, deactivate, inject, remove, trainable_parameters
+from read.adapters.places import find_places
+from read.errors import InputError
+
+Segment = namedtuple("Segment", "modality start stop mask")
+FORMS = [
+    {"mixer": "none"},
+    {"mixer": "rnn", "residual": False},
+    {"mixer": "gru", "bidirectional": True},
+    {"mixer": "lstm", "after": ("attention", "feed_forward")},
+    {"mixer": "conv", "placement": "parallel", "scale": 0.5},
+    {"mixer": "gru", "placement": "parallel", "after": "attention"},
+    {"mixer": "rnn", "shared": True},
+]
+
+
+class OneLayer(nn.Module):
+    """A user's own model: post-norm layers with feed-forward blocks that nothing tells of."""
+
+    def __init__(self, layers=2):
+        super().__init__()
+        self.blocks = nn.ModuleList(nn.ModuleDict({"linear1": nn.Linear(8, 16), "linear2": nn.Linear(16, 8),
+                                                   "norm": nn.LayerNorm(8)}) for _ in range(layers))  # fmt: skip
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = block["norm"](x + block["linear2"](F.relu(block["linear1"](x))))
+        return x
+
+
+class TwoModalities(OneLayer):
+    """The same, and it tells which tokens are video and which are text."""
+
+    def segments(self, clips):
+        whole = torch.ones(1, 1, dtype=torch.bool)
+        return [
+            Segment("video", 0, clips, whole.expand(3, clips)),
+            Segment("text", clips, 9, whole.expand(3, 9 - clips)),
+        ]
+
+    def forward(self, x, clips):
+        return super().forward(x)
+
+
+def same(first, second):
+    return all(torch.equal(first[key], second[key]) for key in ("spans", "scores", "saliency"))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("training", [False, True])
+def test_untrained_is_bit_identical(univtg, batch, form, training):
+    model = univtg(drop_path=0.0, input_dropout=0.0).train(training)
+    before = model(**batch)
+    assert same(before, inject(model, AdapterConfig(**form))(**batch))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_padding_never_changes_a_result(univtg, batch, awake, form):
+    model = awake(inject(univtg(), AdapterConfig(**form)))
+    together = model(**batch)
+    for i in range(3):
+        n, m = int(batch["video_mask"][i].sum()), int(batch["text_mask"][i].sum())
+        alone = model(**{key: value[i : i + 1, : n if "video" in key else m] for key, value in batch.items()})
+        for key in ("spans", "scores", "saliency"):
+            torch.testing.assert_close(together[key][i, :n], alone[key][0], atol=1e-5, rtol=1e-5)
+
+
+def test_the_backbones_keys_stay_and_only_the_adapter_trains(univtg):
+    model = univtg()
+    keys = set(model.state_dict())
+    inject(model)
+    added = set(model.state_dict()) - keys
+    assert keys < set(model.state_dict())
+    assert set(trainable_parameters(model).names) == added
+    assert all(key.startswith("adapters.default.") for key in added)
+
+
+@pytest.mark.parametrize("placement", ["sequential", "parallel"])
+def test_placement_is_between_feed_forward_and_norm(awake, placement):
+    torch.manual_seed(0)
+    model = OneLayer(layers=1)
+    config = AdapterConfig(mixer="gru", placement=placement, scale=0.7, targets="linear2")
+    awake(inject(model, config))
+    block, adapter = model.blocks[0], model.adapters["default"]["blocks/0/linear2"]
+    x = torch.randn(3, 9, 8)
+    inner = block["linear2"].weight @ F.relu(block["linear1"](x)).transpose(1, 2)
+    inner = inner.transpose(1, 2) + block["linear2"].bias
+    z = adapter.down(inner if placement == "sequential" else x)
+    h = z + adapter.mixer.cell(z)[0]
+    expected = block["norm"](x + inner + 0.7 * (F.gelu(h) @ adapter.up.weight.T + adapter.up.bias))
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_recurrence_never_crosses_modalities(awake):
+    torch.manual_seed(0)
+    model = awake(inject(TwoModalities(), AdapterConfig(mixer="rnn", targets="linear2")))
+    x = torch.randn(3, 9, 8)
+    changed = x.clone()
+    changed[:, 3] += 1  # the last clip; nothing but the recurrence mixes tokens in this model
+    moved = (model(x, 4) != model(changed, 4)).any(dim=2).any(dim=0)
+    assert moved.tolist() == [False] * 3 + [True] + [False] * 5
+    moved = (model(x, 9) != model(changed, 9)).any(dim=2).any(dim=0)
+    assert moved.tolist() == [False] * 3 + [True] * 6
+
+
+def test_a_target_that_matches_nothing_names_near_ones():
+    with pytest.raises(InputError, match=r"'blocks.\*.linear3'.*blocks\.\*\.linear"):
+        inject(OneLayer(), AdapterConfig(targets=("blocks.*.linear3",)))
+
+
+def test_a_model_that_nothing_is_known_of_wants_targets():
+    with pytest.raises(InputError, match=r"OneLayer.*targets"):
+        inject(OneLayer())
+
+
+def test_what_is_no_config_is_refused():
+    with pytest.raises(InputError, match="must be an AdapterConfig, not a dict"):
+        inject(OneLayer(), {"mixer": "gru"})
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (3, 9, 2, 8)])
+def test_tokens_of_another_shape_are_refused(shape):
+    model = inject(OneLayer(), AdapterConfig(targets="linear2"))
+    with pytest.raises(InputError, match=rf"blocks.0.linear2: its tokens are \({shape[0]}, .*\(B, T, 8\)"):
+        model(torch.randn(shape))
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (2, 9), (1, 9)])
+def test_masks_of_another_shape_are_refused(shape):
+    class Masked(OneLayer):
+        def forward(self, x, attention_mask):
+            return super().forward(x)
+
+    model = inject(Masked(), AdapterConfig(targets="linear2"))
+    with pytest.raises(InputError, match=r"mask \(\d, \d\) of tokens 0:9: must be \(3, 9\)"):
+        model(torch.randn(3, 9, 8), torch.ones(shape))
+
+
+def test_targets_take_globs_and_ends_of_names():
+    names = [place.name for place in find_places(OneLayer(), AdapterConfig(targets=("linear2",)))]
+    assert names == ["blocks.0.linear2", "blocks.1.linear2"]
+    assert [place.name for place in find_places(OneLayer(), AdapterConfig(targets=("blocks.1.l*2",)))] == names[1:]
+
+
+def test_segments_by_layer(univtg, awake):
+    """A backbone whose layers see different tokens gives its segments by the prefix of their names."""
+
+    class Prefixed(TwoModalities):
+        def segments(self, clips):
+            both = super().segments(clips)
+            return {"blocks.0": both, "blocks": [Segment("text", 0, 9, None)]}
+
+    torch.manual_seed(0)
+    model = awake(inject(Prefixed(), AdapterConfig(mixer="rnn", targets="linear2")))
+    plain = awake(inject(Prefixed(), AdapterConfig(mixer="rnn", targets="blocks.0.linear2")))
+    x = torch.randn(3, 9, 8)
+    changed = x.clone()
+    changed[:, 3] += 1
+    for one, reached in ((plain, 1), (model, 6)):
+        assert int((one(x, 4) != one(changed, 4)).any(dim=2).any(dim=0).sum()) == reached
+
+
+def test_torch_encoder_layers_in_evaluation(awake):
+    """torch's fused path would go round the hooks, and its nested tensors break on them."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2)
+    x, padding = torch.randn(2, 5, 8), torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
+    awake(inject(encoder, AdapterConfig(mixer="none", targets="linear2")))
+    expected = encoder.train()(x, src_key_padding_mask=padding)
+    with torch.no_grad():
+        got = encoder.eval()(x, src_key_padding_mask=padding)
+    torch.testing.assert_close(got[~padding], expected[~padding])
+
+
+def test_shared_is_one_bottleneck(univtg):
+    model = inject(univtg(layers=3), AdapterConfig(mixer="none", shared=True, after=("attention", "feed_forward")))
+    assert len(model.adapters["default"]) == 1
+    assert len(model.adapters.keys_of["default"]) == 6
+
+
+def test_copies_have_hooks_of_their_own(univtg, batch, awake):
+    model = awake(inject(univtg()))
+    model(**batch)["spans"].sum().backward()
+    copied = copy.deepcopy(model)
+    before = model(**batch)
+    assert same(before, copied(**batch))
+    awake(copied, seed=3)
+    assert same(before, model(**batch))
+    assert not same(before, copied(**batch))
+
+
+def test_several_adapters_switch_and_go(univtg, batch, awake):
+    model = univtg()
+    plain = model(**batch)
+    first = awake(inject(model, AdapterConfig(mixer="rnn"), "first"))(**batch)
+    second = awake(inject(model, AdapterConfig(mixer="none", after="attention"), "second"))(**batch)
+    assert not same(first, second)
+    assert all(name.startswith("adapters.second.") for name in trainable_parameters(model).names)
+    activate(model, "first")
+    assert same(first, model(**batch))
+    deactivate(model)
+    assert same(plain, model(**batch))
+    assert trainable_parameters(model).total == 0
+    activate(model, "second")
+    remove(model, "first")
+    assert same(second, model(**batch))
+    remove(model, "second")
+    assert same(plain, model(**batch))
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert set(model.state_dict()) == set(univtg().state_dict())
+
+
+def test_names_of_adapters(univtg):
+    model = inject(univtg(), name="first")
+    with pytest.raises(InputError, match="already there"):
+        inject(model, name="first")
+    with pytest.raises(InputError, match="'keys'"):
+        inject(model, name="keys")
+    with pytest.raises(InputError, match=r"'frist'.*first"):
+        activate(model, "frist")
+
+
+def test_alignment_states_are_the_bottlenecks_of_real_tokens(univtg, batch, awake):
+    from read.adapters import apply_strategy
+
+    model = awake(apply_strategy("read_pvla", univtg(), mixer="rnn", bottleneck=5))
+    with pytest.raises(InputError, match="has not run"):
+        alignment_states(model)
+    seen = []
+    block = model.get_submodule("transformer.encoder.layers.0.linear2")
+    block.register_forward_hook(lambda module, args, output: seen.append(output))
+    model(**batch)
+    states = alignment_states(model)
+    assert len(states) == 2
+    expected = model.adapters["default"]["transformer/encoder/layers/0/feed_forward"].down(seen[0])
+    assert states[0].video.shape == (3, 7, 5) and states[0].text.shape == (3, 5, 5)
+    torch.testing.assert_close(torch.cat((states[0].video, states[0].text), dim=1), expected)
+    assert torch.equal(states[1].video_mask, batch["video_mask"])
+    assert torch.equal(states[1].text_mask, batch["text_mask"])
+    sum(state.video.sum() + state.text.sum() for state in states).backward()
+    assert all(p.grad is not None for n, p in model.named_parameters() if p.requires_grad and ".down." in n)
+
+
+def test_states_are_recorded_only_where_a_strategy_aligns(univtg, batch):
+    model = inject(univtg())
+    model(**batch)
+    with pytest.raises(InputError, match="none that aligns"):
+        alignment_states(model)
