@@ -1,0 +1,11 @@
+"""Backbones for temporal language grounding. A new one is a new file here with a `Backbone` subclass."""
+
+import importlib
+import pkgutil
+
+from read.backbones.base import Backbone, Segment, backbone_names, build_backbone, load_backbone
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")  # its `Backbone` subclass registers itself
+
+__all__ = ["Backbone", "Segment", "backbone_names", "build_backbone", "load_backbone"]
