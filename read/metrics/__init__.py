@@ -1,0 +1,1 @@
+"""Scores of grounding and highlights that agree with the published evaluators."""
