@@ -1,0 +1,63 @@
+"""PVLA on an adapted model: the alignment loss of its bottlenecks, and the plans behind it.
+
+    L = task loss + gamma * mean over adapted layers and samples of D(s)
+
+with D(s) the partial alignment cost of `read.transport` between a sample's video and word states.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from read.adapters import alignment_states
+from read.data import Sample
+from read.predict import forward_batches
+from read.transport import pairwise_cost, partial_alignment_loss, partial_transport
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How video and words are aligned.
+
+    Attributes:
+        gamma: weight of the loss.
+        mass: share of the mass that is moved, see `read.transport.partial_transport`.
+        cost: see `read.transport.pairwise_cost`.
+        solver: see `read.transport.partial_transport`.
+    """
+
+    gamma: float = 0.1
+    mass: float = 0.5
+    cost: str = "cosine"
+    solver: str = "exact"
+
+    def __call__(self, model: nn.Module) -> Tensor:
+        """The weighted loss of the model's last forward. Raises InputError where its strategy is none that aligns."""
+        costs = [
+            partial_alignment_loss(
+                video.float(), text.float(), video_mask, text_mask, mass=self.mass, cost=self.cost, solver=self.solver
+            )
+            for video, video_mask, text, text_mask in alignment_states(model)
+        ]
+        return self.gamma * torch.stack(costs).mean()
+
+    def plans(self, model: nn.Module, samples: Sequence[Sample]) -> list[np.ndarray]:
+        """Which clips are moved onto which words in the last adapted layer.
+
+        Returns:
+            For each sample the plan (N, M), whose entries sum to `mass`.
+
+        Raises:
+            InputError: the model's strategy is none that aligns; samples as in `read.predict.predict`.
+        """
+        plans = []
+        for part, _ in forward_batches(model, samples, batch_size=64):
+            states = alignment_states(model)[-1]
+            masks = (states.video_mask, states.text_mask)
+            costs = pairwise_cost(states.video.float(), states.text.float(), self.cost)
+            batch = partial_transport(costs, mass=self.mass, mask=masks, solver=self.solver).cpu().numpy()
+            plans += [plan[: len(sample.video), : len(sample.text)] for plan, sample in zip(batch, part, strict=True)]
+        return plans

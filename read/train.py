@@ -1,0 +1,240 @@
+"""Training: one loop for pretraining and for every fine-tuning strategy.
+
+Only parameters that require a gradient train. Dropout and
+drop-path stay as published in every strategy, frozen parts included: they are the only augmentation that a few dozen
+samples get, and all strategies are compared under the same noise.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from read.data import Sample, collate
+from read.errors import InputError
+from read.metrics.grounding import evaluate
+from read.predict import INPUTS, WindowSettings, check, predict
+
+Row = dict[str, Any]
+Alignment = Callable[[nn.Module], Tensor]  # of the model's last forward: the weighted alignment loss
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: at most this many samples a step; an epoch is divided into batches of about equal size.
+        learning_rate: the highest, of AdamW.
+        clip_norm: the gradient's highest norm.
+        warmup: share of the steps in which the learning rate rises linearly.
+        schedule: what follows: "cosine" down to zero, or "constant".
+        eval_every: steps between two validations; the state before the first step is validated too.
+        windows: how windows are read off for validation.
+    """
+
+    steps: int = 200
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    clip_norm: float = 1.0
+    warmup: float = 0.05
+    schedule: Literal["cosine", "constant"] = "cosine"
+    eval_every: int = 25
+    windows: WindowSettings = field(default_factory=WindowSettings)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "eval_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"train: {name} {getattr(self, name)} must be at least 1")
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"train: {name} {getattr(self, name)} must be positive")
+        if self.schedule not in ("cosine", "constant"):
+            raise InputError(f"train: schedule {self.schedule!r} is unknown; there are cosine and constant")
+
+
+@dataclass
+class History:
+    """What a run went through: one row per validation, and the step and score of the best."""
+
+    rows: list[Row] = field(default_factory=list)
+    best_step: int = 0
+    best_score: float = -math.inf
+
+
+@dataclass
+class Tuned:
+    """The best run of a learning-rate grid, and every trial as `learning_rate`, `score`, `best_step`."""
+
+    model: nn.Module
+    history: History
+    learning_rate: float
+    trials: list[Row]
+
+
+def fit(
+    model: nn.Module,
+    train: Sequence[Sample],
+    val: Sequence[Sample],
+    settings: TrainSettings,
+    seed: int,
+    alignment: Alignment | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+) -> History:
+    """Train `model` in place, on the device it is on, and leave it in its best state by validation.
+
+    The same seed gives the same result on a CPU. The caller's random state is left as it was.
+
+    Args:
+        model: a backbone, with or without adapters.
+        train: samples to train on.
+        val: samples by which the best state is chosen, see `validation_score`.
+        settings: how.
+        seed: of the order of samples and of dropout.
+        alignment: a term to add to the loss, such as a `read.alignment.Alignment`.
+        on_epoch: called with every row of the history: `step`, `score`, `seconds`, and since the last row the means of
+            `loss` and of each of its terms, and the `learning_rate`.
+
+    Raises:
+        InputError: nothing to train, no samples, a sample that is no good, or a loss that is not finite; the message
+            names the step and the term.
+    """
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not trained:
+        raise InputError("train: the model has no parameter that requires a gradient; nothing would train")
+    if not train or not val:
+        raise InputError(f"train: {len(train)} samples to train on, {len(val)} to validate on; neither may be empty")
+    for sample in train:
+        check(sample)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return _fit(model, trained, train, val, settings, seed, alignment, on_epoch or (lambda row: None))
+
+
+def tune(
+    build_model: Callable[[], nn.Module],
+    train: Sequence[Sample],
+    val: Sequence[Sample],
+    settings: TrainSettings,
+    seed: int,
+    learning_rates: Sequence[float],
+    alignment: Alignment | None = None,
+    on_epoch: Callable[[Row], None] | None = None,
+) -> Tuned:
+    """Run `fit` once per learning rate, each on a model built anew under `seed`, and return the best by validation.
+
+    Rows for `on_epoch` carry the `learning_rate` of their trial as `trial`. Raises InputError for an empty grid.
+    """
+    best, trials = None, []
+    for rate in learning_rates:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = build_model()
+        report = (lambda row, rate=rate: on_epoch({"trial": rate, **row})) if on_epoch else None
+        history = fit(model, train, val, replace(settings, learning_rate=rate), seed, alignment, report)
+        trials.append({"learning_rate": rate, "score": history.best_score, "best_step": history.best_step})
+        if best is None or history.best_score > best.history.best_score:
+            best = Tuned(model, history, rate, trials)
+    if best is None:
+        raise InputError("train: the grid of learning rates is empty")
+    return best
+
+
+def validation_score(model: nn.Module, samples: Sequence[Sample], windows: WindowSettings) -> float:
+    """The number that chooses states and learning rates: mean of the windows' mAP and the clips' AP, in percent."""
+    rows = predict(model, samples, windows)
+    exact = evaluate(rows, [sample.annotation for sample in samples], samples[0].clip_len)["exact"]
+    return (exact["brief"]["MR-full-mAP"] + exact["extra"]["HL-clip-AP"]) / 2
+
+
+def _fit(
+    model: nn.Module,
+    trained: dict[str, nn.Parameter],
+    train: Sequence[Sample],
+    val: Sequence[Sample],
+    settings: TrainSettings,
+    seed: int,
+    alignment: Alignment | None,
+    on_epoch: Callable[[Row], None],
+) -> History:
+    parameters = list(trained.values())
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, settings))
+    history, best, sums, last, began = History(), {}, {}, 0, time.perf_counter()
+    batches = _batches(train, settings.batch_size, seed)
+    model.train()
+    for step in range(settings.steps + 1):
+        if step % settings.eval_every == 0 or step == settings.steps:
+            means = {name: float(total) / (step - last) for name, total in sums.items()}
+            row = {"step": step, "score": validation_score(model, val, settings.windows), **means}
+            row |= {"learning_rate": schedule.get_last_lr()[0], "seconds": time.perf_counter() - began}
+            history.rows.append(row)
+            if row["score"] > history.best_score:
+                history.best_step, history.best_score = step, row["score"]
+                best = {name: parameter.detach().clone() for name, parameter in trained.items()}
+            on_epoch(row)
+            sums, last = {}, step
+        if step == settings.steps:
+            break
+        terms = loss_terms(model, next(batches), alignment)
+        loss = _total(terms, step)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
+        optimizer.step()
+        schedule.step()
+        for name, term in (terms | {"loss": loss}).items():
+            sums[name] = sums.get(name, 0) + term.detach()
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(best[name])
+    model.eval()
+    return history
+
+
+def loss_terms(model: nn.Module, batch: Row, alignment: Alignment | None) -> dict[str, Tensor]:
+    """The weighted terms of the loss on a batch of `read.data.collate`; their sum is the loss."""
+    device = next(model.parameters()).device
+    batch = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+    half = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    with half:
+        outputs = model(*(batch[name] for name in INPUTS))
+    terms = model.losses(outputs, batch)
+    if alignment:
+        terms["alignment"] = alignment(model)
+    return terms
+
+
+def _total(terms: dict[str, Tensor], step: int) -> Tensor:
+    loss = torch.stack(list(terms.values())).sum()
+    if not torch.isfinite(loss):
+        faults = ", ".join(f"{name} is {float(term)}" for name, term in terms.items() if not torch.isfinite(term))
+        raise InputError(f"train: the loss is not finite at step {step}: {faults}; try a lower learning rate")
+    return loss
+
+
+def _share(step: int, settings: TrainSettings) -> float:
+    """The learning rate of a step, as a share of the highest."""
+    warmup = max(1, round(settings.warmup * settings.steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    if settings.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, settings.steps - warmup)))
+
+
+def _batches(samples: Sequence[Sample], batch_size: int, seed: int) -> Iterator[Row]:
+    """Endless batches: epoch after epoch in a new order, each divided evenly."""
+    generator = torch.Generator().manual_seed(seed)
+    count = math.ceil(len(samples) / batch_size)
+    while True:
+        order = torch.randperm(len(samples), generator=generator)
+        for part in order.tensor_split(count):
+            yield collate([samples[index] for index in part.tolist()])

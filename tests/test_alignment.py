@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from read.adapters import apply_strategy
+from read.alignment import Alignment
+from read.backbones import build_backbone
+from read.data import Annotation, Sample
+from read.errors import InputError
+
+
+def sample(clips, words):
+    generator = torch.Generator().manual_seed(clips)
+    annotation = Annotation(clips, "q", "v", clips * 2.0, ((0, 2),), (0,), ((4,),))
+    video, text = (torch.randn(*shape, generator=generator) for shape in ((clips, 6), (words, 5)))
+    return Sample(video, text, annotation, 2.0)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    sizes = {"hidden": 16, "layers": 2, "heads": 2, "feed_forward": 16}
+    return build_backbone("univtg", video_dim=6, text_dim=5, **sizes)
+
+
+def test_plans_move_the_mass_within_the_weights(model):
+    samples = [sample(4, 2), sample(7, 5)]
+    plans = Alignment(mass=0.4).plans(apply_strategy("read_pvla", model), samples)
+    for plan, each in zip(plans, samples, strict=True):
+        assert plan.shape == (len(each.video), len(each.text))
+        assert plan.min() >= 0
+        assert plan.sum() == pytest.approx(0.4, abs=1e-5)
+        assert plan.sum(1).max() <= 1 / len(each.video) + 1e-5
+
+
+def test_a_strategy_that_does_not_align_has_no_plans(model):
+    with pytest.raises(InputError):
+        Alignment().plans(apply_strategy("read", model), [sample(4, 2)])

@@ -1,0 +1,224 @@
+"""The training loop on a planted problem: a word of the query names the pattern of the clips that it describes."""
+
+import subprocess
+import sys
+from collections import Counter
+from itertools import count
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import read.train
+from read.adapters import alignment_states, apply_strategy
+from read.alignment import Alignment
+from read.backbones import build_backbone
+from read.data import Annotation, Sample, collate
+from read.errors import InputError
+from read.metrics.grounding import random_level
+from read.train import TrainSettings, fit, loss_terms, tune, validation_score
+from read.transport import partial_alignment_loss
+
+SIZES = {
+    "video_dim": 16, "text_dim": 12, "hidden": 32, "layers": 1, "heads": 2, "feed_forward": 32,
+    "input_dropout": 0.0, "drop_path": 0.1, "tef": False,
+}  # fmt: skip
+SHORT = TrainSettings(steps=6, batch_size=8, eval_every=3)
+
+
+def planted(size: int, seed: int, patterns: int = 4) -> list[Sample]:
+    world = torch.Generator().manual_seed(0)
+    looks = torch.randn(patterns, SIZES["video_dim"], generator=world)
+    words = torch.randn(patterns + 3, SIZES["text_dim"], generator=world)
+    dice = torch.Generator().manual_seed(seed)
+    samples = []
+    for index in range(size):
+        order = torch.randperm(patterns, generator=dice)[:3]
+        lengths = torch.randint(2, 5, (3,), generator=dice)
+        clips = order.repeat_interleave(lengths)
+        asked = int(torch.randint(0, 3, (1,), generator=dice))
+        length = int(torch.randint(2, 6, (1,), generator=dice))
+        sentence = torch.randint(patterns, patterns + 3, (length,), generator=dice)
+        sentence[0] = order[asked]
+        start = int(lengths[:asked].sum())
+        ids = tuple(range(start, start + int(lengths[asked])))
+        window = (2.0 * start, 2.0 * (start + len(ids)))
+        annotation = Annotation(index, "q", f"v{index}", 2.0 * len(clips), (window,), ids, ((4.0,),) * len(ids))
+        noise = 0.3 * torch.randn(len(clips), SIZES["video_dim"], generator=dice)
+        video, text = F.normalize(looks[clips] + noise, dim=-1), F.normalize(words[sentence], dim=-1)
+        samples.append(Sample(video, text, annotation, 2.0))
+    return samples
+
+
+def small(seed: int = 0):
+    torch.manual_seed(seed)
+    return build_backbone("univtg", **SIZES)
+
+
+@pytest.fixture(scope="module")
+def train():
+    return planted(64, seed=1)
+
+
+@pytest.fixture(scope="module")
+def val():
+    return planted(24, seed=2)
+
+
+@pytest.fixture
+def ever_better(monkeypatch):
+    """Validation scores that rise, so that the last state is the best."""
+    rising = count()
+    monkeypatch.setattr(read.train, "validation_score", lambda *_: next(rising))
+
+
+def test_it_learns_a_planted_problem(train, val):
+    model, rows = small(), []
+    settings = TrainSettings(steps=150, batch_size=32, learning_rate=3e-3, eval_every=50)
+    history = fit(model, train, val, settings, seed=0, on_epoch=rows.append)
+    assert rows == history.rows and [row["step"] for row in rows] == [0, 50, 100, 150]
+    assert rows[-1]["loss"] < 0.5 * rows[1]["loss"]
+    chance = random_level([sample.annotation for sample in val], draws=3)
+    assert history.best_score > 25 + chance["brief"]["MR-full-mAP"] / 2 + chance["extra"]["HL-clip-AP"] / 2
+    terms = [name for name in rows[-1] if name not in ("step", "score", "loss", "learning_rate", "seconds")]
+    assert rows[-1]["loss"] == pytest.approx(sum(rows[-1][name] for name in terms), rel=1e-4)
+
+
+@pytest.mark.gpu
+def test_it_trains_on_a_gpu(train, val):
+    model = small()
+    history = fit(model, train, val, TrainSettings(steps=150, learning_rate=3e-3, eval_every=50), seed=0)
+    assert next(model.parameters()).is_cuda
+    assert history.rows[-1]["loss"] < 0.5 * history.rows[1]["loss"]
+
+
+def test_the_best_state_is_the_one_that_stays(train, val, monkeypatch):
+    states, scores = [], iter([1.0, 3.0, 7.0, 2.0, 7.0])
+
+    def score(model, samples, windows):
+        states.append(model.digest())
+        return next(scores)
+
+    monkeypatch.setattr(read.train, "validation_score", score)
+    model = small()
+    history = fit(model, train, val, TrainSettings(steps=4, eval_every=1, batch_size=8), seed=0)
+    assert (history.best_step, history.best_score) == (2, 7.0)
+    assert len(set(states)) == 5 and model.digest() == states[2]
+
+
+def test_a_run_that_only_harms_leaves_the_model_as_it_was(train, val):
+    model = small()
+    fit(model, train, val, TrainSettings(steps=60, learning_rate=3e-3, eval_every=30), seed=0)
+    before, score = model.digest(), validation_score(model, val, SHORT.windows)
+    history = fit(model, train, val, TrainSettings(steps=5, learning_rate=10.0, eval_every=5), seed=0)
+    assert history.best_step == 0 and model.digest() == before and history.best_score == score
+
+
+def test_frozen_parameters_stay(train, val, ever_better):
+    model = small()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith("class_embed"))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    fit(model, train, val, TrainSettings(steps=20, learning_rate=1e-2, eval_every=20), seed=0)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed and all(name.startswith("class_embed") for name in changed)
+    assert all(parameter.grad is None for name, parameter in model.named_parameters() if name not in changed)
+
+
+def test_a_seed_decides_everything_and_leaves_no_trace(train, val, ever_better):
+    digests = []
+    for seed in (0, 0, 1):
+        model = small()
+        state = torch.get_rng_state()
+        fit(model, train, val, SHORT, seed)
+        assert torch.equal(torch.get_rng_state(), state)
+        digests.append(model.digest())
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_nothing_to_train_is_an_error(train, val):
+    with pytest.raises(InputError, match="no parameter that requires a gradient"):
+        fit(small().requires_grad_(False), train, val, SHORT, seed=0)
+    with pytest.raises(InputError, match="0 samples to train on"):
+        fit(small(), [], val, SHORT, seed=0)
+
+
+def test_a_loss_of_nan_stops_and_names_step_and_term(train, val, monkeypatch):
+    model, steps = small(), count()
+    honest = model.losses
+    fate = lambda: torch.tensor(0.0 if next(steps) < 2 else torch.nan)  # noqa: E731
+    monkeypatch.setattr(model, "losses", lambda *args: honest(*args) | {"giou": fate()})
+    with pytest.raises(InputError, match="not finite at step 2: giou is nan"):
+        fit(model, train, val, SHORT, seed=0)
+
+
+def test_a_feature_of_nan_stops_and_names_the_video(train, val):
+    broken = train[5].video.clone()
+    broken[0, 0] = torch.nan
+    sample = Sample(broken, train[5].text, train[5].annotation, 2.0)
+    with pytest.raises(InputError, match="video v5: its features hold NaN"):
+        fit(small(), [*train[:5], sample], val, SHORT, seed=0)
+
+
+def test_every_epoch_shows_every_sample_once_in_even_batches(train):
+    batches = read.train._batches(train[:20], 8, seed=0)
+    epochs = [[next(batches) for _ in range(3)] for _ in range(2)]
+    orders = [[annotation.qid for batch in epoch for annotation in batch["annotations"]] for epoch in epochs]
+    assert all(Counter(order) == Counter(range(20)) for order in orders) and orders[0] != orders[1]
+    assert [len(batch["annotations"]) for batch in epochs[0]] == [7, 7, 6]
+
+
+def test_learning_rate_rises_and_falls():
+    settings = TrainSettings(steps=100, warmup=0.1)
+    shares = [read.train._share(step, settings) for step in range(101)]
+    assert shares[0] == pytest.approx(0.1) and shares[10] == 1 and shares[55] == pytest.approx(0.5)
+    assert shares[100] == 0 and shares[10:] == sorted(shares[10:], reverse=True)
+    constant = TrainSettings(steps=100, warmup=0.1, schedule="constant")
+    assert {read.train._share(step, constant) for step in range(10, 101)} == {1.0}
+
+
+def test_tuning_takes_the_best_rate_and_records_all(train, val):
+    started, rows = [], []
+
+    def build():
+        started.append(small(seed=torch.initial_seed()))
+        return started[-1]
+
+    digest = small(seed=4).digest()
+    settings = TrainSettings(steps=20, batch_size=16, eval_every=20)
+    tuned = tune(build, train, val, settings, 4, [1e-6, 3e-3], on_epoch=rows.append)
+    assert [trial["learning_rate"] for trial in tuned.trials] == [1e-6, 3e-3]
+    assert tuned.history.best_score == max(trial["score"] for trial in tuned.trials)
+    assert tuned.model is started[[1e-6, 3e-3].index(tuned.learning_rate)]
+    assert validation_score(tuned.model, val, settings.windows) == tuned.history.best_score
+    assert Counter(row["trial"] for row in rows) == {1e-6: 2, 3e-3: 2} and digest != tuned.model.digest()
+    assert rows[0]["score"] == rows[2]["score"], "every rate starts from the same weights"
+    with pytest.raises(InputError, match="grid of learning rates is empty"):
+        tune(build, train, val, settings, 4, [])
+
+
+def test_alignment_adds_its_weighted_term(train, val):
+    model, batch = apply_strategy("read_pvla", small()), collate(train[:6])
+    terms = loss_terms(model, batch, Alignment(gamma=0.5, mass=0.3))
+    layers = alignment_states(model)
+    costs = [partial_alignment_loss(z.video, z.text, z.video_mask, z.text_mask, mass=0.3) for z in layers]
+    torch.testing.assert_close(terms["alignment"], 0.5 * torch.stack(costs).mean())
+    assert "alignment" not in loss_terms(model, batch, None)
+    history = fit(model, train, val, SHORT, seed=0, alignment=Alignment())
+    assert history.rows[-1]["alignment"] > 0
+    with pytest.raises(InputError, match="align"):
+        loss_terms(apply_strategy("read", small()), batch, Alignment())
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"clip_norm": -1.0}, {"schedule": "step"}]
+)
+def test_bad_settings(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        TrainSettings(**wrong)
+
+
+def test_training_imports_no_heavy_package():
+    heavy = "{'transformers', 'open_clip', 'peft', 'pytorchvideo', 'skimage'} & set(sys.modules)"
+    code = f"import sys, read.train, read.adapters; assert not {heavy}, {heavy}"
+    subprocess.run([sys.executable, "-c", code], check=True)
