@@ -1,0 +1,23 @@
+"""From raw video to a report: the table of contents. dvc.yaml says what each stage depends on."""
+
+
+configfile: "params.yaml"
+
+
+include: "pipeline/rules/common.smk"
+include: "pipeline/rules/download.smk"
+include: "pipeline/rules/encoders.smk"
+include: "pipeline/rules/extract.smk"
+include: "pipeline/rules/split.smk"
+include: "pipeline/rules/pretrain.smk"
+include: "pipeline/rules/train.smk"
+include: "pipeline/rules/evaluate.smk"
+include: "pipeline/rules/report.smk"
+include: "pipeline/rules/record.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        ARTIFACTS,
+        ["dvc.lock"] if RECORDED else [],

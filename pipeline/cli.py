@@ -1,0 +1,69 @@
+"""What the stages' command lines share."""
+
+import argparse
+import errno
+import re
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+
+from pipeline.params import parse_settings
+from read.errors import InputError
+
+REASONS = {
+    errno.ENOSPC: "no space left on the device",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+}
+
+
+def settings_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with `--settings`, the job's part of params.yaml."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    add_settings(parser)
+    return parser
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add `--settings` to a parser."""
+    parser.add_argument(
+        "--settings", type=_settings, required=True, metavar="JSON", help="the job's keys of params.yaml, as JSON"
+    )
+
+
+def _settings(text: str) -> SimpleNamespace:
+    try:
+        return parse_settings(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a stage; what a person can mend is printed without a traceback and ends with status 1."""
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except Exception as error:
+        number = error.errno if isinstance(error, OSError) else _os_error(str(error))
+        if number not in REASONS:
+            raise
+        place = getattr(error, "filename", None) or "the output folder"
+        sys.exit(f"error: {place}: {REASONS[number]}; free space or make the folder writable, then run again")
+
+
+def _os_error(message: str) -> int | None:
+    """The system's error number in a message, where a library has it in words only, as safetensors does."""
+    found = re.search(r"\(os error (\d+)\)", message)
+    return int(found[1]) if found else None
+
+
+def device_of(name: str) -> str:
+    """`auto` is a GPU where there is one. Raises InputError where `cuda` is asked for and absent."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("params.yaml: device: cuda was asked for, but torch sees no CUDA device; use auto or cpu")
+    return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"

@@ -1,0 +1,33 @@
+"""Learning curves as files."""
+
+import csv
+import io
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from read.files import atomic_path, write_text
+
+
+def write_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write a history as CSV: `step`, `loss` (empty before the first step), `val_score`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["step", "loss", "val_score"])
+    writer.writerows([row["step"], row.get("loss", ""), row["score"]] for row in rows)
+    write_text(path, text.getvalue())
+
+
+def log_live(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Log rows that have a loss through DVCLive; `folder` then holds val_score.tsv and loss.tsv for `dvc plots`."""
+    from dvclive import Live
+
+    with TemporaryDirectory() as room, atomic_path(folder) as draft:
+        with Live(room, save_dvc_exp=False, dvcyaml=None, report=None) as live:
+            for row in rows:
+                live.step = row["step"]
+                live.log_metric("val_score", row["score"])
+                live.log_metric("loss", row["loss"])
+        shutil.copytree(Path(room, "plots", "metrics"), draft)

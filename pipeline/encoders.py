@@ -1,0 +1,80 @@
+"""Stage 2: the encoders of feature extraction, with public weights or trained small on the source dataset."""
+
+import argparse
+from pathlib import Path
+from types import SimpleNamespace
+
+from pipeline import paths
+from pipeline.cli import add_settings, device_of, run
+from read.encoders.frames import frames_per_clip
+from read.encoders.tiny import Footage, Segment, load_footage, train_clip, train_slowfast
+from read.errors import InputError
+from read.files import read_json, read_jsonl, write_json
+
+
+def make_clip(settings: SimpleNamespace) -> None:
+    """Write models/encoders/clip/."""
+    from read.encoders.clip import TINY, Clip
+
+    wanted, device = settings.encoders.clip, device_of(settings.device)
+    if wanted.pretrained is not None:
+        clip = Clip.pretrained(wanted.model, wanted.pretrained, device)
+    elif wanted.model == TINY:
+        clip = train_clip(_footage(settings), steps=wanted.steps, seed=settings.encoders.seed, device=device)
+    else:
+        raise InputError(f"params.yaml: encoders.clip.pretrained: is null, but only {TINY} is trained here")
+    clip.save(paths.ENCODERS / "clip")
+
+
+def make_slowfast(settings: SimpleNamespace) -> None:
+    """Write models/encoders/slowfast/."""
+    from read.encoders.slowfast import KINETICS_URL, SlowFast
+    from read.encoders.weights import download
+
+    wanted, device = settings.encoders.slowfast, device_of(settings.device)
+    if wanted.pretrained is None:
+        count = frames_per_clip(settings.extract.fps, settings.clip_len)
+        seed = settings.encoders.seed
+        slowfast = train_slowfast(_footage(settings), count, steps=wanted.steps, seed=seed, device=device)
+    else:
+        checkpoint = KINETICS_URL if wanted.pretrained == "kinetics" else wanted.pretrained
+        if checkpoint.startswith(("http://", "https://")):
+            checkpoint = download(checkpoint, paths.ENCODERS / Path(checkpoint).name)
+        slowfast = SlowFast.pretrained(checkpoint, device)
+    slowfast.save(paths.ENCODERS / "slowfast")
+
+
+def _footage(settings: SimpleNamespace) -> Footage:
+    """The labelled segments of the source dataset, in the size of frames that the CLIP model takes."""
+    from read.encoders.clip import frame_size
+
+    folder = paths.raw(settings.source)
+    videos = read_json(folder / "manifest.json")["videos"]
+    segments = [
+        Segment(folder / "videos" / videos[row["vid"]]["file"], row["start"], row["end"], row["text"], row["move"])
+        for row in read_jsonl(folder / "segments.jsonl")
+        if row["vid"] in videos
+    ]
+    if not segments:
+        raise InputError(
+            f"source {settings.source} has no labelled segments to train small encoders on; "
+            "set encoders.clip.pretrained and encoders.slowfast.pretrained, or use source: montage_source"
+        )
+    return load_footage(segments, settings.extract.fps, frame_size(settings.encoders.clip.model))
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=["clip", "slowfast", "collect"], help="an encoder, or the list of both")
+    add_settings(parser)
+    arguments = parser.parse_args()
+    if arguments.part == "collect":
+        configs = {name: read_json(paths.ENCODERS / name / "config.json") for name in ("clip", "slowfast")}
+        write_json(paths.ENCODERS / "encoders.json", configs)
+    else:
+        {"clip": make_clip, "slowfast": make_slowfast}[arguments.part](arguments.settings)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,234 @@
+"""The typed form of params.yaml: every key stands in the file, and all mistakes are reported at once."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from read.errors import InputError
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: strict types, no unknown keys, no defaults but what the file says."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
+
+
+class Download(Section):
+    """Stage 1: raw videos."""
+
+    shards: Annotated[int, Field(ge=1, le=1000)]
+    tolerance: Annotated[float, Field(ge=0, le=1)]
+    retries: Annotated[int, Field(ge=0)]
+    timeout: Positive
+    mirror: str | None
+
+
+class ClipEncoder(Section):
+    """An open_clip model with one of its tags or a checkpoint file; `pretrained: null` trains the small one."""
+
+    model: str
+    pretrained: str | None
+    steps: Count
+
+
+class SlowFastEncoder(Section):
+    """SLOWFAST_8x8_R50 from an address or a file; `pretrained: null` trains the small one."""
+
+    pretrained: str | None
+    steps: Count
+
+
+class Encoders(Section):
+    """Stage 2: what feature extraction needs."""
+
+    clip: ClipEncoder
+    slowfast: SlowFastEncoder
+    seed: int
+
+
+class Extract(Section):
+    """Stage 3: features per clip."""
+
+    fps: Positive
+    batch_size: Count
+
+
+class SplitSection(Section):
+    """Stage 4: sides."""
+
+    val_share: Share
+    test_share: Share
+    test_seed: int
+
+
+class Runs(Section):
+    """Which runs the comparison consists of, besides the strategies."""
+
+    shots: Annotated[list[Count], Field(min_length=1)]
+    seeds: Annotated[list[int], Field(min_length=1)]
+
+
+class Pretrain(Section):
+    """Stage 5: the backbone."""
+
+    backbone: str
+    checkpoint: str | None
+    hidden: Count
+    layers: Count
+    heads: Count
+    feed_forward: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    steps: Count
+    batch_size: Count
+    learning_rate: Positive
+    val_share: Share
+    seed: int
+
+
+class Alignment(Section):
+    """The alignment loss of strategies that align: its weight, the share of mass that is moved, the cost."""
+
+    gamma: Annotated[float, Field(ge=0)]
+    mass: Annotated[float, Field(gt=0, le=1)]
+    cost: Literal["cosine", "sqeuclidean", "l2"]
+
+
+class Train(Section):
+    """Stage 6: adaptation; the same budget for every strategy."""
+
+    steps: Count
+    batch_size: Count
+    learning_rates: Annotated[list[Positive], Field(min_length=1)]
+    evaluations: Count
+    train_head: bool
+    alignment: Alignment
+
+
+class Evaluate(Section):
+    """Stage 7: predictions and scores."""
+
+    windows: Literal["runs", "offsets"]
+    random_draws: Count
+
+
+class Report(Section):
+    """Stage 8: the page."""
+
+    metric: str
+    examples: Annotated[int, Field(ge=0)]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    dataset: Name
+    source: Name
+    clip_len: Positive
+    device: Literal["auto", "cpu", "cuda"]
+    download: Download
+    encoders: Encoders
+    extract: Extract
+    split: SplitSection
+    runs: Runs
+    pretrain: Pretrain
+    train: Train
+    strategies: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
+    evaluate: Evaluate
+    report: Report
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and check a params file. Raises InputError with every mistake, each with its key."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {error}") from None
+    return check_params(values, str(path))
+
+
+def check_params(values: Any, name: str = "params.yaml") -> Params:
+    """Validate a mapping of params. Raises InputError with every mistake: key, reason and the nearest valid key."""
+    params = validated(Params, values, name)
+    mistakes = []
+    if params.dataset == params.source:
+        mistakes.append(f"{name}: source: is {params.source!r} like dataset; pretraining would see the test videos")
+    for key, values_of in (("shots", params.runs.shots), ("seeds", params.runs.seeds)):
+        if len(set(values_of)) != len(values_of):
+            mistakes.append(f"{name}: runs.{key}: holds a value twice: {values_of}")
+    if params.pretrain.hidden % params.pretrain.heads:
+        mistakes.append(
+            f"{name}: pretrain.heads: {params.pretrain.heads} does not divide hidden {params.pretrain.hidden}"
+        )
+    if mistakes:
+        raise InputError("\n".join(mistakes))
+    return params
+
+
+def validated(model: type[BaseModel], values: Any, name: str) -> Any:
+    """Build `model` from `values`. Raises InputError with one line a mistake, each with its dotted key."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise InputError("\n".join(f"{name}: {_explain(model, entry)}" for entry in error.errors())) from None
+
+
+def _explain(model: type[BaseModel], entry: Mapping[str, Any]) -> str:
+    path = ".".join(str(part) for part in entry["loc"]) or "(the file)"
+    if entry["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(path, all_keys(model), n=1, cutoff=0.5)
+        leaf = difflib.get_close_matches(path.rpartition(".")[2], [k.rpartition(".")[2] for k in all_keys(model)], n=1)
+        hint = near or [key for key in all_keys(model) if leaf and key.rpartition(".")[2] == leaf[0]]
+        return f"{path}: unknown key" + (f"; did you mean {hint[0]}?" if hint else "")
+    if entry["type"] == "missing":
+        return f"{path}: is missing"
+    return f"{path}: {entry['msg']} (found {entry['input']!r})"
+
+
+def all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted names of all keys of a model and of the models inside it."""
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += all_keys(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def select(params: Params, keys: Iterable[str]) -> dict[str, Any]:
+    """The values of some top-level keys, as JSON-able data."""
+    return params.model_dump(mode="json", include=set(keys))
+
+
+def parse_settings(text: str) -> SimpleNamespace:
+    """What a job was given: some top-level keys of params.yaml as JSON, as typed attributes.
+
+    Raises:
+        InputError: not JSON, an unknown key or a wrong type. A key that the rule did not declare is an AttributeError
+            in the job: it may not depend on it.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--settings: not valid JSON: {error}") from None
+    parsed = {}
+    for key, value in values.items():
+        if key not in Params.model_fields:
+            raise InputError(f"--settings: unknown key {key}; known are {', '.join(Params.model_fields)}")
+        try:
+            parsed[key] = TypeAdapter(Params.model_fields[key].annotation).validate_python(value)
+        except ValidationError as error:
+            raise InputError(f"--settings: {key}: {error.errors()[0]['msg']}") from None
+    return SimpleNamespace(**parsed)

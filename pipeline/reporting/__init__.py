@@ -1,0 +1,1 @@
+"""The report stage's parts: what was measured comes in, one page and flat tables go out."""

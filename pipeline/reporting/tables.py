@@ -1,0 +1,154 @@
+"""Runs gathered into rows: one row per strategy and number of labelled videos, each with its values over seeds."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pipeline.reporting.inputs import Reference, Results, Run
+from pipeline.reporting.stats import Summary, paired, summarise
+
+BASELINE = "adapter"  # the plain bottleneck adapter, which the others are paired with
+COLUMNS = ("MR-full-mAP", "MR-full-R1@0.5", "MR-full-R1@0.7", "HL-clip-AP", "HL-min-VeryGood-mAP")
+METRIC_NOTES = {
+    "HL-clip-AP": "average precision of ranking a video's clips by saliency, the relevant clips being positive",
+    "MR-full-mAP": "mean average precision of the predicted windows, over IoU thresholds .5 to .95",
+    "MR-full-R1@0.5": "share of queries whose first window overlaps a true one with IoU of at least .5",
+    "MR-full-R1@0.7": "the same with IoU of at least .7",
+    "HL-min-VeryGood-mAP": "mean average precision of ranking clips, positives being those rated Very Good",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table. A reference (random, oracle) has no runs and one value per metric."""
+
+    name: str
+    shots: int
+    runs: tuple[Run, ...]
+    reference: Reference | None = None
+
+    @property
+    def label(self) -> str:
+        """The name as shown."""
+        return label(self.name)
+
+    @property
+    def trained(self) -> bool:
+        """Whether anything was trained for this row."""
+        return any(run.trainable for run in self.runs)
+
+    @property
+    def first(self) -> Run:
+        """The run whose sizes stand for all: they do not depend on the seed."""
+        return self.runs[0]
+
+    @property
+    def seconds(self) -> float:
+        """Mean seconds of training per run."""
+        return summarise(run.seconds for run in self.runs).mean
+
+    @property
+    def learning_rates(self) -> list[float]:
+        """The rates that validation chose, without repeats."""
+        return sorted({run.learning_rate for run in self.runs if run.learning_rate is not None})
+
+    @property
+    def at_grid_edge(self) -> bool:
+        """Whether validation chose the smallest or largest rate of its grid in any run."""
+        edges = [(run.learning_rate, {p.learning_rate for p in run.grid}) for run in self.runs if len(run.grid) > 1]
+        return any(rate in (min(rates), max(rates)) for rate, rates in edges)
+
+    def summary(self, metric: str, kind: str | None = None) -> Summary | None:
+        """Values of a metric over seeds, of all queries or of one kind; None where any value is absent."""
+        sources = self.runs or (self.reference,)
+        tables = [source.scores if kind is None else source.by_kind.get(kind, {}) for source in sources]
+        return summarise(table[metric] for table in tables) if all(metric in table for table in tables) else None
+
+    def by_seed(self, metric: str) -> dict[int, float]:
+        """Values by seed."""
+        return {run.seed: run.scores[metric] for run in self.runs}
+
+
+def label(name: str) -> str:
+    """A strategy's name as shown: `read_pvla` reads read-pvla."""
+    return name.replace("_", "-")
+
+
+def percent(share: float) -> str:
+    """A share of the model's parameters, with two digits that count: 1.5 %."""
+    return f"{100 * share:.0f} %" if share > 0.995 else f"{100 * share:.2g} %"
+
+
+def make_rows(results: Results) -> list[Row]:
+    """Rows of the runs, by shots and then by number of trainable parameters."""
+    groups: dict[tuple[int, str], list[Run]] = {}
+    for run in sorted(results.runs, key=lambda run: (run.shots, run.trainable, run.strategy, run.seed)):
+        groups.setdefault((run.shots, run.strategy), []).append(run)
+    return [Row(name, shots, tuple(runs)) for (shots, name), runs in groups.items()]
+
+
+def reference_rows(results: Results) -> dict[str, Row]:
+    """Rows without a model, by name."""
+    return {name: Row(name, 0, (), reference) for name, reference in results.references.items()}
+
+
+def shots_of(rows: Iterable[Row]) -> list[int]:
+    """The numbers of labelled videos that were trained with, ascending."""
+    return sorted({row.shots for row in rows if row.trained})
+
+
+def columns(results: Results) -> list[str]:
+    """The metrics that the score table shows: the primary one, then those of the usual ones that every row has."""
+    sources = [*results.runs, *results.references.values()]
+    usual = [name for name in COLUMNS if all(name in source.scores for source in sources)]
+    return list(dict.fromkeys([results.inputs.metric, *usual]))
+
+
+def kinds(results: Results) -> list[str]:
+    """Kinds of query that scores are reported apart for."""
+    return sorted({kind for run in results.runs for kind in run.by_kind if kind})
+
+
+def paired_rows(rows: Sequence[Row], metric: str, shots: int) -> list[tuple[Row, dict[int, float]]]:
+    """Strategies with their differences to the plain adapter, seed by seed, at one number of shots."""
+    trained = [row for row in rows if row.shots == shots and row.trained]
+    base = next((row for row in trained if row.name == BASELINE), None)
+    if base is None:
+        return []
+    pairs = [(row, paired(row.by_seed(metric), base.by_seed(metric))) for row in trained if row is not base]
+    return [(row, differences) for row, differences in pairs if differences]
+
+
+def flat_scores(results: Results) -> dict[str, float]:
+    """`<strategy>/k<shots>/<metric>` and `.../std` to percent, for `dvc metrics show`."""
+    flat = {}
+    for row in [*make_rows(results), *reference_rows(results).values()]:
+        for metric in columns(results):
+            summary = row.summary(metric)
+            stem = f"{row.name}/k{row.shots}/{metric}" if row.runs else f"{row.name}/{metric}"
+            flat[stem] = round(summary.mean, 4)
+            if summary.std is not None:
+                flat[f"{stem}/std"] = round(summary.std, 4)
+    return flat
+
+
+def csv_rows(results: Results) -> list[dict]:
+    """One line per row, kind and metric; an empty cell is not applicable."""
+    lines = []
+    for row in [*make_rows(results), *reference_rows(results).values()]:
+        sizes = {"trainable": "", "share": "", "adapter_bytes": ""}
+        if row.runs:
+            sizes = {name: getattr(row.first, name) for name in sizes}
+        sources = row.runs or (row.reference,)
+        for kind in [None, *kinds(results)]:
+            first = sources[0].scores if kind is None else sources[0].by_kind.get(kind, {})
+            for metric in first:
+                if (summary := row.summary(metric, kind)) is None:
+                    continue
+                low, high = summary.interval or ("", "")
+                lines.append(
+                    {"strategy": row.name, "shots": row.shots if row.runs else "", "seeds": len(row.runs) or ""}
+                    | {"kind": kind or "all", "metric": metric, "mean": summary.mean}
+                    | {"std": "" if summary.std is None else summary.std, "low": low, "high": high}
+                    | sizes
+                )
+    return lines

@@ -1,0 +1,21 @@
+from pipeline.engine import dvc_records, prepare_run
+from pipeline.params import check_params
+from pipeline.stages import code_digest, settings
+from pipeline.strategies import check_strategies
+from snakemake.exceptions import WorkflowError
+
+try:
+    PARAMS = check_params(config)
+    check_strategies(PARAMS.strategies)
+    prepare_run(workflow)
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+RECORDED = dvc_records(config)
+
+
+wildcard_constraints:
+    dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    shard=r"\d{3}",
+    strategy=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    shots=r"\d+",
+    seed=r"\d+",

@@ -1,0 +1,67 @@
+from pipeline.card import load_card
+from pipeline.sources.shards import shard_digests, shard_ids
+
+DATASETS = [PARAMS.dataset, PARAMS.source]
+SHARDS = shard_ids(PARAMS.download.shards)
+try:
+    CARDS = {dataset: load_card(dataset) for dataset in DATASETS}
+    DIGESTS = {
+        dataset: shard_digests(dataset, PARAMS.download.shards) for dataset in DATASETS
+    }
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
+
+rule annotations:
+    input:
+        card=lambda wildcards: CARDS[wildcards.dataset].files,
+    output:
+        annotations="data/raw/{dataset}/annotations.jsonl",
+        segments="data/raw/{dataset}/segments.jsonl",
+        summaries="data/raw/{dataset}/summaries.jsonl",
+    log:
+        "logs/annotations/{dataset}.log",
+    params:
+        settings=settings("download", PARAMS),
+        code=code_digest("download"),
+    shell:
+        "python -m pipeline.download annotations {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
+
+
+rule download_shard:
+    # Annotations that lie beside the card are no input: by `params.videos` a new one touches its shard only. As an
+    # ancient() input they would hide that change from Snakemake in the run that makes them.
+    input:
+        lambda wildcards: (
+            f"data/raw/{wildcards.dataset}/annotations.jsonl"
+            if CARDS[wildcards.dataset].has_remote_annotations
+            else []
+        ),
+    output:
+        "data/raw/{dataset}/shards/{shard}.json",
+    log:
+        "logs/download/{dataset}/{shard}.log",
+    benchmark:
+        "benchmarks/results/download/{dataset}/{shard}.tsv"
+    params:
+        videos=lambda wildcards: DIGESTS[wildcards.dataset][wildcards.shard],
+        settings=settings("download", PARAMS),
+        code=code_digest("download"),
+    shell:
+        "python -m pipeline.download shard {wildcards.dataset} {wildcards.shard}"
+        " --settings {params.settings:q} > {log} 2>&1"
+
+
+rule download:
+    input:
+        shards=expand("data/raw/{{dataset}}/shards/{shard}.json", shard=SHARDS),
+        annotations="data/raw/{dataset}/annotations.jsonl",
+    output:
+        "data/raw/{dataset}/manifest.json",
+    log:
+        "logs/download/{dataset}.log",
+    params:
+        settings=settings("download", PARAMS),
+        code=code_digest("download"),
+    shell:
+        "python -m pipeline.download manifest {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"

@@ -1,0 +1,38 @@
+rule encoder:
+    input:
+        manifest=f"data/raw/{PARAMS.source}/manifest.json",
+        annotations=f"data/raw/{PARAMS.source}/annotations.jsonl",
+    output:
+        weights="models/encoders/{encoder}/model.safetensors",
+        config="models/encoders/{encoder}/config.json",
+    log:
+        "logs/encoder/{encoder}.log",
+    benchmark:
+        "benchmarks/results/encoder/{encoder}.tsv"
+    wildcard_constraints:
+        encoder="clip|slowfast",
+    resources:
+        gpu=1,
+    params:
+        settings=settings("encoders", PARAMS),
+        code=code_digest("encoders"),
+    shell:
+        "python -m pipeline.encoders {wildcards.encoder} --settings {params.settings:q} > {log} 2>&1"
+
+
+rule encoders:
+    input:
+        expand(
+            "models/encoders/{encoder}/{file}",
+            encoder=["clip", "slowfast"],
+            file=["model.safetensors", "config.json"],
+        ),
+    output:
+        "models/encoders/encoders.json",
+    log:
+        "logs/encoders.log",
+    params:
+        settings=settings("encoders", PARAMS),
+        code=code_digest("encoders"),
+    shell:
+        "python -m pipeline.encoders collect --settings {params.settings:q} > {log} 2>&1"

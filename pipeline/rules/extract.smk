@@ -1,0 +1,59 @@
+rule extract_shard:
+    input:
+        shard="data/raw/{dataset}/shards/{shard}.json",
+        encoders="models/encoders/encoders.json",
+    output:
+        features="data/features/{dataset}/{shard}.safetensors",
+        sidecar="data/features/{dataset}/{shard}.json",
+    log:
+        "logs/extract/{dataset}/{shard}.log",
+    benchmark:
+        "benchmarks/results/extract/{dataset}/{shard}.tsv"
+    resources:
+        gpu=1,
+    params:
+        settings=settings("extract", PARAMS),
+        code=code_digest("extract"),
+    shell:
+        "python -m pipeline.extract shard {wildcards.dataset} {wildcards.shard}"
+        " --settings {params.settings:q} > {log} 2>&1"
+
+
+rule extract_text:
+    input:
+        annotations="data/raw/{dataset}/annotations.jsonl",
+        encoders="models/encoders/encoders.json",
+    output:
+        features="data/features/{dataset}/text.safetensors",
+        sidecar="data/features/{dataset}/text.json",
+        words="data/features/{dataset}/words.json",
+    log:
+        "logs/extract/{dataset}/text.log",
+    benchmark:
+        "benchmarks/results/extract/{dataset}/text.tsv"
+    resources:
+        gpu=1,
+    params:
+        settings=settings("extract", PARAMS),
+        code=code_digest("extract"),
+    shell:
+        "python -m pipeline.extract text {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
+
+
+rule extract:
+    input:
+        expand(
+            "data/features/{{dataset}}/{shard}.{suffix}",
+            shard=[*SHARDS, "text"],
+            suffix=["safetensors", "json"],
+        ),
+        manifest="data/raw/{dataset}/manifest.json",
+    output:
+        "data/features/{dataset}/features.json",
+    log:
+        "logs/extract/{dataset}.log",
+    params:
+        settings=settings("extract", PARAMS),
+        code=code_digest("extract"),
+    shell:
+        "python -m pipeline.extract collect {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"

@@ -1,0 +1,17 @@
+rule report:
+    input:
+        runs=f"results/runs/{PARAMS.dataset}/runs.json",
+        manifest=f"data/raw/{PARAMS.dataset}/manifest.json",
+    output:
+        page="results/report/index.html",
+        scores="results/report/scores.json",
+        table="results/report/scores.csv",
+    log:
+        "logs/report.log",
+    benchmark:
+        "benchmarks/results/report.tsv"
+    params:
+        settings=settings("report", PARAMS),
+        code=code_digest("report"),
+    shell:
+        "python -m pipeline.report --settings {params.settings:q} > {log} 2>&1"

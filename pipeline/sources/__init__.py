@@ -1,0 +1,52 @@
+"""Where a dataset's videos come from. A new source: a module, a case in `make_sources`, a line in `card.KEYS`."""
+
+from pathlib import Path
+
+from pipeline.card import Card
+from pipeline.params import Download
+from pipeline.sources.base import Source, UnavailableError
+from read.errors import InputError
+
+__all__ = ["Source", "UnavailableError", "make_sources", "mirror_folders"]
+
+
+def make_sources(card: Card, download: Download) -> list[Source]:
+    """The places to ask for a video, in order: mirrors first, the card's own source last."""
+    from pipeline.sources.local import Folder
+
+    videos = card.videos
+    mirrors = [Folder(folder, videos.extensions) for folder in mirror_folders(card, download)]
+    match videos.source:
+        case "local":
+            return [Folder(card.path(videos.folder), videos.extensions)]
+        case "montage":
+            from pipeline.sources.montage import Montage
+
+            return [Montage(videos.domain, videos.seed)]
+        case "url":
+            from pipeline.sources.url import Url
+
+            return [*mirrors, Url(videos.url, download.retries, download.timeout)]
+        case "youtube":
+            from pipeline.sources.youtube import Youtube
+
+            return [*mirrors, Youtube(videos.url, download.retries, download.timeout)]
+
+
+def mirror_folders(card: Card, download: Download) -> list[Path]:
+    """Folders that may hold a copy of the dataset: in the mirror by the dataset's name, the mirror itself, the card's.
+
+    Raises:
+        InputError: the mirror of the params or of the card is no folder.
+    """
+    folders = []
+    if download.mirror is not None:
+        mirror = Path(download.mirror).expanduser()
+        if not mirror.is_dir():
+            raise InputError(f"download.mirror: {mirror} is no folder")
+        folders += [folder for folder in (mirror / card.name, mirror) if folder.is_dir()]
+    if card.videos.mirror is not None:
+        folders.append(card.path(card.videos.mirror))
+        if not folders[-1].is_dir():
+            raise InputError(f"{card.folder / 'card.yaml'}: videos.mirror: {folders[-1]} is no folder")
+    return folders

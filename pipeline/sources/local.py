@@ -1,0 +1,84 @@
+"""Videos from a folder on this machine: one's own, or a mirror of a dataset."""
+
+import errno
+import fcntl
+import shutil
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.card import VIDEO_SUFFIXES
+from pipeline.sources.base import UnavailableError
+from read.errors import InputError
+from read.files import sha256_of
+
+FICLONE = 0x40049409  # Linux's request for a copy that shares its blocks (btrfs, xfs)
+
+
+class Folder:
+    """A folder of videos, each named by its video id and a suffix.
+
+    Args:
+        folder: where the videos lie; subfolders are not searched.
+        extensions: suffixes that count as videos.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+
+    def __init__(self, folder: Path, extensions: Sequence[str] | None = None) -> None:
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder of videos")
+        self.folder = folder
+        self.extensions = {suffix.lower() for suffix in extensions or VIDEO_SUFFIXES}
+
+    @cached_property
+    def _files(self) -> dict[str, list[Path]]:
+        """Files by id; a file is also found by its whole name."""
+        files: dict[str, list[Path]] = {}
+        for path in sorted(self.folder.iterdir()):
+            if path.suffix.lower() in self.extensions and path.is_file():
+                files.setdefault(path.stem, []).append(path)
+                files.setdefault(path.name, []).append(path)
+        return files
+
+    def find(self, vid: str) -> Path:
+        """The file of a video. Raises UnavailableError where there is none, or more than one."""
+        match self._files.get(vid, []):
+            case [path]:
+                return path
+            case []:
+                raise UnavailableError(f"no video named {vid} in {self.folder}")
+            case paths:
+                raise UnavailableError(f"{self.folder} holds several: {', '.join(path.name for path in paths)}")
+
+    def recipe(self, vid: str) -> str:
+        """The digest of the file, so that an exchanged one is copied again."""
+        try:
+            return sha256_of(self.find(vid))
+        except (UnavailableError, PermissionError):
+            return "absent"
+
+    def fetch(self, vid: str, room: Path) -> Path:
+        """Copy the file of a video."""
+        path = self.find(vid)
+        draft = room / f"video{path.suffix.lower()}"
+        try:
+            copy(path, draft)
+        except PermissionError as error:
+            if error.filename != str(path):
+                raise
+            raise UnavailableError(f"{path}: permission denied") from None
+        return draft
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file's content, sharing its blocks where the file system can."""
+    with source.open("rb") as original, target.open("wb") as clone:
+        try:
+            fcntl.ioctl(clone, FICLONE, original.fileno())
+            return
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+        shutil.copyfileobj(original, clone, 1 << 20)

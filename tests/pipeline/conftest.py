@@ -1,0 +1,258 @@
+"""A project so small that every stage runs in seconds, and the commands of both engines in it."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SOURCES = (
+    "Snakefile",
+    "dvc.yaml",
+    "params.yaml",
+    "pipeline",
+    "read",
+    "profiles",
+    "data/catalog",
+    ".dvcignore",
+    ".gitignore",
+)
+TINY = {
+    "download.shards": 2,
+    "encoders.clip.steps": 3,
+    "encoders.slowfast.steps": 3,
+    "runs": {"shots": [2], "seeds": [0]},
+    "pretrain.hidden": 16,
+    "pretrain.layers": 2,
+    "pretrain.heads": 2,
+    "pretrain.feed_forward": 16,
+    "pretrain.steps": 6,
+    "train.steps": 2,
+    "train.learning_rates": [0.001],
+    "train.evaluations": 1,
+    "strategies": {"adapter": {}, "read": {}},
+    "evaluate.random_draws": 2,
+    "report.examples": 1,
+}
+CARDS = {"montage": {"train": 6, "test": 3}, "montage_source": {"train": 6, "test": 0}}
+STAGE_OF = {
+    "annotations": "download",
+    "download_shard": "download",
+    "encoder": "encoders",
+    "extract_shard": "extract",
+    "extract_text": "extract",
+    "train_run": "train",
+    "evaluate_run": "evaluate",
+    "references": "evaluate",
+}  # rules that are not named after their stage
+
+
+class Project:
+    """A checkout, with the environment that commands run in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment = {
+            key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "DVC_STAGE")
+        } | {
+            "PATH": beside,
+            "OMP_NUM_THREADS": "1",
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(folder.parent / "dvc-site"),
+        }
+
+    def run(self, *command: str, status: int = 0) -> str:
+        """Run a command to its end and return what it printed. `status` is how it has to end."""
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert done.returncode == status, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def snakemake(self, *arguments: str, status: int = 0) -> str:
+        return self.run("snakemake", *arguments, *(() if "-n" in arguments else ("--cores", "2")), status=status)
+
+    def dvc(self, *arguments: str) -> str:
+        return self.run("dvc", *arguments)
+
+    def git(self, *arguments: str) -> str:
+        return self.run("git", *arguments)
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+
+    def clone(self, folder: Path, commit: str = "HEAD") -> "Project":
+        """A fresh clone at a commit: no artifacts, no records."""
+        self.git("clone", "--quiet", ".", str(folder))
+        copy = Project(folder)
+        copy.git("reset", "--quiet", "--hard", commit)
+        return copy
+
+    def edit(self, changes: dict[str, Any], file: str = "params.yaml") -> None:
+        """Change keys of a YAML file, given as dotted names."""
+        path = self.folder / file
+        values = yaml.safe_load(path.read_text())
+        for key, value in changes.items():
+            *sections, leaf = key.split(".")
+            place = values
+            for section in sections:
+                place = place[section]
+            place[leaf] = value
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+
+    def json(self, path: str) -> Any:
+        return json.loads((self.folder / path).read_text())
+
+    def planned_jobs(self, *arguments: str) -> dict[str, int]:
+        """Rule -> the number of its jobs that Snakemake would run."""
+        text = self.snakemake("-n", *arguments)
+        if "Nothing to be done" in text:
+            return {}
+        table = text.partition("Job stats:")[2].partition("total")[0]
+        jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+        assert jobs, text
+        return {name: count for name, count in jobs.items() if name != "all"}
+
+    def planned_stages(self) -> set[str]:
+        """The stages that Snakemake would work for."""
+        return {STAGE_OF.get(rule, rule) for rule in self.planned_jobs()} - {"record"}
+
+    def changed_stages(self) -> set[str]:
+        """The stages that `dvc repro` would begin with: --dry does not see that what follows them will change."""
+        return set(re.findall(r"Running stage '(\w+)", self.dvc("repro", "--dry")))
+
+    def downstream(self, stages: set[str]) -> set[str]:
+        """Some stages and all that depend on them, by what dvc.lock says."""
+        lock = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
+        outs = {out["path"]: name.partition("@")[0] for name, stage in lock.items() for out in stage["outs"]}
+        needs = {name.partition("@")[0]: set() for name in lock}
+        for name, stage in lock.items():
+            needs[name.partition("@")[0]] |= {outs[dep["path"]] for dep in stage["deps"] if dep["path"] in outs}
+        found = set(stages)
+        while more := {name for name, used in needs.items() if used & found} - found:
+            found |= more
+        return found
+
+    def assert_settled(self) -> None:
+        """Neither engine has anything to do."""
+        assert json.loads(self.dvc("status", "--json")) == {}
+        assert self.planned_jobs() == {}
+        assert self.changed_stages() == set()
+
+    def start(self, *command: str) -> "Running":
+        return Running(self, command)
+
+
+class Running:
+    """A command that goes on in the background, with its children in a process group of its own."""
+
+    def __init__(self, project: Project, command: tuple[str, ...]) -> None:
+        self.log = project.folder.parent / "running.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, cwd=project.folder, env=project.environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 120.0) -> None:
+        """Wait until something is so, while the command runs."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert self.process.poll() is None, f"it ended before:\n{self.log.read_text()}"
+            assert time.monotonic() < end, f"not within {seconds:g} s:\n{self.log.read_text()}"
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """kill -9 the command and all of its children."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def finish(self) -> str:
+        assert self.process.wait() == 0, self.log.read_text()
+        return self.log.read_text()
+
+
+def make_project(folder: Path) -> Project:
+    """A copy of this checkout's pipeline with the smallest params, as a repository whose first commit is `start`."""
+    for name in SOURCES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(ROOT / name, folder / name)
+    project = Project(folder)
+    project.edit(TINY)
+    for name, videos in CARDS.items():
+        project.edit({f"videos.{key}": value for key, value in videos.items()}, f"data/catalog/{name}/card.yaml")
+    project.git("init", "--quiet", "--initial-branch", "main")
+    project.git("config", "user.name", "test")
+    project.git("config", "user.email", "test@example.org")
+    project.dvc("init", "--quiet")
+    if (ROOT / ".dvc/config").is_file():
+        shutil.copyfile(ROOT / ".dvc/config", folder / ".dvc/config")
+    shutil.copyfile(ROOT / ".dvcignore", folder / ".dvcignore")
+    project.dvc("remote", "add", "--quiet", "--default", "store", str(folder.parent / "store"))
+    project.commit("start")
+    project.git("tag", "start")
+    return project
+
+
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory) -> Project:
+    """One complete run by Snakemake, shared by all worker processes; `finished` in git, and pushed to a DVC remote."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the first worker makes it, the others wait
+        if not (shared / "project").exists():
+            project = make_project(shared / "project")
+            (shared / "log").write_text(project.snakemake())
+            project.commit("finished")
+            project.dvc("push", "--quiet")
+            (shared / "complete").touch()
+    assert (shared / "complete").exists(), "the complete run failed in another worker"
+    return Project(shared / "project")
+
+
+@pytest.fixture
+def project(_finished: Project, tmp_path: Path):
+    """A copy of a project after a complete run, records and times included."""
+    yield _copy(_finished, tmp_path / "project")
+    shutil.rmtree(tmp_path / "project", ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def planning(_finished: Project, tmp_path_factory):
+    """The same, one for all tests of a module that only plan; each puts params and code back."""
+    yield _copy(_finished, tmp_path_factory.mktemp("planning") / "project")
+
+
+@pytest.fixture
+def clone(_finished: Project, tmp_path: Path):
+    """Makes a fresh clone at a commit: `start` or `finished`."""
+    yield lambda commit="HEAD": _finished.clone(tmp_path / "clone", commit)
+    shutil.rmtree(tmp_path / "clone", ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def fresh_project(tmp_path_factory) -> Project:
+    """A project that has never run, one for all tests of a module; each puts back what it changes."""
+    return make_project(tmp_path_factory.mktemp("fresh") / "project")
+
+
+def _copy(original: Project, folder: Path) -> Project:
+    subprocess.run(["cp", "-a", "--reflink=auto", original.folder, folder], check=True)
+    return Project(folder)

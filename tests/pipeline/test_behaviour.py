@@ -1,0 +1,122 @@
+"""What must hold between Snakemake, DVC and git, in complete runs of a tiny project."""
+
+import json
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.slow
+
+
+def recorded(project, kind: str) -> dict[str, str]:
+    """Path -> digest of artifacts in dvc.lock."""
+    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
+    outs = {out["path"]: out["md5"] for stage in lock.values() for out in stage["outs"]}
+    return {path: digest for path, digest in outs.items() if path.startswith(kind)}
+
+
+def worked(project) -> set[str]:
+    """Rules that have done work in a clone: Snakemake notes the time that each took."""
+    folder = project.folder / "benchmarks/results"
+    return {path.relative_to(folder).parts[0].removesuffix(".tsv") for path in folder.rglob("*.tsv")}
+
+
+def examples_shown(project) -> int:
+    return (project.folder / "results/report/index.html").read_text().count("<video")
+
+
+def test_dvc_repro_on_a_clean_clone_leaves_nothing_to_do(_finished, clone):
+    project = clone("start")
+    project.dvc("repro")
+    project.assert_settled()
+    for kind in ("data/raw", "data/splits"):
+        assert recorded(project, kind) == recorded(_finished, kind)
+
+
+def test_an_older_commit_brings_its_artifacts_back(project):
+    page = (project.folder / "results/report/index.html").read_bytes()
+    references = project.json("results/runs/montage/references.json")
+    project.edit({"evaluate.random_draws": 3})
+    project.snakemake()
+    project.commit("three draws")
+    assert project.json("results/runs/montage/references.json") != references
+    project.git("checkout", "--quiet", "HEAD~1")
+    project.dvc("checkout")
+    project.assert_settled()
+    assert project.json("results/runs/montage/references.json") == references
+    assert (project.folder / "results/report/index.html").read_bytes() == page
+    project.git("checkout", "--quiet", "main")
+    project.dvc("checkout")
+    project.assert_settled()
+
+
+def test_a_fresh_clone_and_a_pull_leave_nothing_to_do(_finished, clone):
+    project = clone("main")
+    project.dvc("pull")
+    project.assert_settled()
+    assert "Nothing to be done" in project.snakemake()
+    assert "didn't change" in project.dvc("repro")
+    assert worked(project) == set()
+    report = "results/report/index.html"
+    assert (project.folder / report).read_bytes() == (_finished.folder / report).read_bytes()
+
+
+@pytest.mark.parametrize("engine", ["snakemake", "dvc"])
+def test_a_param_changed_after_a_pull_is_never_taken_as_done(clone, engine):
+    project = clone("main")
+    project.dvc("pull")
+    project.edit({"train.steps": 1, "strategies": {"read": {}}})
+    project.snakemake() if engine == "snakemake" else project.dvc("repro")
+    assert project.json("models/adapters/montage/read/k2-s0/run.json")["steps"] == 1
+    assert project.json("results/runs/montage/read/k2-s0/scores.json")["steps"] == 1
+    assert worked(project) == {"train", "evaluate", "references", "report"}
+    project.assert_settled()
+
+
+def test_a_strategy_removed_leaves_artifacts_and_report(project):
+    page = project.folder / "results/report/index.html"
+    assert (project.folder / "models/adapters/montage/adapter").is_dir()
+    assert "adapter" in {row.partition(",")[0] for row in page.with_name("scores.csv").read_text().splitlines()}
+    project.edit({"strategies": {"read": {}}})
+    jobs = project.planned_jobs()
+    assert not jobs.keys() & {"train_run", "evaluate_run", "split", "pretrain"}
+    project.snakemake()
+    project.assert_settled()
+    for folder in ("models/adapters/montage", "results/runs/montage"):
+        assert {path.name for path in (project.folder / folder).iterdir() if path.is_dir()} <= {"read", "zero_shot"}
+        assert not any("adapter" in run for run in project.json(f"{folder}/runs.json"))
+    assert "adapter" not in {row.partition(",")[0] for row in page.with_name("scores.csv").read_text().splitlines()}
+    assert not any(name.startswith("adapter") for name in project.json("results/report/scores.json"))
+
+
+def test_a_config_of_the_command_line_is_not_recorded(project):
+    lock = (project.folder / "dvc.lock").read_bytes()
+    shown = examples_shown(project)
+    other = project.folder / "other.yaml"
+    other.write_text("report: {examples: 0}\n")
+    assert "record" not in project.planned_jobs("--config", "device=cpu")
+    project.snakemake("--configfile", "params.yaml", "other.yaml")
+    other.unlink()
+    assert (project.folder / "dvc.lock").read_bytes() == lock
+    assert examples_shown(project) < shown
+    assert json.loads(project.dvc("status", "--json"))  # DVC sees that the page is not params.yaml's
+    project.snakemake()
+    assert examples_shown(project) == shown
+    project.assert_settled()
+
+
+def test_a_second_run_at_the_same_time_is_refused(project):
+    (project.folder / "results/report/index.html").unlink()
+    first = project.start("snakemake", "--cores", "1")
+    first.wait_for(lambda: running(project))
+    message = project.snakemake(status=1)
+    assert f"another run is at work in this folder (process {first.process.pid}); wait for it" in message
+    assert "Traceback" not in message
+    project.snakemake("-n")  # planning disturbs nobody
+    first.finish()
+    project.assert_settled()
+
+
+def running(project) -> bool:
+    file = project.folder / ".snakemake/running"
+    return file.exists() and bool(file.read_text())

@@ -1,0 +1,50 @@
+"""A run that is killed at any moment is finished by the next; nothing half-written is taken as done."""
+
+import time
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def killed_during(project, log: str, delay: float = 0.0, until=None) -> None:
+    """Start a run and kill it, with all that it started, some seconds after a job has begun."""
+    file = project.folder / log
+    file.unlink(missing_ok=True)
+    run = project.start("snakemake", "--cores", "2")
+    run.wait_for(file.exists)
+    if until is not None:
+        run.wait_for(until)
+    time.sleep(delay)
+    assert run.process.poll() is None, "the run ended before it could be killed"
+    run.kill()
+
+
+def test_kill_nine_during_extract_train_and_record(project):
+    folder = project.folder
+    shard = folder / "data/features/montage/000.safetensors"
+    run = folder / "models/adapters/montage/read/k2-s0"
+    lock = (folder / "dvc.lock").read_text()
+    project.edit({"train.steps": 3, "strategies": {"read": {}}})
+
+    shard.unlink()
+    killed_during(project, "logs/extract/montage/000.log", delay=1.0)
+    assert not shard.exists()
+    drafts = [shard.parent / ".000.safetensors.x.part", run.parents[1] / ".runs.json.x.part"]
+    for draft in drafts:  # what a writer leaves that is killed at its last byte
+        draft.mkdir()
+        (draft / "half").write_bytes(b"half")
+
+    killed_during(project, "logs/train/read/k2-s0.log", delay=0.5)
+    assert shard.exists()
+    assert not run.is_dir() or not (run / "run.json").exists() or project.planned_jobs().get("train_run") == 1
+
+    killed_during(project, "logs/record.log")
+    killed_during(project, "logs/record.log", delay=0.7)
+    assert project.json("models/adapters/montage/read/k2-s0/run.json")["steps"] == 3
+
+    project.snakemake()
+    project.assert_settled()
+    assert (folder / "dvc.lock").read_text() != lock
+    assert not [draft for draft in drafts if draft.exists()]
+    assert not list(folder.glob("[dmr]*/**/*.part"))

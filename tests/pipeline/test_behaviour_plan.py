@@ -1,0 +1,61 @@
+"""What both engines plan after a change: the same stages, and only those that depend on it."""
+
+import pytest
+
+ALL = ["download", "encoders", "extract", "split", "pretrain", "train", "evaluate", "report"]
+
+
+@pytest.fixture
+def project(planning):
+    """The shared project, as it was, after each test."""
+    files = [planning.folder / name for name in ("params.yaml", "read/transport/exact.py", "pipeline/train.py")]
+    contents = [file.read_bytes() for file in files]
+    yield planning
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content)
+
+
+@pytest.mark.slow
+def test_nothing_after_a_complete_run(project):
+    project.assert_settled()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("key", "value", "stages"),
+    [
+        ("download.retries", 1, ALL),
+        ("encoders.seed", 1, ALL[1:]),
+        ("split.val_share", 0.5, ["split", "train", "evaluate", "report"]),
+        ("runs.seeds", [0, 1], ["split", "train", "evaluate", "report"]),
+        ("pretrain.steps", 7, ["pretrain", "train", "evaluate", "report"]),
+        ("train.steps", 1, ["train", "evaluate", "report"]),
+        ("strategies.bias", {}, ["train", "evaluate", "report"]),
+        ("evaluate.random_draws", 3, ["evaluate", "report"]),
+        ("report.examples", 0, ["report"]),
+    ],
+)
+def test_one_key_of_the_params(project, key, value, stages):
+    project.edit({key: value})
+    assert project.planned_stages() == set(stages)
+    changed = project.changed_stages()
+    assert stages[0] in changed
+    assert project.downstream(changed) == set(stages)
+
+
+@pytest.mark.slow
+def test_a_new_strategy_trains_alone(project):
+    project.edit({"strategies.bias": {}})
+    jobs = project.planned_jobs()
+    assert (jobs["train_run"], jobs["evaluate_run"]) == (1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["read/transport/exact.py", "pipeline/train.py"])
+def test_code_of_one_stage(project, file):
+    with (project.folder / file).open("a") as code:
+        code.write("\n# changed\n")
+    assert project.planned_stages() == {"train", "evaluate", "report"}
+    changed = project.changed_stages()
+    assert "train" in changed
+    assert project.downstream(changed) == {"train", "evaluate", "report"}

@@ -1,0 +1,110 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.card import load_card
+from pipeline.sources.shards import shard_digests
+from read.errors import InputError
+
+CATALOG = Path(__file__).parents[2] / "data" / "catalog"
+
+
+def write(catalog: Path, name: str, **values) -> Path:
+    folder = catalog / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "card.yaml").write_text(yaml.safe_dump({"title": "t", "licence": "l"} | values))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["montage", "montage_source", "template"])
+def test_shipped_cards_are_valid(name):
+    card = load_card(name, CATALOG)
+    assert card.name == name
+    assert card.files[0].is_file()
+
+
+def test_the_other_sources_of_the_template_are_valid_too(tmp_path):
+    text = (CATALOG / "template" / "card.yaml").read_text()
+    values = yaml.safe_load(text)
+    values["videos"] = {"source": "url", "url": "https://example.org/{vid}.mp4", "sha256": "S", "mirror": "/mnt"}
+    values["annotations"] = {"url": "https://example.org/a.jsonl", "sha256": "0" * 64}
+    write(tmp_path, "mine", **values)
+    assert load_card("mine", tmp_path).annotation_file is None
+    assert all(key in text for key in ("url:", "sha256:", "mirror:", "extensions:", "youtube"))
+
+
+def test_a_dataset_without_a_card_names_those_there_are():
+    with pytest.raises(
+        InputError, match=r"montagge.*known are montage, montage_source, template; did you mean montage\?"
+    ):
+        load_card("montagge", CATALOG)
+
+
+def test_all_mistakes_at_once_with_the_nearest_key(tmp_path):
+    write(tmp_path, "bad", titel="x", videos={"source": "urll", "fodler": "x", "train": "many"})
+    with pytest.raises(InputError) as error:
+        load_card("bad", tmp_path)
+    message = str(error.value)
+    assert len(message.splitlines()) == 4
+    assert "card.yaml: titel: unknown key; did you mean title?" in message
+    assert "videos.fodler: unknown key; did you mean videos.folder?" in message
+    assert "videos.source: " in message
+    assert "videos.train: " in message
+
+
+def test_keys_must_go_with_the_source(tmp_path):
+    write(tmp_path, "bad", videos={"source": "local", "seed": 3, "url": "https://e.org/{vid}"})
+    with pytest.raises(InputError) as error:
+        load_card("bad", tmp_path)
+    message = str(error.value)
+    assert "videos.folder: is missing; source local needs it" in message
+    assert "videos.seed: does not go with source local" in message
+    assert "videos.url: does not go with source local" in message
+    assert "annotations: is missing" in message
+
+
+@pytest.mark.parametrize("url", ["ftp://e.org/{vid}", "https://e.org/video.mp4"])
+def test_an_address_needs_http_and_the_id(tmp_path, url):
+    write(tmp_path, "bad", annotations="a.jsonl", videos={"source": "url", "url": url})
+    with pytest.raises(InputError, match=r"videos\.url"):
+        load_card("bad", tmp_path)
+
+
+def test_broken_yaml_is_named(tmp_path):
+    write(tmp_path, "bad")
+    (tmp_path / "bad" / "card.yaml").write_text("title: [")
+    with pytest.raises(InputError, match=r"card\.yaml: not valid YAML"):
+        load_card("bad", tmp_path)
+
+
+def test_a_new_video_changes_the_digest_of_its_shard_only(tmp_path):
+    folder = write(tmp_path, "mine", annotations="a.jsonl", videos={"source": "local", "folder": "videos"})
+    lines = [f'{{"qid": {n}, "vid": "v{n}"}}\n' for n in range(40)]
+    (folder / "a.jsonl").write_text("".join(lines))
+    before = shard_digests("mine", 8, tmp_path)
+    (folder / "a.jsonl").write_text("".join([*lines, '{"qid": 40, "vid": "new"}\n']))
+    after = shard_digests("mine", 8, tmp_path)
+    assert sum(before[shard] != after[shard] for shard in before) == 1
+
+
+def test_montage_digests_follow_the_card(tmp_path):
+    shutil.copytree(CATALOG / "montage", tmp_path / "montage")
+    card = tmp_path / "montage" / "card.yaml"
+    before = shard_digests("montage", 8, tmp_path)
+    card.write_text(card.read_text().replace("train: 52", "train: 53"))
+    more = shard_digests("montage", 8, tmp_path)
+    assert sum(before[shard] != more[shard] for shard in before) == 1
+    card.write_text(card.read_text().replace("seed: 0", "seed: 1"))
+    other = shard_digests("montage", 8, tmp_path)
+    assert all(more[shard] != other[shard] for shard in more)
+
+
+def test_a_line_that_is_no_annotation_is_named_while_planning(tmp_path):
+    folder = write(tmp_path, "mine", annotations="a.jsonl", videos={"source": "local", "folder": "videos"})
+    with pytest.raises(InputError, match=r"a\.jsonl: no such annotation file"):
+        shard_digests("mine", 2, tmp_path)
+    (folder / "a.jsonl").write_text('{"vid": "v"}\n\nnonsense\n')
+    with pytest.raises(InputError, match=r"a\.jsonl:3"):
+        shard_digests("mine", 2, tmp_path)

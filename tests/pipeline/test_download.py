@@ -1,0 +1,357 @@
+"""The stage as a whole: annotations, shards and the manifest, on folders, servers and the montage."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from pipeline.card import load_card
+from pipeline.download import fetch_annotations, fetch_shard, write_manifest
+from pipeline.params import Download
+from pipeline.sources.shards import shard_ids, shard_of
+from read.encoders.frames import write_video
+from read.errors import InputError
+from read.files import read_json, read_jsonl, sha256_of
+
+ROOT = Path(__file__).parents[2]
+
+
+class Server(SimpleHTTPRequestHandler):
+    """Serves a folder and notes what it was asked for."""
+
+    def __init__(self, *args, asked, **kwargs):
+        self.asked = asked
+        super().__init__(*args, **kwargs)
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        super().do_GET()
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(folder):
+        asked = []
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=folder, asked=asked))
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        servers.append(server)
+        return f"http://127.0.0.1:{server.server_port}", asked
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def options(**changes) -> Download:
+    return Download(**{"shards": 2, "tolerance": 0.0, "retries": 0, "timeout": 5.0, "mirror": None} | changes)
+
+
+def row(number: int, vid: str) -> str:
+    values = {"qid": number, "query": "a dog", "vid": vid, "duration": 30.0, "relevant_windows": [[2, 8]]}
+    return json.dumps(values) + "\n"
+
+
+def make_card(tmp_path: Path, videos: dict, vids: list[str], **values):
+    """A dataset `mine` with one query a video."""
+    folder = tmp_path / "catalog" / "mine"
+    folder.mkdir(parents=True, exist_ok=True)
+    annotate(tmp_path, vids)
+    card = {"title": "t", "licence": "l", "annotations": "annotations.jsonl", "videos": videos} | values
+    (folder / "card.yaml").write_text(yaml.safe_dump(card))
+    return load_card("mine", tmp_path / "catalog")
+
+
+def annotate(tmp_path: Path, vids: list[str]) -> None:
+    text = "".join(row(number, vid) for number, vid in enumerate(vids))
+    (tmp_path / "catalog" / "mine" / "annotations.jsonl").write_text(text)
+
+
+def make_files(folder: Path, names: list[str]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(f"content of {name} ".encode() * 50)
+    return folder
+
+
+def download(card, tmp_path, settings=None) -> dict:
+    """All jobs of the stage, one after the other; the manifest."""
+    settings = settings or options()
+    fetch_annotations(card, settings, 2.0, tmp_path / "raw")
+    for shard in shard_ids(settings.shards):
+        fetch_shard(card, shard, settings, tmp_path / "raw")
+    write_manifest(card, settings, tmp_path / "raw")
+    return read_json(tmp_path / "raw" / "mine" / "manifest.json")
+
+
+def stored(tmp_path: Path) -> set[str]:
+    return {path.name for path in (tmp_path / "raw" / "mine" / "videos").iterdir()}
+
+
+def test_a_folder_of_videos_is_copied_and_listed(tmp_path):
+    folder = make_files(tmp_path / "videos", ["a.mp4", "b.MKV", "c.d.avi", "a.srt", "other.mp4"])
+    manifest = download(make_card(tmp_path, {"source": "local", "folder": str(folder)}, ["a", "b", "c.d"]), tmp_path)
+    assert stored(tmp_path) == {"a.mp4", "b.mkv", "c.d.avi"}
+    entry = manifest["videos"]["a"]
+    assert (entry["file"], entry["bytes"], entry["sha256"]) == (
+        "a.mp4",
+        (folder / "a.mp4").stat().st_size,
+        hashlib.sha256((folder / "a.mp4").read_bytes()).hexdigest(),
+    )
+    assert manifest["missing"] == {}
+    assert read_jsonl(tmp_path / "raw" / "mine" / "segments.jsonl") == []
+
+
+def test_real_footage_is_taken_as_it_is(footage, tmp_path):
+    catalog = tmp_path / "catalog" / "mine"
+    catalog.mkdir(parents=True)
+    videos = {"source": "local", "folder": str(footage / "videos")}
+    card = {"title": "t", "licence": "l", "annotations": str(footage / "annotations.jsonl"), "videos": videos}
+    (catalog / "card.yaml").write_text(yaml.safe_dump(card))
+    manifest = download(load_card("mine", tmp_path / "catalog"), tmp_path)
+    assert len(manifest["videos"]) == 7
+    for entry in manifest["videos"].values():
+        copy = tmp_path / "raw" / "mine" / "videos" / entry["file"]
+        assert copy.read_bytes() == (footage / "videos" / entry["file"]).read_bytes()
+        assert os.access(copy, os.W_OK)
+
+
+def test_missing_videos_are_listed_with_reasons_up_to_the_tolerance(tmp_path):
+    folder = make_files(tmp_path / "videos", ["a.mp4", "c.mp4", "c.avi", "d.mp4", "e.doc"])
+    card = make_card(tmp_path, {"source": "local", "folder": str(folder)}, ["a", "b", "c", "d", "e"])
+    manifest = download(card, tmp_path, options(tolerance=0.6))
+    assert manifest["missing"] == {
+        "b": f"no video named b in {folder}",
+        "c": f"{folder} holds several: c.avi, c.mp4",
+        "e": f"no video named e in {folder}",
+    }
+    with pytest.raises(InputError) as error:
+        download(card, tmp_path, options(tolerance=0.5))
+    assert "3 of 5 videos are missing (60.0%), more than download.tolerance (50.0%)" in str(error.value)
+    assert f"\n  b: no video named b in {folder}\n" in str(error.value)
+
+
+def test_what_was_missing_is_asked_for_again(tmp_path):
+    folder = make_files(tmp_path / "videos", ["a.mp4"])
+    card = make_card(tmp_path, {"source": "local", "folder": str(folder)}, ["a", "b"])
+    with pytest.raises(InputError, match="1 of 2 videos"):
+        download(card, tmp_path)
+    shards = tmp_path / "raw" / "mine" / "shards"
+    assert not (shards / f"{shard_of('b', 2)}.json").exists()
+    assert "a.mp4" in stored(tmp_path)
+    make_files(folder, ["b.mp4"])
+    assert download(card, tmp_path)["missing"] == {}
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="nowhere: no such folder of videos"):
+        download(make_card(tmp_path, {"source": "local", "folder": "nowhere"}, ["a"]), tmp_path)
+
+
+def test_mistakes_in_annotations_name_the_persons_own_file(tmp_path):
+    card = make_card(tmp_path, {"source": "local", "folder": "."}, ["a"])
+    card.annotation_file.write_text(row(1, "a") + row(1, "b"))
+    with pytest.raises(InputError, match=rf"{card.annotation_file}:2: qid 1 stands already on line 1"):
+        fetch_annotations(card, options(), 2.0, tmp_path / "raw")
+    assert not (tmp_path / "raw" / "mine" / "annotations.jsonl").exists()
+
+
+def test_videos_that_are_there_are_kept_and_damaged_or_exchanged_ones_fetched_again(tmp_path, serve):
+    names = [f"{letter}.mp4" for letter in "abcdef"]
+    address, asked = serve(make_files(tmp_path / "videos", names))
+    card = make_card(tmp_path, {"source": "url", "url": address + "/{vid}.mp4"}, list("abcdef"))
+    first = download(card, tmp_path)
+    assert len(asked) == 6
+    assert download(card, tmp_path) == first
+    assert len(asked) == 6
+    videos = tmp_path / "raw" / "mine" / "videos"
+    (videos / "a.mp4").write_bytes((videos / "a.mp4").read_bytes()[:-1] + b"x")
+    (videos / "b.mp4").unlink()
+    assert download(card, tmp_path) == first
+    assert sorted(asked[6:]) == ["/a.mp4", "/b.mp4"]
+    # another address: another recipe
+    card = make_card(tmp_path, {"source": "url", "url": address + "/{vid}.mp4?v=2"}, list("abcdef"))
+    download(card, tmp_path)
+    assert len(asked) == 14
+
+
+def test_a_new_video_touches_its_shard_only_and_an_old_one_goes(tmp_path, serve):
+    address, asked = serve(make_files(tmp_path / "videos", [f"{letter}.mp4" for letter in "abcde"]))
+    videos = {"source": "url", "url": address + "/{vid}.mp4"}
+    download(make_card(tmp_path, videos, list("abcd")), tmp_path)
+    assert len(asked) == 4
+    manifest = download(make_card(tmp_path, videos, list("bcde")), tmp_path)
+    assert asked[4:] == ["/e.mp4"]
+    assert sorted(manifest["videos"]) == list("bcde")
+    assert stored(tmp_path) == {f"{letter}.mp4" for letter in "bcde"}
+
+
+def test_fewer_shards_ask_for_nothing_again(tmp_path, serve):
+    address, asked = serve(make_files(tmp_path / "videos", [f"{letter}.mp4" for letter in "abcde"]))
+    card = make_card(tmp_path, {"source": "url", "url": address + "/{vid}.mp4"}, list("abcde"))
+    download(card, tmp_path, options(shards=4))
+    download(card, tmp_path, options(shards=2))
+    assert len(asked) == 5
+    assert {path.name for path in (tmp_path / "raw" / "mine" / "shards").iterdir()} == {"000.json", "001.json"}
+
+
+def test_mirrors_come_first_and_digests_are_checked(tmp_path, serve):
+    address, asked = serve(make_files(tmp_path / "videos", ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]))
+    mirror = make_files(tmp_path / "mirror", ["a.mp4"])
+    make_files(mirror / "mine", ["b.mp4"])
+    (mirror / "c.mp4").write_bytes(b"damaged")
+    table = [f"{sha256_of(tmp_path / 'videos' / name)}  videos/{name}\n" for name in ("a.mp4", "b.mp4", "c.mp4")]
+    videos = {"source": "url", "url": address + "/{vid}.mp4", "sha256": "SHA256SUMS"}
+    card = make_card(tmp_path, videos, ["a", "b", "c", "d"])
+    (card.folder / "SHA256SUMS").write_text("".join([*table, f"{'0' * 64} *d.mp4\n"]))
+    manifest = download(card, tmp_path, options(mirror=str(mirror), tolerance=0.3))
+    assert sorted(asked) == ["/c.mp4", "/d.mp4"]
+    assert sorted(manifest["videos"]) == ["a", "b", "c"]
+    assert manifest["missing"]["d"].endswith(f"not {'0' * 64}; it was deleted")
+    assert stored(tmp_path) == {"a.mp4", "b.mp4", "c.mp4"}
+    with pytest.raises(InputError, match=r"download\.mirror: .*nowhere is no folder"):
+        download(card, tmp_path, options(mirror="nowhere"))
+
+
+def test_annotations_are_downloaded_by_their_digest_or_taken_from_a_mirror(tmp_path, serve):
+    site = make_files(tmp_path / "site", ["a.mp4"])
+    (site / "queries.jsonl").write_text(row(1, "a"))
+    address, asked = serve(site)
+    remote = {"url": address + "/queries.jsonl", "sha256": sha256_of(site / "queries.jsonl")}
+    videos = {"source": "url", "url": address + "/{vid}.mp4"}
+    download(make_card(tmp_path, videos, [], annotations=remote), tmp_path)
+    assert asked == ["/queries.jsonl", "/a.mp4"]
+    assert len(read_jsonl(tmp_path / "raw" / "mine" / "annotations.jsonl")) == 1
+    download(make_card(tmp_path, videos, [], annotations=remote), tmp_path, options(mirror=str(site)))
+    assert len(asked) == 2
+    wrong = make_card(tmp_path, videos, [], annotations=remote | {"sha256": "0" * 64})
+    with pytest.raises(
+        InputError, match=r"annotations of mine cannot be had: .*queries\.jsonl has another sha256; http.*deleted"
+    ):
+        download(wrong, tmp_path, options(mirror=str(site)))
+
+
+@pytest.mark.parametrize("page", [False, True])
+def test_youtube_by_yt_dlp_from_a_page_or_a_file(tmp_path, serve, page):
+    site = tmp_path / "site"
+    site.mkdir()
+    write_video(site / "clip.mp4", np.zeros((8, 32, 32, 3), np.uint8), 8)
+    (site / "clip.html").write_text('<html><title>A clip</title><video src="clip.mp4"></video></html>')
+    address, _ = serve(site)
+    template = address + ("/{vid}.html" if page else "/{vid}.mp4")
+    card = make_card(tmp_path, {"source": "youtube", "url": template}, ["clip", "gone"])
+    manifest = download(card, tmp_path, options(tolerance=0.5))
+    assert (tmp_path / "raw/mine/videos/clip.mp4").read_bytes() == (site / "clip.mp4").read_bytes()
+    assert "HTTP Error 404" in manifest["missing"]["gone"]
+    assert "\n" not in manifest["missing"]["gone"]
+    assert stored(tmp_path) == {"clip.mp4"}
+
+
+def test_two_jobs_for_one_shard_ask_once(tmp_path, serve):
+    address, asked = serve(make_files(tmp_path / "videos", ["a.mp4", "b.mp4", "c.mp4"]))
+    card = make_card(tmp_path, {"source": "url", "url": address + "/{vid}.mp4"}, ["a", "b", "c"])
+    settings = options(shards=1)
+    fetch_annotations(card, settings, 2.0, tmp_path / "raw")
+    jobs = [threading.Thread(target=fetch_shard, args=(card, "000", settings, tmp_path / "raw")) for _ in range(3)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert sorted(asked) == ["/a.mp4", "/b.mp4", "/c.mp4"]
+    write_manifest(card, settings, tmp_path / "raw")
+
+
+MONTAGE = {"source": "montage", "domain": "source", "train": 6, "test": 0, "seed": 0}
+
+
+def command(tmp_path: Path, *arguments: str, shards: int = 1) -> subprocess.Popen:
+    """The stage's command line, in `tmp_path` as a project."""
+    (tmp_path / "data").mkdir(exist_ok=True)
+    if not (tmp_path / "data" / "catalog").exists():
+        (tmp_path / "data" / "catalog").symlink_to(tmp_path / "catalog")
+    settings = {"clip_len": 2.0, "download": options(shards=shards).model_dump()}
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.download", *arguments, "--settings", json.dumps(settings)],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_killed_job_costs_the_video_it_was_at(tmp_path):
+    make_card(tmp_path, MONTAGE, [], annotations=None)
+    assert command(tmp_path, "annotations", "mine").wait() == 0
+    videos = tmp_path / "data" / "raw" / "mine" / "videos"
+    job = command(tmp_path, "shard", "mine", "000")
+    while job.poll() is None and len(list(videos.glob("*.mp4"))) < 3:
+        time.sleep(0.01)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    done = {path: path.stat().st_mtime_ns for path in videos.glob("*.mp4")}
+    assert not (videos.parent / "shards" / "000.json").exists()
+    assert 3 <= len(done) < 6
+    last = max(done, key=done.get)
+    assert command(tmp_path, "shard", "mine", "000").wait() == 0
+    assert command(tmp_path, "manifest", "mine").wait() == 0
+    assert all(path.stat().st_mtime_ns == done[path] for path in done if path != last)
+    assert len(read_json(videos.parent / "manifest.json")["videos"]) == 6
+    assert {path.name for path in videos.parent.iterdir()} == {
+        "annotations.jsonl", "segments.jsonl", "summaries.jsonl", "shards", "videos", "manifest.json",
+    }  # fmt: skip
+    assert all(path.suffix == ".mp4" for path in videos.iterdir())
+
+
+def test_bad_input_on_the_command_line_is_one_message(tmp_path):
+    make_card(tmp_path, MONTAGE, [], annotations=None)
+    job = command(tmp_path, "annotations", "mime")
+    message = job.communicate()[1]
+    assert job.returncode == 1
+    assert message.startswith("error: dataset 'mime' has no card")
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize(
+    ("mount", "reason"), [("ro", "the file system is read-only"), ("size=64k", "no space left on the device")]
+)
+def test_a_full_or_read_only_disk_is_one_message(tmp_path, mount, reason):
+    if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no private mounts on this machine")
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").write_bytes(bytes(100_000))
+    make_card(tmp_path, {"source": "local", "folder": str(tmp_path / "videos")}, ["a"])
+    raw = tmp_path / "data" / "raw"
+    raw.mkdir(parents=True)
+    (tmp_path / "data" / "catalog").symlink_to(tmp_path / "catalog")
+    settings = json.dumps({"clip_len": 2.0, "download": options(shards=1).model_dump()})
+    python = f"{sys.executable} -m pipeline.download"
+    script = (
+        f"mount -t tmpfs -o {mount} tmpfs {raw} && "
+        f"{python} annotations mine --settings '{settings}' && {python} shard mine 000 --settings '{settings}'"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    job = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert job.returncode == 1
+    assert job.stderr.startswith("error: ")
+    assert reason in job.stderr
+    assert "Traceback" not in job.stderr

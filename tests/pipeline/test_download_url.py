@@ -1,0 +1,322 @@
+"""Downloads against a real HTTP server on loopback."""
+
+import email.utils
+import hashlib
+import random
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from pipeline.sources import UnavailableError
+from pipeline.sources.url import Url, download
+
+CONTENT = random.Random(0).randbytes(300_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the list of behaviours of the server says, one for each request; the last one goes on."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        with self.server.lock:
+            number = len(self.server.requests)
+            self.server.requests.append({"path": self.path, **self.headers})
+        behaviours = self.server.behaviours
+        behaviours[min(number, len(behaviours) - 1)](self)
+        self.close_connection = True
+
+    def body(self, content=CONTENT, *, cut=None, tag='"v1"', ranges=True, stated=True):
+        """Send `content`, from where the client asks, at most `cut` bytes of it."""
+        wanted = self.headers.get("Range")
+        current = self.headers.get("If-Range", tag) == tag
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and ranges and current else 0
+        if start >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        if stated:
+            self.send_header("Content-Length", str(len(content) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if tag:
+            self.send_header("ETag", tag)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(content[start:][:cut])
+        self.wfile.flush()
+
+    def status(self, code, **headers):
+        self.send_response(code)
+        for name, value in {"Content-Length": "0", **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+
+
+class Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Clients that hang up are part of the tests."""
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(*behaviours):
+        server = Quiet(("127.0.0.1", 0), Handler)
+        server.behaviours, server.requests, server.lock = behaviours, [], threading.Lock()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        servers.append(server)
+        return server, f"http://127.0.0.1:{server.server_port}/clip.mp4"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def get(url, path, **options):
+    download(url, path, **{"retries": 3, "timeout": 5.0, "wait": 0.001} | options)
+
+
+def whole(handler):
+    handler.body()
+
+
+def test_a_file_comes_whole_and_leaves_nothing_beside(serve, tmp_path):
+    _, url = serve(whole)
+    get(url, tmp_path / "clip.mp4", sha256=SHA256)
+    assert (tmp_path / "clip.mp4").read_bytes() == CONTENT
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_a_cut_connection_is_resumed_where_it_ended(serve, tmp_path):
+    server, url = serve(lambda h: h.body(cut=100_000), lambda h: h.body(cut=120_000), whole)
+    get(url, tmp_path / "clip.mp4")
+    assert (tmp_path / "clip.mp4").read_bytes() == CONTENT
+    assert [request.get("Range") for request in server.requests] == [None, "bytes=100000-", "bytes=220000-"]
+    assert server.requests[1]["If-Range"] == '"v1"'
+
+
+def test_a_later_call_goes_on_too(serve, tmp_path):
+    server, url = serve(lambda h: h.body(cut=100_000), whole)
+    with pytest.raises(UnavailableError, match=r"100000 bytes read, 200000 more expected.*tried 1 times"):
+        get(url, tmp_path / "clip.mp4", retries=0)
+    assert not (tmp_path / "clip.mp4").exists()
+    get(url, tmp_path / "clip.mp4", retries=0)
+    assert (tmp_path / "clip.mp4").read_bytes() == CONTENT
+    assert server.requests[1]["Range"] == "bytes=100000-"
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda h: h.body(CONTENT[::-1], tag='"v2"'),  # honours If-Range: sends the new one whole
+        lambda h: h.body(CONTENT[::-1], tag='"v2"', ranges=False),
+    ],
+)
+def test_parts_of_two_versions_are_never_joined(serve, tmp_path, second):
+    _, url = serve(lambda h: h.body(cut=100_000), second)
+    get(url, tmp_path / "clip.mp4")
+    assert (tmp_path / "clip.mp4").read_bytes() == CONTENT[::-1]
+
+
+def test_a_server_that_ignores_if_range_cannot_mix_versions(serve, tmp_path):
+    def partial_of_another(handler):
+        del handler.headers["If-Range"]
+        handler.body(CONTENT[::-1], tag='"v2"')
+
+    server, url = serve(lambda h: h.body(cut=100_000), partial_of_another)
+    get(url, tmp_path / "clip.mp4")
+    assert (tmp_path / "clip.mp4").read_bytes() == CONTENT[::-1]
+    assert server.requests[-1].get("Range") is None
+
+
+def test_without_a_validator_it_starts_again(serve, tmp_path):
+    server, url = serve(lambda h: h.body(cut=100_000, tag=""), lambda h: h.body(tag=""))
+    get(url, tmp_path / "clip.mp4")
+    assert (tmp_path / "clip.mp4").read_bytes() == CONTENT
+    assert server.requests[1].get("Range") is None
+
+
+def test_a_server_without_ranges_sends_all_again(serve, tmp_path):
+    _, url = serve(lambda h: h.body(cut=100_000), lambda h: h.body(ranges=False))
+    get(url, tmp_path / "clip.mp4")
+    assert (tmp_path / "clip.mp4").read_bytes() == CONTENT
+
+
+def test_a_server_that_sends_less_than_asked_is_asked_again(serve, tmp_path):
+    def middle(handler):
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes 100000-199999/{len(CONTENT)}")
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        handler.wfile.write(CONTENT[100_000:200_000])
+
+    server, url = serve(lambda h: h.body(cut=100_000), middle, whole)
+    get(url, tmp_path / "clip.mp4")
+    assert (tmp_path / "clip.mp4").read_bytes() == CONTENT
+    assert server.requests[2]["Range"] == "bytes=200000-"
+
+
+def test_a_part_that_nobody_asked_for_is_not_taken(serve, tmp_path):
+    def unasked(handler):
+        handler.send_response(206)
+        handler.send_header("Content-Range", f"bytes 0-9/{len(CONTENT)}")
+        handler.send_header("Content-Length", "10")
+        handler.end_headers()
+        handler.wfile.write(CONTENT[:10])
+
+    _, url = serve(unasked, whole)
+    get(url, tmp_path / "clip.mp4")
+    assert (tmp_path / "clip.mp4").read_bytes() == CONTENT
+
+
+def test_a_length_that_is_not_stated_is_no_error(serve, tmp_path):
+    _, url = serve(lambda h: h.body(stated=False))
+    get(url, tmp_path / "clip.mp4")
+    assert (tmp_path / "clip.mp4").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("code", [403, 404, 410])
+def test_a_final_status_is_asked_once(serve, tmp_path, code):
+    server, url = serve(lambda h: h.status(code))
+    with pytest.raises(UnavailableError, match=rf"{url}: HTTP {code} "):
+        get(url, tmp_path / "clip.mp4")
+    assert len(server.requests) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_500_then_success(serve, tmp_path):
+    server, url = serve(lambda h: h.status(500), lambda h: h.status(503), whole)
+    get(url, tmp_path / "clip.mp4")
+    assert len(server.requests) == 3
+
+
+def test_500_for_ever_is_given_up(serve, tmp_path):
+    server, url = serve(lambda h: h.status(500))
+    with pytest.raises(UnavailableError, match=r"HTTP 500 .*tried 4 times"):
+        get(url, tmp_path / "clip.mp4")
+    assert len(server.requests) == 4
+
+
+def test_retry_after_in_seconds_is_waited_for(serve, tmp_path):
+    _, url = serve(lambda h: h.status(429, Retry_After="1"), whole)
+    start = time.monotonic()
+    get(url, tmp_path / "clip.mp4")
+    assert 1.0 <= time.monotonic() - start < 4.0
+
+
+def test_retry_after_as_a_date_is_waited_for(serve, tmp_path):
+    def later(handler):
+        when = datetime.now(UTC) + timedelta(seconds=2)  # a date has whole seconds: 1 to 2 s from now
+        handler.status(503, Retry_After=email.utils.format_datetime(when, usegmt=True))
+
+    _, url = serve(later, whole)
+    start = time.monotonic()
+    get(url, tmp_path / "clip.mp4")
+    assert 0.9 <= time.monotonic() - start < 5.0
+
+
+def test_a_wait_of_an_hour_is_not_waited(serve, tmp_path):
+    _, url = serve(lambda h: h.status(429, Retry_After="3600"))
+    with pytest.raises(UnavailableError, match=r"HTTP 429 .*asks to wait 3600 s"):
+        get(url, tmp_path / "clip.mp4")
+
+
+def test_a_wrong_checksum_deletes_the_file_and_says_so(serve, tmp_path):
+    server, url = serve(whole)
+    with pytest.raises(UnavailableError, match=rf"its sha256 is {SHA256}, not {'0' * 64}; it was deleted"):
+        get(url, tmp_path / "clip.mp4", sha256="0" * 64)
+    assert list(tmp_path.iterdir()) == []
+    assert len(server.requests) == 1
+
+
+def test_a_file_that_is_there_stays_unless_its_checksum_is_wrong(serve, tmp_path):
+    server, url = serve(whole)
+    (tmp_path / "clip.mp4").write_bytes(CONTENT)
+    get(url, tmp_path / "clip.mp4", sha256=SHA256)
+    assert server.requests == []
+    (tmp_path / "clip.mp4").write_bytes(b"old")
+    get(url, tmp_path / "clip.mp4", sha256=SHA256)
+    assert (tmp_path / "clip.mp4").read_bytes() == CONTENT
+
+
+def test_a_slow_trickle_times_out_and_is_resumed(serve, tmp_path):
+    def trickle(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(CONTENT)))
+        handler.send_header("ETag", '"v1"')
+        handler.end_headers()
+        for byte in CONTENT[:200]:
+            handler.wfile.write(bytes([byte]))
+            handler.wfile.flush()
+            time.sleep(0.05)
+
+    server, url = serve(trickle, whole)
+    start = time.monotonic()
+    get(url, tmp_path / "clip.mp4", timeout=0.3)
+    assert time.monotonic() - start < 3.0
+    assert (tmp_path / "clip.mp4").read_bytes() == CONTENT
+    assert server.requests[1]["Range"].startswith("bytes=")
+
+
+def test_silence_times_out(serve, tmp_path):
+    _, url = serve(lambda h: time.sleep(1.5))
+    with pytest.raises(UnavailableError, match=r"no answer within 0\.2 s \(tried 2 times\)"):
+        get(url, tmp_path / "clip.mp4", timeout=0.2, retries=1)
+
+
+def test_nobody_listens(tmp_path):
+    with pytest.raises(UnavailableError, match=r"Connection refused"):
+        get("http://127.0.0.1:9/clip.mp4", tmp_path / "clip.mp4", retries=1)
+
+
+def test_jobs_that_want_the_same_file_ask_for_it_once(serve, tmp_path):
+    def slowly(handler):
+        time.sleep(0.3)
+        handler.body()
+
+    server, url = serve(slowly)
+    failures = []
+
+    def job():
+        try:
+            get(url, tmp_path / "clip.mp4", sha256=SHA256)
+        except Exception as error:
+            failures.append(error)
+
+    jobs = [threading.Thread(target=job) for _ in range(4)]
+    for thread in jobs:
+        thread.start()
+    for thread in jobs:
+        thread.join()
+    assert failures == []
+    assert len(server.requests) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_a_web_page_or_nothing_is_not_a_video(serve, tmp_path):
+    for content, reason in ((b"\n<!DOCTYPE html><title>Log in</title>", "a web page"), (b"", "an empty file")):
+        _, url = serve(lambda h, content=content: h.body(content) if content else h.status(200))
+        with pytest.raises(UnavailableError, match=reason):
+            Url(url.replace("clip", "{vid}"), retries=0, timeout=5).fetch("walk", tmp_path)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_addresses_are_made_from_the_id(serve, tmp_path):
+    server, url = serve(whole)
+    source = Url(url.replace("clip.mp4", "a/{vid}.webm?size=1"), retries=0, timeout=5)
+    path = source.fetch("a b&c", tmp_path)
+    assert path.suffix == ".webm"
+    assert Counter(request["path"] for request in server.requests) == {"/a/a%20b%26c.webm?size=1": 1}

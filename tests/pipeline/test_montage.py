@@ -1,0 +1,261 @@
+import hashlib
+import json
+from itertools import pairwise
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.sources.montage import Montage
+from pipeline.sources.montage.phrases import MOVES, PHRASEBOOKS
+from pipeline.sources.montage.render import FRAME, TINTS, frames, view
+from pipeline.sources.montage.scenes import (
+    FPS,
+    Query,
+    Scene,
+    Segment,
+    annotation_rows,
+    make_scene,
+    moves_of,
+    segment_rows,
+    summary_row,
+    video_ids,
+)
+from pipeline.sources.montage.subjects import PHOTOGRAPHS, SIZE, photograph
+from read.data.annotations import load_annotations, parse
+from read.encoders.frames import read_clips
+
+NUMBER = {"type": "number", "minimum": 0}
+WINDOWS = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"type": "array", "items": NUMBER, "minItems": 2, "maxItems": 2},
+}
+SCORES = {
+    "type": "array",
+    "items": {"type": "integer", "minimum": 0, "maximum": 4},
+    "minItems": 3,
+    "maxItems": 3,
+}
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["qid", "query", "vid", "duration", "relevant_windows", "relevant_clip_ids", "saliency_scores", "kind"],
+    "properties": {
+        "qid": {"type": "integer"},
+        "query": {"type": "string", "pattern": r"^[a-z]+( [a-z]+)+$"},
+        "vid": {"type": "string", "pattern": r"^(source|target)_(train|test)_\d{4}$"},
+        "duration": {"type": "number", "minimum": 26, "maximum": 38},
+        "relevant_windows": WINDOWS,
+        "relevant_clip_ids": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}},
+        "saliency_scores": {"type": "array", "minItems": 1, "items": SCORES},
+        "kind": {"enum": ["move", "order"]},
+        "split": {"enum": ["train", "test"]},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def scenes() -> dict[str, list[Scene]]:
+    return {
+        "source": [make_scene(vid, "source", 0) for vid in video_ids("source", 100, 0)],
+        "target": [make_scene(vid, "target", 0) for vid in video_ids("target", 52, 130)],
+    }
+
+
+def jsonl(rows) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_annotations_follow_the_schema_and_load(scenes, tmp_path):
+    for domain, made in scenes.items():
+        rows = [row for scene in made for row in annotation_rows(scene, 2.0)]
+        for row in rows:
+            jsonschema.validate(row, SCHEMA)
+            assert ("split" in row) == (domain == "target")
+            assert len(row["relevant_clip_ids"]) == len(row["saliency_scores"])
+        (tmp_path / "annotations.jsonl").write_text(jsonl(rows))
+        assert len(load_annotations(tmp_path / "annotations.jsonl", 2.0)) == sum(len(scene.queries) for scene in made)
+
+
+def test_annotations_are_the_same_bytes_everywhere(scenes):
+    text = jsonl(row for scene in scenes["target"] for row in annotation_rows(scene, 2.0))
+    again = [make_scene(scene.vid, "target", 0) for scene in reversed(scenes["target"])][::-1]
+    assert jsonl(row for scene in again for row in annotation_rows(scene, 2.0)) == text
+    other = make_scene(scenes["target"][0].vid, "target", 1)
+    assert other != scenes["target"][0]
+
+
+def test_more_videos_leave_the_others_as_they_were():
+    few, many = video_ids("target", 2, 3), video_ids("target", 5, 9)
+    assert set(few) < set(many)
+
+
+def test_segments_fill_the_video_at_whole_frames(scenes):
+    for scene in scenes["source"] + scenes["target"]:
+        bounds = [0.0, *(segment.end for segment in scene.segments)]
+        assert [segment.start for segment in scene.segments] == bounds[:-1]
+        assert all(3 <= segment.end - segment.start <= 6 for segment in scene.segments)
+        assert all((bound * FPS).is_integer() for bound in bounds)
+        assert scene.duration % 2 == 0
+        assert len({segment.subject for segment in scene.segments}) == 3
+        subjects = [segment.subject for segment in scene.segments]
+        assert all(a != b for a, b in pairwise(subjects))
+
+
+def test_domains_share_subjects_but_no_move_of_a_subject(scenes):
+    shown = {
+        domain: {(segment.subject, segment.move) for scene in made for segment in scene.segments}
+        for domain, made in scenes.items()
+    }
+    assert not shown["source"] & shown["target"]
+    assert (
+        {subject for subject, _ in shown["source"]} == {subject for subject, _ in shown["target"]} == set(PHOTOGRAPHS)
+    )
+    for subject in PHOTOGRAPHS:
+        assert sorted(moves_of(subject, "source") + moves_of(subject, "target")) == sorted(MOVES)
+    for move in MOVES:
+        assert sum(move in moves_of(subject, "source") for subject in PHOTOGRAPHS) == len(PHOTOGRAPHS) // 2
+
+
+def test_the_target_says_moves_and_relations_in_new_words(scenes):
+    words = {
+        domain: [word for scene in made for query in scene.queries for word in query.text.split()]
+        for domain, made in scenes.items()
+    }
+    told = [word for word in words["target"] if word not in {"the", "a", "an", *PHOTOGRAPHS}]
+    new = np.mean([word not in set(words["source"]) for word in told])
+    assert 0.5 < new < 0.95
+
+
+def named(text: str) -> list[str]:
+    """Subjects named in a sentence, in order."""
+    return [word for word in text.split() if word in PHOTOGRAPHS]
+
+
+def test_order_queries_mean_exactly_the_right_occurrences(scenes):
+    for scene in scenes["source"] + scenes["target"]:
+        subjects = [None, *(segment.subject for segment in scene.segments), None]
+        for query in (query for query in scene.queries if query.kind == "order"):
+            asked, neighbour = named(query.text)
+            step = -1 if "after" in query.text.split() or "following" in query.text.split() else 1
+            right = [
+                scene.segments[place - 1]
+                for place in range(1, len(subjects) - 1)
+                if subjects[place] == asked and subjects[place + step] == neighbour
+            ]
+            assert list(query.segments) == right
+            assert 0 < len(right) < subjects.count(asked)
+
+
+def test_move_queries_mean_every_occurrence_and_need_the_move(scenes):
+    for scene in scenes["source"] + scenes["target"]:
+        for query in (query for query in scene.queries if query.kind == "move"):
+            (subject,) = named(query.text)
+            (move,) = {segment.move for segment in query.segments}
+            same = [segment for segment in scene.segments if segment.subject == subject]
+            assert [segment for segment in same if segment.move == move] == list(query.segments)
+            assert len(query.segments) < len(same)
+            said = {way.format(noun) for way in PHRASEBOOKS[scene.domain].moves[move] for noun in query.text.split()}
+            assert query.text in said
+
+
+def test_saliency_grades_the_covered_share_by_three_annotators():
+    framing = (0.0, 0.0, 0.0)
+    first = Segment(0.0, 2.5, "cat", "still", "", framing)
+    second = Segment(2.5, 6.75, "moon", "still", "", framing)
+    third = Segment(6.75, 8.0, "cat", "fade", "", framing)
+    scene = Scene("target_test_0003", "target", (first, second, third), (Query("the moon", "move", (second,)),))
+    (row,) = annotation_rows(scene, 2.0)
+    assert row["relevant_windows"] == [[2.5, 6.75]]
+    assert row["relevant_clip_ids"] == [1, 2, 3]  # covered by 3/4, 1 and 3/8
+    assert row["saliency_scores"] == [[3, 3, 3], [4, 4, 4], [2, 2, 1]]
+
+
+def test_relevant_clips_are_those_that_would_be_derived(scenes):
+    for scene in scenes["target"][:40]:
+        for row in annotation_rows(scene, 2.0):
+            bare = {key: value for key, value in row.items() if key not in {"relevant_clip_ids", "saliency_scores"}}
+            assert list(parse(bare, 2.0).clip_ids) == row["relevant_clip_ids"]
+
+
+def test_segments_and_summaries_tell_the_video(scenes):
+    for scene in scenes["source"][:20]:
+        rows = segment_rows(scene)
+        assert {tuple(row) for row in rows} == {("vid", "start", "end", "subject", "move", "text")}
+        row = summary_row(scene)
+        assert all(segment["text"] in row["transcript"] for segment in rows)
+        assert len(named(row["summary"])) == 4
+
+
+@pytest.mark.parametrize("subject", PHOTOGRAPHS)
+def test_photographs_ship_with_the_package(subject):
+    image = photograph(subject)
+    assert image.size == SIZE
+    assert image.mode == "RGB"
+    assert np.asarray(image).std() > 5
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_views_move_as_their_name_says_and_stay_inside(move):
+    segment = Segment(0.0, 3.0, "cat", move, "", (0.3, 0.4, 0.6))
+    boxes = np.array([view(segment, progress) for progress in np.linspace(0, 1, 9)])
+    assert (boxes >= -1e-9).all()
+    assert (boxes[:, 2] <= SIZE[0] + 1e-9).all() and (boxes[:, 3] <= SIZE[1] + 1e-9).all()
+    centre_x, centre_y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    width = boxes[:, 2] - boxes[:, 0]
+    steps = {"x": np.diff(centre_x), "y": np.diff(centre_y), "width": np.diff(width)}
+    moving = {
+        "pan_left": ("x", -1), "pan_right": ("x", 1), "pan_up": ("y", -1), "pan_down": ("y", 1),
+        "zoom_in": ("width", -1), "zoom_out": ("width", 1),
+    }  # fmt: skip
+    if move in moving:
+        axis, sign = moving[move]
+        assert (np.sign(steps[axis]) == sign).all()
+    else:
+        assert all(np.allclose(step, 0) for step in steps.values())
+
+
+def test_frames_show_what_the_segments_say():
+    scene = make_scene("source_train_0000", "source", 0)
+    made = list(frames(scene))
+    assert len(made) == scene.duration * FPS
+    assert {(frame.shape, frame.dtype.name) for frame in made} == {((FRAME[1], FRAME[0], 3), "uint8")}
+    for segment in scene.segments:
+        shown = np.stack(made[round(segment.start * FPS) : round(segment.end * FPS)]).astype(float)
+        whole = photograph(segment.subject).resize(FRAME, Image.Resampling.BILINEAR, box=view(segment, 0.0))
+        assert np.array_equal(shown[0], np.asarray(whole))
+        if segment.move == "still":
+            assert (shown == shown[0]).all()
+        if segment.move == "fade":
+            brightness = shown.mean(axis=(1, 2, 3))
+            assert (np.diff(brightness) < 0).all() and brightness[-1] == 0
+
+
+def test_the_target_is_tinted():
+    red, _, blue = TINTS["target"]
+    scene = make_scene("target_train_0000", "target", 0)
+    plain = Scene(scene.vid, "source", scene.segments, scene.queries)
+    warm, neutral = next(frames(scene)).mean((0, 1)), next(frames(plain)).mean((0, 1))
+    assert warm[0] / warm[2] == pytest.approx(neutral[0] / neutral[2] * red / blue, rel=0.1)
+
+
+def test_a_video_is_the_same_bytes_again_and_lasts_as_long_as_it_says(tmp_path):
+    montage = Montage("target", 0)
+    digests = set()
+    for name in ("one", "two"):
+        room = tmp_path / name
+        room.mkdir()
+        path = montage.fetch("target_test_0001", room)
+        digests.add(hashlib.sha256(path.read_bytes()).hexdigest())
+    assert len(digests) == 1
+    clips = [count for _, count in read_clips(path, FPS, 2.0, 32)]
+    assert sum(clips) / FPS == make_scene("target_test_0001", "target", 0).duration
+
+
+def test_the_recipe_follows_what_is_shown():
+    recipe = Montage("target", 0).recipe("target_test_0001")
+    assert recipe == Montage("target", 0).recipe("target_test_0001")
+    assert recipe != Montage("target", 1).recipe("target_test_0001")
+    assert recipe != Montage("target", 0).recipe("target_test_0002")

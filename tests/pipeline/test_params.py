@@ -1,0 +1,162 @@
+"""params.yaml: strict types, every mistake at once, each with its dotted path and the nearest key."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline.params import all_keys, check_params, load_params, parse_settings
+from pipeline.strategies import FOLDER, check_strategies, method_of
+from read.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def values() -> dict:
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def mistakes(values) -> list[str]:
+    with pytest.raises(InputError) as error:
+        check_params(values)
+    return str(error.value).splitlines()
+
+
+def test_the_shipped_file_is_valid_and_holds_every_key(values):
+    params = load_params(ROOT / "params.yaml")
+    assert params.model_dump(mode="json") == values
+    assert "train.alignment.mass" in all_keys(type(params))
+
+
+def test_all_mistakes_at_once_each_with_its_path_and_the_nearest_key(values):
+    values["train"]["stepps"] = 3
+    values["encoders"]["clip"]["modell"] = "x"
+    values["split"]["val_share"] = "a quarter"
+    values["train"]["batch_size"] = 2.5
+    values["runs"]["shots"] = [8, "many"]
+    del values["report"]["metric"]
+    assert sorted(mistakes(values)) == [
+        "params.yaml: encoders.clip.modell: unknown key; did you mean encoders.clip.model?",
+        "params.yaml: report.metric: is missing",
+        "params.yaml: runs.shots.1: Input should be a valid integer (found 'many')",
+        "params.yaml: split.val_share: Input should be a valid number (found 'a quarter')",
+        "params.yaml: train.batch_size: Input should be a valid integer (found 2.5)",
+        "params.yaml: train.stepps: unknown key; did you mean train.steps?",
+    ]
+
+
+def test_a_key_in_the_wrong_section_is_pointed_at_its_own(values):
+    values["extract"]["random_draws"] = 3
+    assert mistakes(values) == ["params.yaml: extract.random_draws: unknown key; did you mean evaluate.random_draws?"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [
+        ("train", "steps", True),
+        ("train", "steps", "150"),
+        ("train", "steps", 0),
+        ("train", "learning_rates", []),
+        ("train", "learning_rates", [-0.1]),
+        ("download", "tolerance", 1.5),
+        ("download", "shards", 1001),
+        ("split", "test_share", 1.0),
+        ("extract", "fps", None),
+        ("extract", "fps", float("nan")),
+        ("runs", "seeds", 3),
+        ("evaluate", "windows", "peaks"),
+    ],
+)
+def test_a_value_that_cannot_be(values, section, key, value):
+    values[section][key] = value
+    lines = mistakes(values)
+    assert len(lines) == 1
+    assert lines[0].startswith(f"params.yaml: {section}.{key}")
+
+
+@pytest.mark.parametrize("value", [None, [], "text", {}])
+def test_a_file_without_params(value):
+    assert mistakes(value)
+
+
+def test_what_no_single_key_shows(values):
+    values["source"] = values["dataset"]
+    values["runs"]["seeds"] = [1, 1]
+    values["pretrain"]["heads"] = 7
+    assert mistakes(values) == [
+        "params.yaml: source: is 'montage' like dataset; pretraining would see the test videos",
+        "params.yaml: runs.seeds: holds a value twice: [1, 1]",
+        "params.yaml: pretrain.heads: 7 does not divide hidden 96",
+    ]
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputError, match=r"none\.yaml: no such file"):
+        load_params(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("train: [1\n")
+    with pytest.raises(InputError, match=r"bad\.yaml: not valid YAML"):
+        load_params(tmp_path / "bad.yaml")
+
+
+def test_a_job_gets_the_keys_that_its_rule_declares_and_no_others(values):
+    settings = parse_settings(json.dumps({key: values[key] for key in ("clip_len", "train")}))
+    assert settings.train.alignment.mass == values["train"]["alignment"]["mass"]
+    assert settings.clip_len == 2.0
+    with pytest.raises(AttributeError):
+        _ = settings.report
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON"),
+        ('{"trian": {}}', "unknown key trian"),
+        ('{"clip_len": "two"}', "clip_len: Input should be a valid number"),
+    ],
+)
+def test_settings_of_a_job_that_are_wrong(text, message):
+    with pytest.raises(InputError, match=message):
+        parse_settings(text)
+
+
+def test_check_leaves_the_values_as_they_are(values):
+    before = copy.deepcopy(values)
+    check_params(values)
+    assert values == before
+
+
+def test_strategies_are_known_by_their_files():
+    from read.adapters.strategies.registry import strategy_names
+
+    assert (
+        sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "registry"))
+        == strategy_names()
+    )
+
+
+def test_one_strategy_can_stand_there_twice():
+    check_strategies({"read": {}, "read_wide": {"method": "read", "bottleneck": 64}})
+    assert method_of("read_wide", {"method": "read", "bottleneck": 64}) == ("read", {"bottleneck": 64})
+    assert method_of("read", {}) == ("read", {})
+
+
+def test_unknown_strategies_and_options_are_named_all_at_once():
+    with pytest.raises(InputError) as error:
+        check_strategies(
+            {
+                "raed": {},
+                "mine": {"method": "lroa"},
+                "read": {"bottelneck": 8},
+                "adapter": {"bottleneck": "wide"},
+                "full": {},
+            }
+        )
+    assert str(error.value).splitlines() == [
+        "params.yaml: strategies.raed: no strategy 'raed'; did you mean read?",
+        "params.yaml: strategies.mine: no strategy 'lroa'; did you mean lora?",
+        "params.yaml: strategies.read: strategy read has no option 'bottelneck'; did you mean bottleneck?",
+        "params.yaml: strategies.adapter: strategy adapter: bottleneck is 'wide', which is no int",
+    ]

@@ -1,0 +1,72 @@
+"""The split stage: a file for each number of shots and seed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pipeline import split
+from read.data import write_shard
+from read.errors import InputError
+from read.files import read_json, write_jsonl
+
+SPEC = {"fps": 8.0, "clip_len": 2.0, "encoders": {}}
+VIDEOS = [f"v{number}" for number in range(10)]
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    """A project with ten videos, one of them without features; runs the stage with some shots and seeds."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"qid": number, "query": "a dog", "vid": vid, "duration": 8.0, "relevant_windows": [[2, 4]]}
+        for number, vid in enumerate(VIDEOS)
+    ]
+    write_jsonl("data/raw/mine/annotations.jsonl", rows)
+    arrays = {f"clip/{vid}": np.ones((4, 2), np.float32) for vid in VIDEOS[1:]}
+    write_shard("data/features/mine", "000", arrays, SPEC, {VIDEOS[0]: "broken"})
+
+    def run(shots, seeds):
+        settings = {
+            "clip_len": 2.0, "dataset": "mine", "runs": {"shots": shots, "seeds": seeds},
+            "split": {"val_share": 0.25, "test_share": 0.4, "test_seed": 0},
+        }  # fmt: skip
+        monkeypatch.setattr("sys.argv", ["split", "--settings", json.dumps(settings)])
+        split.main()
+        folder = tmp_path / "data/splits/mine"
+        return {path.stem: read_json(path) for path in folder.glob("k*.json")}, read_json(folder / "splits.json")
+
+    return run
+
+
+def test_a_file_for_each_run_with_nested_shots_and_one_test_side(stage):
+    splits, names = stage([2, 4], [0, 1])
+    assert sorted(names) == [f"{name}.json" for name in sorted(splits)] == [
+        f"k{shots}-s{seed}.json" for shots in (2, 4) for seed in (0, 1)
+    ]  # fmt: skip
+    for seed in (0, 1):
+        assert set(splits[f"k2-s{seed}"]["train"]) < set(splits[f"k4-s{seed}"]["train"])
+    assert len({tuple(sorted(one["test"])) for one in splits.values()}) == 1
+    for one in splits.values():
+        sides = [*one["train"], *one["val"], *one["test"]]
+        assert len(sides) == len(set(sides))
+        assert VIDEOS[0] not in sides  # it has no features
+        assert one["rule"]
+
+
+def test_files_of_runs_that_are_no_longer_asked_for_go(stage):
+    stage([2, 4], [0])
+    assert set(stage([2], [0])[0]) == {"k2-s0"}
+
+
+def test_more_shots_than_videos(stage):
+    with pytest.raises(InputError, match=r"50 shots .*the train side holds 5 videos; ask for at most 4 shots"):
+        stage([2, 50], [0])
+
+
+def test_no_video_has_features(stage, tmp_path):
+    write_shard("data/features/mine", "000", {"clip/other": np.ones((4, 2), np.float32)}, SPEC)
+    with pytest.raises(
+        InputError, match=r"mine: no annotated video has features; .*manifest\.json says what is missing"
+    ):
+        stage([2], [0])

@@ -1,0 +1,138 @@
+"""What a stage depends on stands once, in dvc.yaml, and reaches the jobs from there."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipeline import stages
+from pipeline.params import Params, load_params
+
+ROOT = Path(__file__).parents[2]
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+PLUMBING = {
+    "pipeline",
+    "pipeline.cli",
+    "pipeline.params",
+    "pipeline.paths",
+    "pipeline.engine",
+    "read",
+    "read.errors",
+    "read.files",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Path:
+    """A copy of dvc.yaml and the code, and the working directory in it."""
+    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
+    for name in ("pipeline", "read"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def digests() -> dict[str, str]:
+    stages.code_digest.cache_clear()
+    return {name: stages.code_digest(name) for name in STAGES}
+
+
+def module_of(path: str) -> str:
+    return path.removesuffix(".py").replace("/", ".")
+
+
+def imported(module: str) -> set[str]:
+    """Modules of this project that a module imports, at the top or inside its functions."""
+    path = ROOT / module.replace(".", "/")
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text()) if file.is_file() else ast.Module([], [])):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.partition(".")[0] in ("pipeline", "read") and exists(name)}
+
+
+def modules_in(name: str) -> list[str]:
+    """A module, or all modules of a package."""
+    folder = ROOT / name.replace(".", "/")
+    files = sorted(folder.rglob("*.py")) if folder.is_dir() else []
+    return [name, *(module_of(str(file.relative_to(ROOT))).removesuffix(".__init__") for file in files)]
+
+
+def exists(module: str) -> bool:
+    path = ROOT / module.replace(".", "/")
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_keys_of_params_yaml(stage):
+    assert set(STAGES[stage]["params"]) <= set(Params.model_fields)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_settings_are_the_declared_keys(stage):
+    params = load_params(ROOT / "params.yaml")
+    assert set(json.loads(stages.settings(stage, params))) == set(STAGES[stage]["params"])
+
+
+def test_a_run_gets_its_own_strategy_only(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    given = json.loads(stages.settings("train", load_params(), "runs", strategy="read"))
+    assert list(given["strategies"]) == ["read"]
+    assert "runs" not in given
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_declared_code_covers_all_that_is_imported(stage):
+    declared = [module_of(path) for path in stages.code_paths(stage)]
+    assert [module for module in declared if not exists(module)] == []
+    reached, rest = set(), {module for name in declared for module in modules_in(name)}
+    while rest:
+        module = rest.pop()
+        reached.add(module)
+        rest |= imported(module) - PLUMBING - reached
+    assert {name for name in reached if not any(name == one or name.startswith(f"{one}.") for one in declared)} == set()
+
+
+def test_a_change_of_code_changes_the_stages_that_use_it_and_no_other(checkout):
+    before = digests()
+    (checkout / "read/transport/exact.py").open("a").write("\n# changed\n")
+    after = digests()
+    assert {name for name in STAGES if before[name] != after[name]} == {"train", "evaluate"}
+    (checkout / "read/transport/new.py").write_text("")
+    assert digests()["train"] != after["train"]
+
+
+def test_caches_of_the_interpreter_do_not_count(checkout):
+    before = digests()
+    (checkout / "read/transport/__pycache__").mkdir()
+    (checkout / "read/transport/__pycache__/exact.cpython-311.pyc").write_bytes(b"x")
+    assert digests() == before
+
+
+def test_every_stage_asks_snakemake_for_its_own_target():
+    rules = "".join(path.read_text() for path in (ROOT / "pipeline/rules").glob("*.smk"))
+    for name, stage in STAGES.items():
+        adopt, work = stage["cmd"]
+        out = next(iter(stage["outs"][0]))
+        assert adopt.startswith(f"python -m pipeline.adopt --own {out}"), name
+        target = re.fullmatch(r"snakemake (\S+)", work)[1]
+        assert target.startswith(f"{out}/"), name
+        assert Path(target).name in rules
+        assert stage["outs"][0][out] == {"persist": True}
+
+
+def test_planning_needs_no_torch():
+    """Snakemake reads params, stages and the engine each time that it starts."""
+    modules = "pipeline.engine, pipeline.stages, pipeline.strategies, pipeline.sources.shards"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

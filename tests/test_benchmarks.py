@@ -1,0 +1,42 @@
+"""Benchmarks run, at small sizes; what they measure is theirs to say."""
+
+import inspect
+from importlib import import_module
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import measure, names
+
+SMALL = {
+    "adapters": ["--size", "small", "--batch", "2", "--repeats", "1", "--device", "cpu"],
+    "metrics": ["--repeats", "1"],
+    "transport": ["--shape", "2", "6", "4", "8", "--rounds", "2", "--repeats", "1", "--device", "cpu"],
+}
+SAID = {"adapters": "full fine-tuning", "metrics": "1550 queries", "transport": "released / read exact"}
+
+
+def test_all_take_arguments():
+    assert set(SMALL) <= set(names())
+    for name in names():
+        main = getattr(import_module(f"benchmarks.{name}"), "main", None)
+        assert main is None or list(inspect.signature(main).parameters) == ["argv"]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_run(name, capsys):
+    import_module(f"benchmarks.{name}").main(SMALL[name])
+    assert SAID[name] in capsys.readouterr().out
+
+
+def test_a_module_without_main_is_no_benchmark(monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.import_module", lambda name: inspect)
+    measure("inspect")
+    assert capsys.readouterr().out == ""
+
+
+def test_all_run_and_a_failure_is_told(monkeypatch, capfd):
+    monkeypatch.setattr(command, "names", lambda: ["absent", "metrics"])
+    assert command.main() == 1
+    said = capfd.readouterr().out
+    assert SAID["metrics"] in said and "failed: absent" in said
