@@ -15,18 +15,22 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from read.errors import InputError
-from read.files import read_json
+from read.files import read_json, write_text
 
 LOCK = Path("dvc.lock")
 RECORDS = Path(".snakemake/metadata")
 ADOPTED = Path(".snakemake/adopted")  # the state of dvc.lock and of the outputs at the last look
 RUNNING = Path(".snakemake/running")
+BEFORE = Path(".snakemake/dvc.lock.before")  # dvc.lock while DVC rewrites it in place; empty where there was none
+DVC_LOCK = Path(".dvc/tmp/lock")
+DVC_READERS = Path(".dvc/tmp/rwlock")  # which DVC process reads and writes what
 CHILD = "READ_ADOPTING"  # set in the environment of Snakemake processes that adopt files
 _held = []  # the open lock file, for the life of the process
 
@@ -59,7 +63,39 @@ def prepare_run(workflow: Any) -> None:
         raise
     sweep_drafts()
     if not inside_dvc():
+        mend_dvc()
         reconcile()
+
+
+@contextmanager
+def keeping_lock() -> Iterator[None]:
+    """While DVC rewrites dvc.lock, keep the old one, which `mend_dvc` puts back if this process is killed."""
+    write_text(BEFORE, LOCK.read_text(encoding="utf-8") if LOCK.exists() else "")
+    try:
+        yield
+    except BaseException:
+        mend_dvc()
+        raise
+    BEFORE.unlink()
+
+
+def mend_dvc() -> None:
+    """Undo what a killed DVC left half-written: it rewrites its files in place."""
+    if not BEFORE.exists() and not DVC_READERS.exists():
+        return
+    with DVC_LOCK.open("a") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)  # DVC holds it while it works: one that outlived its run is waited for
+        if BEFORE.exists():
+            if before := BEFORE.read_text(encoding="utf-8"):
+                write_text(LOCK, before)
+            else:
+                LOCK.unlink(missing_ok=True)
+            BEFORE.unlink()
+        if DVC_READERS.exists():
+            try:
+                read_json(DVC_READERS)
+            except ValueError:
+                DVC_READERS.unlink()
 
 
 def sweep_drafts() -> None:
@@ -138,7 +174,10 @@ def _recorded_stages() -> dict[str, dict[str, Any]]:
     """Stage -> the outs, the deps and the Snakemake target that dvc.lock has of it."""
     if not LOCK.exists():
         return {}
-    stages = yaml.safe_load(LOCK.read_text(encoding="utf-8")).get("stages", {})
+    try:
+        stages = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
+    except (yaml.YAMLError, KeyError, TypeError):
+        raise InputError(f"{LOCK}: is not whole; bring it back with `git checkout {LOCK}` or remove it") from None
     return {
         name: {
             "outs": [Path(out["path"]) for out in stage.get("outs", [])],

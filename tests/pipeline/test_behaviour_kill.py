@@ -48,3 +48,17 @@ def test_kill_nine_during_extract_train_and_record(project):
     assert (folder / "dvc.lock").read_text() != lock
     assert not [draft for draft in drafts if draft.exists()]
     assert not list(folder.glob("[dmr]*/**/*.part"))
+
+
+def test_what_a_killed_dvc_left_half_written_is_mended(project):
+    lock = project.folder / "dvc.lock"
+    before = lock.read_text()
+    (project.folder / ".snakemake/dvc.lock.before").write_text(before)  # as `record` leaves it when it is killed
+    lock.write_text(before[: len(before) // 2])
+    (project.folder / ".dvc/tmp/rwlock").write_text("")
+    project.snakemake()
+    project.assert_settled()
+    assert lock.read_text() == before
+
+    lock.write_text("stages: {")  # by a DVC that no run has started
+    assert "git checkout dvc.lock" in project.snakemake(status=1)
