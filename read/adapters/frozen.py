@@ -3,17 +3,24 @@
 torch multiplies a tensor that is not contiguous with a weight that wants no gradient as one product per row, with the
 weight expanded. nn.MultiheadAttention makes its batch-first inputs such tensors, so freezing it slows it down several
 times. The hook here lays the inputs out in memory so that the transposed tensors are contiguous; no value changes.
+Where torch takes its fused path, which goes another way and by the last bit elsewhere, the inputs stay as they are.
 """
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+NAMES = ("query", "key", "value")
+ARGUMENTS = (*NAMES, "key_padding_mask", "need_weights", "attn_mask")  # of nn.MultiheadAttention
 
 
 def lay_out_inputs(module: nn.MultiheadAttention, args: tuple, kwargs: dict) -> tuple[tuple, dict] | None:
     """Forward pre-hook of an attention module."""
     weight = module.in_proj_weight
     if not module.batch_first or weight is None or weight.requires_grad:
+        return None
+    if _fused(module, dict(zip(ARGUMENTS, args, strict=False)) | kwargs):
         return None
     done: dict[int, Tensor] = {}  # query, key and value may be one tensor, and attention takes shorter ways then
 
@@ -22,10 +29,21 @@ def lay_out_inputs(module: nn.MultiheadAttention, args: tuple, kwargs: dict) -> 
             return value
         return done.setdefault(id(value), value.transpose(0, 1).contiguous().transpose(0, 1))
 
-    names = ("query", "key", "value")
-    return tuple(map(laid_out, args[:3])) + args[3:], {
-        key: laid_out(value) if key in names else value for key, value in kwargs.items()
+    return (*map(laid_out, args[:3]), *args[3:]), {
+        name: laid_out(value) if name in NAMES else value for name, value in kwargs.items()
     }
+
+
+def _fused(module: nn.MultiheadAttention, given: dict[str, Any]) -> bool:
+    """Whether torch takes its fused path for an attention call."""
+    masks = (given.get("key_padding_mask"), given.get("attn_mask"))
+    return (
+        given["query"] is given["key"] is given["value"]
+        and not any(mask is not None and mask.is_floating_point() for mask in masks)
+        and not module.training
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled(given["query"].device.type)
+    )
 
 
 def hook_attention(model: nn.Module) -> None:

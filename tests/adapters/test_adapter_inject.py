@@ -214,7 +214,7 @@ def test_several_adapters_switch_and_go(univtg, batch, awake):
     remove(model, "first")
     assert same(second, model(**batch))
     remove(model, "second")
-    assert same(plain, model(**batch))
+    assert same(univtg().requires_grad_(False)(**batch), model(**batch))  # frozen, torch may go another way
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
     assert set(model.state_dict()) == set(univtg().state_dict())
 
