@@ -12,7 +12,7 @@ from read.adapters.config import AdapterConfig, nearest
 from read.adapters.frozen import hook_attention, unhook_attention
 from read.adapters.layer import Bottleneck
 from read.adapters.places import Place, find_places, width_of
-from read.adapters.runtime import Adapters
+from read.adapters.runtime import MODALITIES, Adapters
 from read.errors import InputError
 
 
@@ -32,7 +32,7 @@ class Applied:
 
 
 class AlignmentStates(NamedTuple):
-    """Z of one adapted layer: video (B, N, r), its mask (B, N), text (B, M, r), its mask (B, M)."""
+    """What is aligned in one layer: video (B, N, r), its mask (B, N), text (B, M, r), its mask (B, M)."""
 
     video: Tensor
     video_mask: Tensor
@@ -133,7 +133,8 @@ def alignment_states(model: nn.Module) -> list[AlignmentStates]:
     """The bottlenecks' Z of the last forward pass, per adapted layer with tokens of both modalities.
 
     Where video and text have layers of their own, as in two-tower models, the first of one goes with the first of the
-    other, and so on.
+    other, and so on. Where the adapted layers see one modality only, the `states` of the model's outputs, (B, N, d) and
+    (B, M, d), are aligned instead.
 
     Raises:
         InputError: the active strategy does not align, no forward pass has run, or a modality is absent.
@@ -141,7 +142,19 @@ def alignment_states(model: nn.Module) -> list[AlignmentStates]:
     adapters = getattr(model, "adapters", None)
     if adapters is None or not adapters.record_narrow:
         raise InputError("no states to align: the active strategy is none that aligns")
-    sides: dict[str, list[tuple[Tensor, Tensor]]] = {"video": [], "text": []}
+    sides = _narrow_states(adapters)
+    if not all(sides.values()):
+        sides = {
+            key: [stack.outputs[key] for stack in adapters.stacks.values() if key in stack.outputs] for key in sides
+        }
+    if not all(sides.values()):
+        raise InputError("no states to align: the adapted layers do not tell video tokens from text tokens")
+    pairs = zip(sides["video"], sides["text"], strict=False)
+    return [AlignmentStates(*video, *text) for video, text in pairs]
+
+
+def _narrow_states(adapters: Adapters) -> dict[str, list[tuple[Tensor, Tensor]]]:
+    sides: dict[str, list[tuple[Tensor, Tensor]]] = {modality: [] for modality in MODALITIES}
     for name in adapters.keys_of[adapters.active]:
         place = adapters.places[name]
         stack = adapters.stacks[place.stack]
@@ -153,10 +166,7 @@ def alignment_states(model: nn.Module) -> list[AlignmentStates]:
                 part = narrow[:, segment.start : segment.stop]
                 mask = torch.ones_like(part[..., 0], dtype=torch.bool) if segment.mask is None else segment.mask
                 sides[segment.modality].append((part, mask))
-    if not sides["video"] or not sides["text"]:
-        raise InputError("no states to align: the adapted layers do not tell video tokens from text tokens")
-    pairs = zip(sides["video"], sides["text"], strict=False)
-    return [AlignmentStates(*video, *text) for video, text in pairs]
+    return sides
 
 
 def _build(model: nn.Module, places: Iterable[Place], config: AdapterConfig) -> tuple[nn.ModuleDict, dict[str, str]]:

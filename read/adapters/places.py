@@ -74,17 +74,24 @@ def sub_blocks(model: nn.Module, kind: str) -> list[Place]:
 def self_attentions(model: nn.Module) -> dict[str, int]:
     """Names of the attention modules whose keys can be joined by others, and their width.
 
-    These are every nn.MultiheadAttention, and the self-attention of known families where it is not causal: a causal one
-    may run on a cache.
+    These are every nn.MultiheadAttention and what can be called like one, and the self-attention of known families
+    where it is not causal: a causal one may run on a cache.
     """
     everywhere = model.named_modules()
-    found = {name: module.embed_dim for name, module in everywhere if isinstance(module, nn.MultiheadAttention)}
+    found = {name: module.embed_dim for name, module in everywhere if called_like_torchs(module)}
     for stack, module, family in _stacks(model):
         if family and not family.causal(module, stack):
             for name, block in module.named_modules():
-                if _matches(name, family.self_attention) and not isinstance(block, nn.MultiheadAttention):
+                if _matches(name, family.self_attention) and not called_like_torchs(block):
                     found[_below(stack, name)] = next(block.parameters()).shape[-1]
     return found
+
+
+def called_like_torchs(module: nn.Module) -> bool:
+    """Whether an attention module is called as nn.MultiheadAttention is: (query, key, value, key_padding_mask, ...)."""
+    return isinstance(module, nn.MultiheadAttention) or (
+        type(module).__name__ == "MultiheadAttention" and hasattr(module, "embed_dim")
+    )
 
 
 def _stacks(model: nn.Module) -> Iterable[tuple[str, nn.Module, Family | None]]:

@@ -21,6 +21,7 @@ from read.adapters.places import Place
 from read.adapters.segments import Layout, Segment, lay_out, lay_out_frames
 from read.errors import InputError
 
+MODALITIES = ("video", "text")
 Segments = Sequence[Segment] | dict[str, Sequence[Segment]] | None
 
 
@@ -114,10 +115,12 @@ class Stack:
     def forget(self) -> None:
         """Drop all that is of one forward pass."""
         self.tokens = Tokens()
+        self.masks: dict[str, Tensor | None] = {}
         self.pending: deque[Tokens] = deque(maxlen=2)  # forward passes that a checkpoint may still recompute
         self.recomputed = False
         self.inputs: dict[str, Tensor] = {}
         self.narrow: dict[str, Tensor] = {}
+        self.outputs: dict[str, tuple[Tensor, Tensor]] = {}
         self.new_states: States = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -131,6 +134,7 @@ class Stack:
         """Forward pre-hook of the stack's module."""
         given = dict(zip(self.arguments, args, strict=False)) | kwargs
         self.tokens = self._read(module, given)
+        self.masks = {modality: given.get(f"{modality}_mask") for modality in MODALITIES}
         self.new_states = {}
         if recomputing():
             self.pending = deque([self.tokens], maxlen=2)
@@ -154,6 +158,8 @@ class Stack:
 
     def end(self, module: nn.Module, args: tuple, output: Any) -> None:
         """Forward hook of the stack's module."""
+        if isinstance(output, dict) and isinstance(states := output.get("states"), dict):
+            self.outputs = {key: (value, self.masks[key]) for key, value in states.items() if key in MODALITIES}
         cache = getattr(output, "past_key_values", None)
         if self.new_states and cache is not None:
             remember(cache, self.new_states)

@@ -3,9 +3,9 @@
 import importlib
 import pkgutil
 
-from read.backbones.base import Backbone, Segment, backbone_names, build_backbone, load_backbone
+from read.backbones.base import Backbone, Segment, backbone_names, build_backbone, get_backbone, load_backbone
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")  # its `Backbone` subclass registers itself
 
-__all__ = ["Backbone", "Segment", "backbone_names", "build_backbone", "load_backbone"]
+__all__ = ["Backbone", "Segment", "backbone_names", "build_backbone", "get_backbone", "load_backbone"]

@@ -3,19 +3,20 @@
 Symbols: B samples, N clips, M words, d width. Masks are True at real tokens.
 """
 
-import argparse
 import dataclasses
+import difflib
 import hashlib
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from read.backbones.checkpoint import read_checkpoint
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 
@@ -32,6 +33,45 @@ class Segment(NamedTuple):
     mask: Tensor
 
 
+@dataclass(frozen=True)
+class GroundingConfig:
+    """Sizes and rates that every backbone has; a subclass adds its own, and says what the published ones are.
+
+    Attributes:
+        video_dim: width of the clip features.
+        text_dim: width of the word features.
+        hidden: d.
+        layers: of the encoder, and of the decoder where there is one.
+        feed_forward: inner width of the feed-forward blocks.
+        dropout: inside the layers.
+        input_dropout: on what the input projections read.
+        max_clips: a longer video is read in overlapping pieces of this many clips.
+    """
+
+    video_dim: int
+    text_dim: int
+    hidden: int = 256
+    layers: int = 2
+    heads: int = 8
+    feed_forward: int = 1024
+    dropout: float = 0.1
+    input_dropout: float = 0.5
+    max_clips: int = 75
+
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ()  # sizes of parts that a model may lack
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__.removesuffix("Config").lower()
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        sizes = {key: value for key, value in values.items() if type(value) is int}
+        if wrong := [key for key, value in sizes.items() if value < (key not in self.MAY_BE_ZERO)]:
+            raise InputError(f"{name}: {', '.join(wrong)} must be at least 1")
+        if wrong := [key for key, value in values.items() if "drop" in key and not 0 <= value < 1]:
+            raise InputError(f"{name}: {', '.join(wrong)} must lie in [0, 1)")
+        if self.hidden % self.heads or self.hidden % 2:
+            raise InputError(f"{name}: hidden {self.hidden} must be even and a multiple of heads {self.heads}")
+
+
 class Backbone(nn.Module, ABC):
     """A grounding model: strategies, trainer and predictor know no more of it than this.
 
@@ -39,8 +79,9 @@ class Backbone(nn.Module, ABC):
     """
 
     name: ClassVar[str]
-    config_class: ClassVar[type]
-    dense: ClassVar[bool] = True  # one window and one score per clip
+    config_class: ClassVar[type[GroundingConfig]]
+    dense: ClassVar[bool] = True  # one window and one score per clip; else a set of windows
+    windows: ClassVar[Literal["runs", "spans"]] = "runs"  # how windows are best read off, see `read.predict`
 
     def __init_subclass__(cls, name: str, **kwargs: Any) -> None:
         """Register the subclass under `name`."""
@@ -63,16 +104,20 @@ class Backbone(nn.Module, ABC):
             video_mask: (B, N).
             text: (B, M, text_dim) word features.
             text_mask: (B, M).
-            audio: (B, N, audio_dim), for backbones that listen.
+            audio: (B, N, audio_dim), for backbones that listen; None for videos without sound.
 
         Returns:
             `spans` (B, K, 2) start and end as shares of the clips' total length, `scores` (B, K) in [0, 1], `saliency`
-            (B, N), and `states` {"video": (B, N, d), "text": (B, M, d)}. K = N where `dense`.
+            (B, N), and `states` {"video": (B, N, d), "text": (B, M, d)}. K = N where `dense`. What padded clips get
+            means nothing.
         """
 
     @abstractmethod
     def losses(self, outputs: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Named terms, already weighted: the task's loss is their sum. `targets` is a batch of `read.data.collate`."""
+        """Named terms, already weighted: the task's loss is their sum. `targets` is a batch of `read.data.collate`.
+
+        All in float32, whatever precision the forward pass ran in.
+        """
 
     def clip_scores(self, outputs: Mapping[str, Any]) -> Tensor:
         """(B, N) scores that rank the clips of a video as highlights."""
@@ -91,8 +136,41 @@ class Backbone(nn.Module, ABC):
         """Dotted prefixes of the task heads' parameters."""
 
     @abstractmethod
-    def segments(self, video_mask: Tensor, text_mask: Tensor) -> list[Segment]:
-        """The modalities of a layer's tokens, in the tokens' order."""
+    def segments(self, video_mask: Tensor, text_mask: Tensor) -> list[Segment] | dict[str, list[Segment]]:
+        """The modalities of a layer's tokens, in their order: of all layers, or by the prefix of the layers' names."""
+
+    @classmethod
+    @abstractmethod
+    def published(
+        cls, state: dict[str, Tensor], options: Mapping[str, Any]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What to make of a public checkpoint: the weights under this class's keys, and the fields of the config.
+
+        Args:
+            state: the weights under the keys of the file.
+            options: stored beside them; may be empty.
+
+        Raises:
+            KeyError: weights by which the model's sizes are known are absent.
+        """
+
+    @classmethod
+    def load_published(cls, path: str | Path, **settings: Any) -> Self:
+        """A model from a public checkpoint; sizes come from its shapes and the options stored in it.
+
+        Args:
+            path: the file.
+            settings: fields of the config that differ from what the file says.
+
+        Raises:
+            InputError: as `read_checkpoint` and `load_weights`, which lists missing and unexpected keys.
+        """
+        state, options = read_checkpoint(path)
+        try:
+            state, sizes = cls.published(state, options)
+        except KeyError as error:
+            raise InputError(f"{path}: not the weights of {cls.name}; missing keys: {error.args[0]}") from None
+        return cls(cls.config_class(**(sizes | settings))).load_weights(state, path)
 
     def digest(self) -> str:
         """SHA-256 over the names, types, shapes and bytes of the weights."""
@@ -138,11 +216,18 @@ def backbone_names() -> list[str]:
     return sorted(_registry)
 
 
+def get_backbone(name: str) -> type[Backbone]:
+    """The class of a backbone. Raises InputError for an unknown name, with the nearest."""
+    if name not in _registry:
+        near = difflib.get_close_matches(name, _registry, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"backbone {name!r} is unknown; there are {', '.join(backbone_names())}{hint}")
+    return _registry[name]
+
+
 def build_backbone(name: str, **settings: Any) -> Backbone:
     """A freshly initialised backbone. Raises InputError for an unknown name or setting."""
-    if name not in _registry:
-        raise InputError(f"backbone {name!r} is unknown; there are {', '.join(backbone_names())}")
-    kind = _registry[name]
+    kind = get_backbone(name)
     known = {field.name for field in dataclasses.fields(kind.config_class)}
     if unknown := sorted(settings.keys() - known):
         raise InputError(f"backbone {name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
@@ -158,27 +243,3 @@ def load_backbone(folder: str | Path) -> Backbone:
     settings = read_json(folder / CONFIG)
     model = build_backbone(settings.pop("backbone"), **settings)
     return model.load_weights(load_file(folder / WEIGHTS), folder / WEIGHTS)
-
-
-def read_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights and the options of a published checkpoint, `{"model": state dict, "opt": options, ...}`.
-
-    Nothing in the file is executed: beside tensors and plain containers only `argparse.Namespace` is allowed, as which
-    the public training scripts store their options.
-
-    Raises:
-        InputError: the file is absent, is no such checkpoint, or holds objects of other types.
-    """
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{path}: no checkpoint that loads without running code from it ({reason})") from None
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-        raise InputError(f'{path}: not a published checkpoint, which is a dict with the state dict under "model"')
-    state = {key.removeprefix("module."): value for key, value in content["model"].items()}
-    options = content.get("opt", {})
-    return state, vars(options) if isinstance(options, argparse.Namespace) else dict(options)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from read.backbones.spans import generalized_iou
+
 BACKGROUND_WEIGHT = 0.1
 TEMPERATURE = 0.07
 MASKED = -149 * math.log(2)  # log of the smallest float32: what the public code adds to a score that does not count
@@ -28,15 +30,6 @@ def window_losses(outputs: Mapping[str, Any], targets: Mapping[str, Any]) -> dic
         "giou": ((1 - generalized_iou(outputs["spans"], targets["spans"])) * foreground).sum() / count,
         "foreground": entropy.sum() / mask.sum(),
     }
-
-
-def generalized_iou(one: Tensor, other: Tensor) -> Tensor:
-    """Generalised IoU of spans (..., 2) with spans (..., 2), in [-1, 1] (Rezatofighi et al. 2019)."""
-    (start, end), (start_other, end_other) = one.unbind(-1), other.unbind(-1)
-    overlap = (torch.minimum(end, end_other) - torch.maximum(start, start_other)).clamp(min=0)
-    union = (end - start) + (end_other - start_other) - overlap
-    hull = (torch.maximum(end, end_other) - torch.minimum(start, start_other)).clamp(min=1e-9)
-    return overlap / union.clamp(min=1e-9) - (hull - union) / hull
 
 
 def saliency_losses(outputs: Mapping[str, Any], targets: Mapping[str, Any], training: bool) -> dict[str, Tensor]:

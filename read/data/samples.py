@@ -1,6 +1,7 @@
 """Samples and batches.
 
-Symbols: B samples, N clips of the longest video, M words of the longest query, dv and dt the features' widths.
+Symbols: B samples, N clips of the longest video, M words of the longest query, W windows of the query that has most,
+dv and dt the features' widths.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,41 +33,46 @@ def targets(sample: Sample) -> dict[str, torch.Tensor]:
     """Training targets of one sample.
 
     Returns:
-        `foreground` (N,) 1 where the clip's centre lies in a window, or where it is the clip nearest to a window that
-        covers no centre; `spans` (N, 2) start and end of that window as shares of N * clip_len; `saliency` (N,) the
-        annotators' mean, scaled to 0..1.
+        `windows` (W, 2) start and end of each window as shares of N * clip_len; `foreground` (N,) 1 where the clip's
+        centre lies in a window, or where it is the clip nearest to a window that covers no centre; `spans` (N, 2) that
+        window; `saliency` (N,) the annotators' mean, scaled to 0..1; `relevant` (N,) whether they scored the clip.
     """
     clips = len(sample.video)
     length = clips * sample.clip_len
     centres = (torch.arange(clips) + 0.5) * sample.clip_len
-    foreground, spans, saliency = torch.zeros(clips), torch.zeros(clips, 2), torch.zeros(clips)
-    for start, end in sample.annotation.windows:
+    foreground, spans = torch.zeros(clips), torch.zeros(clips, 2)
+    saliency, relevant = torch.zeros(clips), torch.zeros(clips, dtype=torch.bool)
+    windows = torch.tensor(sample.annotation.windows, dtype=torch.float32).reshape(-1, 2).clamp(max=length)
+    for start, end in windows.tolist():
         inside = (centres >= start) & (centres <= end)
         if not inside.any():
             inside[(centres - (start + end) / 2).abs().argmin()] = True
         foreground[inside] = 1.0
-        spans[inside] = torch.tensor([start, min(end, length)]) / length
+        spans[inside] = torch.tensor([start, end]) / length
     for clip, scores in zip(sample.annotation.clip_ids, sample.annotation.saliency, strict=True):
         if clip < clips:  # a header may promise more than the file holds
             saliency[clip] = sum(scores) / len(scores) / MAX_SALIENCY
-    return {"foreground": foreground, "spans": spans, "saliency": saliency}
+            relevant[clip] = True
+    return {
+        "windows": windows / length, "foreground": foreground, "spans": spans,
+        "saliency": saliency, "relevant": relevant,
+    }  # fmt: skip
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor | list]:
     """Pad samples to one batch.
 
     Returns:
-        `video` (B, N, dv), `video_mask` (B, N), `text` (B, M, dt), `text_mask` (B, M), the targets `foreground` (B, N),
-        `spans` (B, N, 2) and `saliency` (B, N), and the list `annotations`. Masks are True at real tokens.
+        `video` (B, N, dv), `text` (B, M, dt) and the targets `windows` (B, W, 2), each with its mask, `video_mask`
+        (B, N), `text_mask` (B, M), `windows_mask` (B, W); the targets `foreground` (B, N), `spans` (B, N, 2),
+        `saliency` (B, N) and `relevant` (B, N); and the list `annotations`. Masks are True at real tokens.
     """
-    each = [targets(sample) for sample in samples]
+    each = [{"video": sample.video, "text": sample.text} | targets(sample) for sample in samples]
     batch: dict[str, torch.Tensor | list] = {
-        name: pad_sequence([target[name] for target in each], batch_first=True) for name in each[0]
+        name: pad_sequence([parts[name] for parts in each], batch_first=True) for name in each[0]
     }
-    for name in ("video", "text"):
-        parts = [getattr(sample, name) for sample in samples]
-        batch[name] = pad_sequence(parts, batch_first=True)
-        lengths = torch.tensor([len(part) for part in parts])
+    for name in ("video", "text", "windows"):
+        lengths = torch.tensor([len(parts[name]) for parts in each])
         batch[f"{name}_mask"] = torch.arange(int(lengths.max()))[None] < lengths[:, None]
     batch["annotations"] = [sample.annotation for sample in samples]
     return batch

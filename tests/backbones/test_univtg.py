@@ -14,44 +14,7 @@ from read.backbones import backbone_names, build_backbone, load_backbone
 from read.backbones.dense_losses import generalized_iou, saliency_losses, window_losses
 from read.backbones.univtg import DropPath, UniVTG, WeightedPool
 from read.errors import InputError
-
-SIZES = {"video_dim": 6, "text_dim": 5, "hidden": 16, "layers": 2, "heads": 2, "feed_forward": 24}
-QUIET = {"input_dropout": 0.0, "drop_path": 0.0}
-LENGTHS, WORDS = (7, 4, 5), (3, 6, 2)
-INPUTS = ("video", "video_mask", "text", "text_mask")
-
-
-def wave(shape: tuple[int, ...], phase: float) -> torch.Tensor:
-    """Numbers in [-1, 1] that any machine reproduces."""
-    return torch.sin(1.7 * torch.arange(math.prod(shape), dtype=torch.float64) + phase).float().reshape(shape)
-
-
-def recipe(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The weights behind `univtg_reference.json`, by the keys in sorted order."""
-    weights = {key: 0.3 * wave(tuple(value.shape), index) for index, (key, value) in enumerate(sorted(state.items()))}
-    scales = {key for key in weights if "norm" in key.lower() and key.endswith("weight")}
-    return {key: value + (key in scales) for key, value in weights.items()}
-
-
-def reference_batch() -> dict[str, torch.Tensor]:
-    """A padded batch: in every sample the clips 1 to 3 are foreground, the second of them is the most salient."""
-    samples, clips, words = len(LENGTHS), max(LENGTHS), max(WORDS)
-    video_mask = torch.arange(clips)[None] < torch.tensor(LENGTHS)[:, None]
-    text_mask = torch.arange(words)[None] < torch.tensor(WORDS)[:, None]
-    spans = torch.tensor([[1 / length, 4 / length] for length in LENGTHS])
-    foreground, saliency = torch.zeros(samples, clips), torch.zeros(samples, clips)
-    foreground[:, 1:4] = 1
-    saliency[:, 1:4] = torch.tensor([0.5, 1.0, 0.75])
-    return {
-        "video": wave((samples, clips, SIZES["video_dim"]), 0.3) * video_mask[..., None],
-        "video_mask": video_mask,
-        "text": wave((samples, words, SIZES["text_dim"]), 0.9) * text_mask[..., None],
-        "text_mask": text_mask,
-        "foreground": foreground,
-        "spans": spans[:, None] * foreground[..., None],
-        "saliency": saliency,
-        "positive": torch.tensor([2, 3, 1]),
-    }
+from tests.backbones.reference import INPUTS, LENGTHS, QUIET, SIZES, WORDS, recipe, reference_batch
 
 
 @torch.no_grad()

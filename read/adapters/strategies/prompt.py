@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from read.adapters.inject import parameter_near
-from read.adapters.places import self_attentions
+from read.adapters.places import called_like_torchs, self_attentions
 from read.adapters.strategies.registry import Strategy
 from read.errors import InputError
 
@@ -26,7 +26,7 @@ class Prompt(nn.Module):
         self.tokens = nn.Parameter(torch.empty(count, width).uniform_(-bound, bound))
 
     def join_keys(self, module: nn.MultiheadAttention, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        """Forward pre-hook of torch's attention: more keys and values, masks widened to let them be seen."""
+        """Forward pre-hook of torch's attention and its like: more keys and values, masks that let them be seen."""
         names = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask")
         given = dict(zip(names, args, strict=False)) | kwargs
         for name in ("key", "value"):
@@ -67,7 +67,7 @@ def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[
         module, like = model.get_submodule(name), parameter_near(model, name)
         prompt = Prompt(options["tokens"], width).to(like.device, like.dtype)
         model.prompts[name.replace(".", "/")] = prompt
-        if isinstance(module, nn.MultiheadAttention):
+        if called_like_torchs(module):
             module.register_forward_pre_hook(prompt.join_keys, with_kwargs=True)
         else:
             module.register_forward_pre_hook(prompt.join_tokens, with_kwargs=True)
