@@ -15,10 +15,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from read.data import Sample, collate
+from read.data import Sample, collate, training_pieces
 from read.errors import InputError
 from read.metrics.grounding import evaluate
-from read.predict import INPUTS, WindowSettings, check, predict
+from read.predict import INPUTS, check, predict
+from read.windows import WindowSettings
 
 Row = dict[str, Any]
 Alignment = Callable[[nn.Module], Tensor]  # of the model's last forward: the weighted alignment loss
@@ -94,7 +95,7 @@ def fit(
 
     Args:
         model: a backbone, with or without adapters.
-        train: samples to train on.
+        train: samples to train on; of videos longer than the model's `max_clips`, the pieces `training_pieces`.
         val: samples by which the best state is chosen, see `validation_score`.
         settings: how.
         seed: of the order of samples and of dropout.
@@ -113,6 +114,7 @@ def fit(
         raise InputError(f"train: {len(train)} samples to train on, {len(val)} to validate on; neither may be empty")
     for sample in train:
         check(sample)
+    train = [part for sample in train for part in training_pieces(sample, model.config.max_clips)]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return _fit(model, trained, train, val, settings, seed, alignment, on_epoch or (lambda row: None))

@@ -11,7 +11,8 @@ from torch import nn
 from read.backbones import build_backbone
 from read.data import Annotation, Sample
 from read.errors import InputError
-from read.predict import WindowSettings, predict, run_windows, suppress, windows_of
+from read.predict import predict
+from read.windows import WindowSettings
 
 SIZES = {"video_dim": 6, "text_dim": 5, "hidden": 16, "layers": 2, "heads": 2, "feed_forward": 24}
 
@@ -33,7 +34,7 @@ def model():
 class Fixed(nn.Module):
     """Answers with given scores and spans."""
 
-    dense, name = True, "fixed"
+    dense, name, windows, config = True, "fixed", "runs", SimpleNamespace(max_clips=75)
 
     def __init__(self, scores, spans=None):
         super().__init__()
@@ -45,55 +46,6 @@ class Fixed(nn.Module):
 
     def clip_scores(self, outputs):
         return outputs["saliency"]
-
-
-def test_runs_join_clips_near_the_peak():
-    scores = np.array([0.1, 0.9, 1.0, 0.2, 0.65, 0.7, 0.1, 0.61])
-    windows = run_windows(scores, clip_len=2.0, share=0.6)
-    np.testing.assert_allclose(windows, [[2, 6, 0.95], [8, 12, 0.675], [14, 16, 0.61]])
-    np.testing.assert_allclose(run_windows(scores, 2.0, share=0.95), [[4, 6, 1.0]])
-    np.testing.assert_allclose(run_windows(np.full(4, 0.3), 1.5, 0.6), [[0, 6, 0.3]])
-    np.testing.assert_allclose(run_windows(np.array([0.5]), 2.0, 0.6), [[0, 2, 0.5]])
-
-
-def test_runs_are_found_whatever_the_scale_of_the_scores():
-    scores = np.array([0.1, 0.9, 1.0, 0.2, 0.65])
-    small = run_windows(scores * 1e-6, 2.0, 0.6)
-    np.testing.assert_allclose(small[:, :2], run_windows(scores, 2.0, 0.6)[:, :2])
-
-
-def test_suppression_keeps_the_best_of_those_that_overlap():
-    windows = np.array([[0, 10, 0.5], [1, 10, 0.9], [0, 5, 0.4], [20, 30, 0.7], [20, 27.1, 0.8]])
-    kept = suppress(windows, threshold=0.7, limit=10)
-    assert kept.tolist() == [[1, 10, 0.9], [20, 27.1, 0.8], [0, 5, 0.4]]
-    assert len(suppress(windows, 1.0, limit=10)) == 5 and len(suppress(windows, 0.7, limit=2)) == 2
-    assert suppress(windows, 0.0, 10).tolist() == [[1, 10, 0.9], [20, 27.1, 0.8]]
-
-
-def test_suppression_agrees_with_a_plain_loop():
-    generator = np.random.default_rng(0)
-    for _ in range(20):
-        starts, scores = generator.uniform(0, 50, 40), generator.permutation(40) / 40
-        windows = np.column_stack((starts, starts + generator.uniform(1, 30, 40), scores))
-        kept = []
-        for start, end, score in sorted(windows.tolist(), key=lambda row: -row[2]):
-            overlaps = [max(0, min(end, e) - max(start, s)) / (max(end, e) - min(start, s)) for s, e, _ in kept]
-            if all(overlap <= 0.5 for overlap in overlaps):
-                kept.append([start, end, score])
-        assert suppress(windows, 0.5, 10).tolist() == kept[:10]
-
-
-def test_offsets_are_shares_of_the_clips_total_length():
-    spans, scores = np.array([[-0.2, 0.5], [0.5, 1.3], [0.45, 0.4]]), np.array([0.3, 0.8, 0.9])
-    windows = windows_of(spans, scores, 2.0, 5, duration=9.0, settings=WindowSettings("offsets"))
-    assert windows == [[5.0, 9.0, 0.8], [0.0, 5.0, 0.3]], "clipped to the video, an end before its start dropped"
-
-
-def test_at_most_ten_windows():
-    spans = np.column_stack((np.arange(30) / 30, np.arange(1, 31) / 30))
-    windows = windows_of(spans, np.linspace(0, 1, 30), 2.0, 30, 60.0, WindowSettings("offsets"))
-    assert len(windows) == 10 and windows[0] == [58.0, 60.0, 1.0]
-    assert [row[2] for row in windows] == sorted((row[2] for row in windows), reverse=True)
 
 
 def test_rows_have_the_submission_form(model):
@@ -108,7 +60,7 @@ def test_rows_have_the_submission_form(model):
         assert all(0 <= start < end <= each.annotation.duration for start, end, _ in row["pred_relevant_windows"])
 
 
-@pytest.mark.parametrize("method", ["runs", "offsets"])
+@pytest.mark.parametrize("method", ["runs", "spans"])
 def test_a_batch_gives_what_each_sample_gives_alone(model, method):
     samples, windows = [sample(qid, clips) for qid, clips in enumerate((3, 9, 6))], WindowSettings(method)
     together = predict(model, samples, windows)
@@ -145,7 +97,7 @@ def test_bad_outputs_are_named(model):
     with pytest.raises(InputError, match="query 1: the model's outputs hold NaN"):
         predict(Fixed([0.1, math.nan, 0.3, 0.2]), [sample(1, 4)])
     with pytest.raises(InputError, match="runs need a score per clip"):
-        predict(SimpleNamespace(dense=False, name="detr"), [sample(1, 4)])
+        predict(SimpleNamespace(dense=False, name="detr"), [sample(1, 4)], WindowSettings("runs"))
 
 
 def test_scores_and_saliency_come_through(model):
@@ -154,7 +106,30 @@ def test_scores_and_saliency_come_through(model):
     assert row["pred_saliency_scores"] == pytest.approx([0.1, 0.8, 0.6, 0.2])
 
 
-def test_bad_window_settings():
-    for wrong in ({"method": "peaks"}, {"share": 1.5}, {"nms": -0.1}):
-        with pytest.raises(InputError, match=next(iter(wrong))):
-            WindowSettings(**wrong)
+class Local(Fixed):
+    """Says of each clip what its features say, wherever it stands."""
+
+    def __init__(self, max_clips):
+        super().__init__([0.0])
+        self.config = SimpleNamespace(max_clips=max_clips)
+
+    def forward(self, video, video_mask, text, text_mask):
+        return {"scores": video[..., 0].sigmoid(), "spans": video[..., 1:3], "saliency": video[..., 3]}
+
+
+@pytest.mark.parametrize("clips", [10, 11, 25, 1000])
+def test_a_long_video_in_pieces_gives_what_it_gives_whole(clips):
+    long = [sample(1, clips), sample(2, 7), sample(3, clips + 3)]
+    whole, cut = predict(Local(10**6), long), predict(Local(10), long, batch_size=3)
+    for one, other in zip(whole, cut, strict=True):
+        assert one["vid"] == other["vid"]
+        np.testing.assert_allclose(one["pred_relevant_windows"], other["pred_relevant_windows"], atol=2e-4)
+        np.testing.assert_allclose(one["pred_saliency_scores"], other["pred_saliency_scores"], atol=2e-4)
+
+
+def test_a_real_backbone_reads_a_video_of_two_hours(model):
+    long = sample(1, 3600)
+    for method in ("runs", "spans"):
+        (row,) = predict(model, [long], WindowSettings(method))
+        assert len(row["pred_saliency_scores"]) == 3600
+        assert all(0 <= start < end <= 7200 for start, end, _ in row["pred_relevant_windows"])

@@ -7,16 +7,19 @@ from the windows when absent; `kind`, a name by which scores are reported apart;
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from read.errors import InputError
 
 REQUIRED = ("qid", "query", "vid", "duration", "relevant_windows")
 MAX_SALIENCY = 4
+SHOWN = 20  # mistakes in a message
 SLACK = 0.05  # seconds by which a window may pass the end: durations are rounded in real files
+
+Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
@@ -63,41 +66,52 @@ def load_annotations(path: str | Path, clip_len: float) -> list[Annotation]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such annotation file")
-    mistakes: list[str] = []
-    annotations: list[Annotation] = []
     first_line: dict[Any, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            annotation = parse(json.loads(line), clip_len)
-            if annotation.qid in first_line:
-                raise InputError(f"qid {annotation.qid} stands already on line {first_line[annotation.qid]}")
-        except (InputError, json.JSONDecodeError) as error:
-            mistakes.append(f"{path}:{number}: {error}")
-            continue
+
+    def once(row: Any, number: int) -> Annotation:
+        annotation = parse(row, clip_len)
+        if annotation.qid in first_line:
+            raise InputError(f"qid {annotation.qid} stands already on line {first_line[annotation.qid]}")
         first_line[annotation.qid] = number
-        annotations.append(annotation)
-    if mistakes:
-        shown = mistakes[:20] + [f"... and {len(mistakes) - 20} more"] * (len(mistakes) > 20)
-        raise InputError("\n".join(shown))
+        return annotation
+
+    annotations = parse_lines(path, once)
     if not annotations:
         raise InputError(f"{path}: holds no annotation")
     return annotations
 
 
+def parse_lines(path: Path, parse_row: Callable[[Any, int], Parsed]) -> list[Parsed]:
+    """`parse_row(row, line number)` of every line of a jsonl; blank lines are passed over.
+
+    Raises:
+        InputError: lines that are no JSON, or that `parse_row` refuses; all of them are listed, each with its number.
+    """
+    mistakes: list[str] = []
+    parsed: list[Parsed] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise InputError("not a JSON object")
+            parsed.append(parse_row(row, number))
+        except (InputError, json.JSONDecodeError) as error:
+            mistakes.append(f"{path}:{number}: {error}")
+    if mistakes:
+        shown = mistakes[:SHOWN] + [f"... and {len(mistakes) - SHOWN} more"] * (len(mistakes) > SHOWN)
+        raise InputError("\n".join(shown))
+    return parsed
+
+
 def parse(row: Any, clip_len: float) -> Annotation:
     """Check one row and fill in what is derived. Raises InputError with the reason."""
-    if not isinstance(row, dict):
-        raise InputError("not a JSON object")
-    missing = [key for key in REQUIRED if key not in row]
-    if missing:
-        raise InputError(f"lacks {', '.join(missing)}")
+    require(row, REQUIRED)
     if not isinstance(row["query"], str) or not row["query"].strip():
         raise InputError(f"qid {row['qid']}: query is empty")
-    if not isinstance(row["vid"], str) or not row["vid"] or "/" in row["vid"] or row["vid"].startswith("."):
-        raise InputError(f"qid {row['qid']}: vid {row['vid']!r} is no plain file name")
-    duration = _number(row["duration"], f"qid {row['qid']}: duration")
+    check_vid(row["vid"], f"qid {row['qid']}: vid")
+    duration = number_of(row["duration"], f"qid {row['qid']}: duration")
     if duration <= 0:
         raise InputError(f"qid {row['qid']}: duration {duration:g} is not positive")
     windows = tuple(_window(window, duration, row["qid"]) for window in row["relevant_windows"])
@@ -130,7 +144,20 @@ def derive_saliency(
     return clip_ids, tuple((float(max(1, round(MAX_SALIENCY * min(covered[clip], 1.0)))),) for clip in clip_ids)
 
 
-def _number(value: Any, name: str) -> float:
+def require(row: dict[str, Any], keys: Iterable[str]) -> None:
+    """Raise InputError with the keys that a row lacks."""
+    if missing := [key for key in keys if key not in row]:
+        raise InputError(f"lacks {', '.join(missing)}")
+
+
+def check_vid(vid: Any, name: str) -> None:
+    """Raise InputError unless a video's id can be a file's name."""
+    if not isinstance(vid, str) or not vid or "/" in vid or vid.startswith("."):
+        raise InputError(f"{name} {vid!r} is no plain file name")
+
+
+def number_of(value: Any, name: str) -> float:
+    """A finite number. Raises InputError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InputError(f"{name} is {value!r}, not a number")
     return float(value)
@@ -139,11 +166,16 @@ def _number(value: Any, name: str) -> float:
 def _window(window: Any, duration: float, qid: Any) -> tuple[float, float]:
     if not isinstance(window, list | tuple) or len(window) != 2:
         raise InputError(f"qid {qid}: window {window!r} is not [start, end]")
-    start, end = (_number(value, f"qid {qid}: a window's bound") for value in window)
+    start, end = (number_of(value, f"qid {qid}: a window's bound") for value in window)
+    return checked_window(start, end, duration, f"qid {qid}: window")
+
+
+def checked_window(start: float, end: float, duration: float, name: str) -> tuple[float, float]:
+    """A window inside its video, up to rounding. Raises InputError for any other."""
     if end <= start:
-        raise InputError(f"qid {qid}: window [{start:g}, {end:g}] ends before it starts")
+        raise InputError(f"{name} [{start:g}, {end:g}] ends before it starts")
     if start < 0 or end > duration + SLACK:
-        raise InputError(f"qid {qid}: window [{start:g}, {end:g}] lies outside the video, which lasts {duration:g} s")
+        raise InputError(f"{name} [{start:g}, {end:g}] lies outside the video, which lasts {duration:g} s")
     return start, min(end, duration)
 
 
@@ -158,7 +190,7 @@ def _saliency(row: dict, windows: tuple, duration: float, clip_len: float) -> tu
     if outside:
         raise InputError(f"qid {row['qid']}: relevant_clip_ids {outside} lie outside 0..{last}")
     rows = [tuple(scores_of) if isinstance(scores_of, list) else (scores_of,) for scores_of in scores]
-    values = tuple(tuple(_number(value, f"qid {row['qid']}: a saliency score") for value in line) for line in rows)
+    values = tuple(tuple(number_of(value, f"qid {row['qid']}: a saliency score") for value in line) for line in rows)
     if any(not 0 <= value <= MAX_SALIENCY for line in values for value in line):
         raise InputError(f"qid {row['qid']}: saliency scores go from 0 to {MAX_SALIENCY}")
     return tuple(clip_ids), values

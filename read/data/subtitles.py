@@ -1,0 +1,117 @@
+"""Subtitles as annotations: what is said while something is seen is a query, its time the window.
+
+With automatic captions in the place of sentences a backbone is pretrained on videos that nobody labelled (Lei et al.
+2021, section 4). The file has one caption a line: `vid`, `duration` of the video, `start`, `end` (seconds), `text`.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from read.data.annotations import check_vid, checked_window, number_of, parse_lines, require
+from read.errors import InputError
+
+REQUIRED = ("vid", "duration", "start", "end", "text")
+MIN_WORDS = 4  # a shorter caption is a fragment of a sentence
+MAX_GAP = 2.0  # seconds of silence over which fragments are not joined
+MAX_SHARE = 0.5  # of the video: a caption that stands longer says nothing about a moment
+SOUNDS = re.compile(r"\[[^\]]*\]|\([^)]*\)|♪[^♪]*♪?|^\s*>>+|<[^>]+>")  # [Music], (applause), speaker marks, tags
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What is said in a video from `start` to `end`, in seconds."""
+
+    vid: str
+    duration: float
+    start: float
+    end: float
+    text: str
+
+
+def load_captions(path: str | Path) -> list[Caption]:
+    """Read and check a jsonl of captions; in the order of videos and of time, without what is no speech.
+
+    Raises:
+        InputError: the file is absent or holds no speech, or has mistakes. All of them are listed, each with its line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such subtitle file")
+    durations: dict[str, float] = {}
+
+    def consistent(row: dict[str, Any], number: int) -> Caption:
+        caption = _parse(row)
+        if (known := durations.setdefault(caption.vid, caption.duration)) != caption.duration:
+            raise InputError(f"video {caption.vid} lasts {caption.duration:g} s here, but {known:g} s above")
+        return caption
+
+    captions = [caption for caption in parse_lines(path, consistent) if caption.text]
+    if not captions:
+        raise InputError(f"{path}: holds no speech")
+    return sorted(captions, key=lambda caption: (caption.vid, caption.start, caption.end))
+
+
+def caption_rows(captions: list[Caption]) -> list[dict[str, Any]]:
+    """Captions as rows of annotations.
+
+    Fragments are joined until they have `MIN_WORDS` words, a line that is repeated counts once, and what is then still
+    a fragment, or covers more than `MAX_SHARE` of its video, is left out. `qid` is the video's id and a number.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    rows, counts = [], Counter()
+    for caption in _sentences(captions):
+        if len(caption.text.split()) < MIN_WORDS or caption.end - caption.start > MAX_SHARE * caption.duration:
+            continue
+        rows.append(
+            {
+                "qid": f"{caption.vid}#{counts[caption.vid]}",
+                "query": caption.text,
+                "vid": caption.vid,
+                "duration": caption.duration,
+                "relevant_windows": [[caption.start, caption.end]],
+            }
+        )
+        counts[caption.vid] += 1
+    if not rows:
+        raise InputError(
+            f"subtitles: none of {len(captions)} captions has {MIN_WORDS} words or more and covers at most "
+            f"{MAX_SHARE:.0%} of its video"
+        )
+    return rows
+
+
+def _sentences(captions: list[Caption]) -> Iterator[Caption]:
+    """Captions with their fragments joined."""
+    held: Caption | None = None
+    for caption in captions:
+        if held is not None and _goes_on(held, caption):
+            text = held.text if held.text.endswith(caption.text) else f"{held.text} {caption.text}"
+            held = Caption(held.vid, held.duration, held.start, max(held.end, caption.end), text)
+            continue
+        if held is not None:
+            yield held
+        held = caption
+    if held is not None:
+        yield held
+
+
+def _goes_on(held: Caption, caption: Caption) -> bool:
+    if held.vid != caption.vid or caption.start - held.end > MAX_GAP:
+        return False
+    return len(held.text.split()) < MIN_WORDS or held.text == caption.text
+
+
+def _parse(row: dict[str, Any]) -> Caption:
+    require(row, REQUIRED)
+    check_vid(row["vid"], "vid")
+    if not isinstance(row["text"], str):
+        raise InputError(f"text is {row['text']!r}, not a text")
+    duration, start, end = (number_of(row[key], key) for key in ("duration", "start", "end"))
+    start, end = checked_window(start, end, duration, "caption")
+    return Caption(row["vid"], duration, start, end, " ".join(SOUNDS.sub(" ", row["text"]).split()))
