@@ -63,12 +63,13 @@ class CardFile(Section):
     citation: str = ""
     homepage: str = ""
     annotations: str | Remote | None = None
+    subtitles: str | Remote | None = None
     videos: Videos
 
 
 @dataclass(frozen=True)
 class Card:
-    """A dataset card; paths in it are relative to its folder."""
+    """A dataset card; paths in it are relative to its folder. Queries come from `annotations` or from `subtitles`."""
 
     name: str
     folder: Path
@@ -77,7 +78,13 @@ class Card:
     citation: str
     homepage: str
     annotations: str | Remote | None
+    subtitles: str | Remote | None
     videos: Videos
+
+    @property
+    def queries(self) -> str | Remote | None:
+        """The file that the queries come from; None where they are made."""
+        return self.annotations or self.subtitles
 
     def path(self, relative: str) -> Path:
         """A path of the card, seen from the working directory."""
@@ -85,13 +92,13 @@ class Card:
 
     @property
     def annotation_file(self) -> Path | None:
-        """The annotations on this machine; None where they are downloaded or made."""
-        return self.path(self.annotations) if isinstance(self.annotations, str) else None
+        """The file of queries on this machine; None where they are downloaded or made."""
+        return self.path(self.queries) if isinstance(self.queries, str) else None
 
     @property
     def has_remote_annotations(self) -> bool:
-        """Whether the annotations have to be downloaded."""
-        return isinstance(self.annotations, Remote)
+        """Whether the file of queries has to be downloaded."""
+        return isinstance(self.queries, Remote)
 
     @property
     def files(self) -> list[Path]:
@@ -140,9 +147,12 @@ def _mistakes(card: CardFile) -> Iterator[str]:
     for key in sorted(needed & given):
         if getattr(card.videos, key) is None:
             yield f"videos.{key}: is empty; source {source} needs it"
-    if source == "montage" and card.annotations is not None:
-        yield "annotations: does not go with source montage, which makes them"
-    if source != "montage" and card.annotations is None:
+    given = [key for key in ("annotations", "subtitles") if getattr(card, key) is not None]
+    if source == "montage" and given:
+        yield f"{given[0]}: does not go with source montage, which makes its annotations"
+    if source != "montage" and not given:
         yield "annotations: is missing; a file beside the card, or url and sha256"
+    if len(given) == 2:
+        yield "subtitles: stands beside annotations; queries come from one of the two"
     if source == "montage" and card.videos.train == card.videos.test == 0:
         yield "videos.train: is 0 like videos.test; at least one video is needed"

@@ -37,6 +37,7 @@ def fetch_annotations(card: Card, download: Download, clip_len: float, raw: Path
         InputError: they have mistakes, or cannot be had.
     """
     from read.data.annotations import load_annotations
+    from read.data.subtitles import caption_rows, load_captions
 
     folder = raw / card.name
     if card.videos.source == "montage":
@@ -44,14 +45,18 @@ def fetch_annotations(card: Card, download: Download, clip_len: float, raw: Path
         return
     write_jsonl(folder / "segments.jsonl", [])
     write_jsonl(folder / "summaries.jsonl", [])
-    if card.annotation_file is not None:
-        load_annotations(card.annotation_file, clip_len)  # before copying: a message names the person's own file
-        with atomic_path(folder / "annotations.jsonl") as draft:
-            shutil.copyfile(card.annotation_file, draft)
-    else:
-        with atomic_path(folder / "annotations.jsonl") as draft:
-            _fetch_remote(card.annotations, draft, card, download)
-            load_annotations(draft, clip_len)
+    with atomic_path(folder / "annotations.jsonl") as draft:
+        file = card.annotation_file  # itself, and no copy, so that a message names the person's own file
+        if file is None:
+            file = draft.with_suffix(".fetched")
+            _fetch_remote(card.queries, file, card, download)
+        if card.subtitles is not None:
+            rows = caption_rows(load_captions(file))
+            print(f"{len(rows)} captions became queries")
+            write_jsonl(draft, rows)
+        else:
+            load_annotations(file, clip_len)
+            shutil.copyfile(file, draft)
 
 
 def _make_annotations(card: Card, clip_len: float, folder: Path) -> None:

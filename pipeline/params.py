@@ -80,15 +80,16 @@ class Runs(Section):
 
 
 class Pretrain(Section):
-    """Stage 5: the backbone."""
+    """Stage 5: the backbone's sizes and training."""
 
-    backbone: str
     checkpoint: str | None
     hidden: Count
     layers: Count
     heads: Count
     feed_forward: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    tef: bool
+    max_clips: Count
     steps: Count
     batch_size: Count
     learning_rate: Positive
@@ -118,7 +119,7 @@ class Train(Section):
 class Evaluate(Section):
     """Stage 7: predictions and scores."""
 
-    windows: Literal["runs", "offsets"]
+    windows: Literal["auto", "runs", "spans"]
     random_draws: Count
 
 
@@ -134,6 +135,7 @@ class Params(Section):
 
     dataset: Name
     source: Name
+    backbone: Name
     clip_len: Positive
     device: Literal["auto", "cpu", "cuda"]
     download: Download

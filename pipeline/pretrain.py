@@ -1,19 +1,21 @@
 """Stage 5: the backbone, trained on the source domain or taken from a public checkpoint."""
 
 import random
+from dataclasses import fields
 from types import SimpleNamespace
+
+import torch
 
 from pipeline import paths
 from pipeline.cli import device_of, run, settings_parser
 from pipeline.curves import write_curve
 from pipeline.data import load_samples
-from read.backbones import Backbone, build_backbone
-from read.backbones.univtg import UniVTG
+from read.backbones import Backbone, build_backbone, get_backbone
 from read.data import Sample
 from read.errors import InputError
 from read.files import write_json
-from read.predict import WindowSettings
 from read.train import History, TrainSettings, fit, validation_score
+from read.windows import WindowSettings
 
 
 def divide(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
@@ -27,40 +29,35 @@ def divide(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample]
     )
 
 
-def load_public(wanted: SimpleNamespace, dims: tuple[int, int]) -> Backbone:
+def load_public(backbone: str, checkpoint: str, dims: tuple[int, int], max_clips: int) -> Backbone:
     """The public checkpoint that params.yaml names. Raises InputError where it takes features of other widths."""
-    if wanted.backbone != UniVTG.name:
-        raise InputError(
-            f"params.yaml: pretrain.checkpoint: only those of {UniVTG.name} load, not of {wanted.backbone}"
-        )
-    model = UniVTG.load_published(wanted.checkpoint)
+    model = get_backbone(backbone).load_published(checkpoint, max_clips=max_clips)
     takes = (model.config.video_dim, model.config.text_dim)
     if takes != dims:
         raise InputError(
-            f"{wanted.checkpoint}: takes video and text features of widths {takes}, but those extracted have {dims}; "
+            f"{checkpoint}: takes video and text features of widths {takes}, but those extracted have {dims}; "
             "choose the encoders that it was trained with"
         )
     return model
 
 
-def pretrain(
-    wanted: SimpleNamespace, dims: tuple[int, int], train: list[Sample], val: list[Sample], device: str
-) -> tuple[Backbone, History]:
-    """A new backbone for features of these widths, trained, in its best state by validation."""
-    import torch
+def build(backbone: str, wanted: SimpleNamespace, dims: tuple[int, int]) -> Backbone:
+    """A new backbone for features of these widths; `tef` goes to those that know it."""
+    sizes = {name: getattr(wanted, name) for name in ("hidden", "layers", "heads", "feed_forward", "max_clips")}
+    rates = {"dropout": wanted.dropout, "input_dropout": wanted.dropout}
+    known = {field.name for field in fields(get_backbone(backbone).config_class)}
+    options = {"tef": wanted.tef} if "tef" in known else {}
+    return build_backbone(backbone, video_dim=dims[0], text_dim=dims[1], **sizes, **rates, **options)
 
-    torch.manual_seed(wanted.seed)
-    model = build_backbone(
-        wanted.backbone, video_dim=dims[0], text_dim=dims[1], hidden=wanted.hidden, layers=wanted.layers,
-        heads=wanted.heads, feed_forward=wanted.feed_forward, dropout=wanted.dropout, input_dropout=wanted.dropout,
-        tef=False,
-    ).to(device)  # fmt: skip
+
+def pretrain(model: Backbone, wanted: SimpleNamespace, train: list[Sample], val: list[Sample]) -> History:
+    """Train a new backbone and leave it in its best state by validation."""
     budget = TrainSettings(
         steps=wanted.steps, batch_size=wanted.batch_size, learning_rate=wanted.learning_rate,
         eval_every=max(1, wanted.steps // 10),
     )  # fmt: skip
     print(f"{len(train)} queries to train on, {len(val)} to choose the best step by")
-    return model, fit(model, train, val, budget, wanted.seed, on_epoch=print)
+    return fit(model, train, val, budget, wanted.seed, on_epoch=print)
 
 
 def main() -> None:
@@ -71,15 +68,17 @@ def main() -> None:
     train, val = divide(samples, wanted.val_share, wanted.seed)
     device = device_of(settings.device)
     if wanted.checkpoint is not None:
-        model = load_public(wanted, store.dims).to(device)
+        model = load_public(settings.backbone, wanted.checkpoint, store.dims, wanted.max_clips).to(device)
         score = validation_score(model, val, WindowSettings())
         history = History([{"step": 0, "score": score}], 0, score)
     else:
-        model, history = pretrain(wanted, store.dims, train, val, device)
+        torch.manual_seed(wanted.seed)
+        model = build(settings.backbone, wanted, store.dims).to(device)
+        history = pretrain(model, wanted, train, val)
     model.save(paths.BACKBONE)
     write_curve(paths.BACKBONE / "curve.csv", history.rows)
     summary = {
-        "backbone": wanted.backbone,
+        "backbone": settings.backbone,
         "source": settings.source,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "best_step": history.best_step,

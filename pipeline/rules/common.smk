@@ -1,3 +1,4 @@
+from pipeline.backbones import check_backbone
 from pipeline.engine import dvc_records, prepare_run
 from pipeline.params import check_params
 from pipeline.stages import code_digest, settings
@@ -6,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 try:
     PARAMS = check_params(config)
+    check_backbone(PARAMS.backbone)
     check_strategies(PARAMS.strategies)
     prepare_run(workflow)
 except ValueError as error:

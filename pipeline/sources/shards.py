@@ -45,7 +45,7 @@ def shard_digests(dataset: str, shards: int, catalog: Path = CATALOG) -> dict[st
     if card.videos.sha256 is not None and card.path(card.videos.sha256).is_file():
         origin["sha256"] = sha256_of(card.path(card.videos.sha256))
     if card.has_remote_annotations:
-        vids, origin["annotations"] = [], card.annotations.sha256
+        vids, origin["annotations"] = [], card.queries.sha256
     else:
         vids = dataset_videos(card)
     members: dict[str, list[str]] = {shard: [] for shard in shard_ids(shards)}

@@ -28,6 +28,7 @@ def test_nothing_after_a_complete_run(project):
         ("encoders.seed", 1, ALL[1:]),
         ("split.val_share", 0.5, ["split", "train", "evaluate", "report"]),
         ("runs.seeds", [0, 1], ["split", "train", "evaluate", "report"]),
+        ("backbone", "moment_detr", ["pretrain", "train", "evaluate", "report"]),
         ("pretrain.steps", 7, ["pretrain", "train", "evaluate", "report"]),
         ("train.steps", 1, ["train", "evaluate", "report"]),
         ("strategies.bias", {}, ["train", "evaluate", "report"]),

@@ -108,3 +108,14 @@ def test_a_line_that_is_no_annotation_is_named_while_planning(tmp_path):
     (folder / "a.jsonl").write_text('{"vid": "v"}\n\nnonsense\n')
     with pytest.raises(InputError, match=r"a\.jsonl:3"):
         shard_digests("mine", 2, tmp_path)
+
+
+def test_subtitles_stand_in_the_place_of_annotations(tmp_path):
+    videos = {"source": "local", "folder": "videos"}
+    folder = write(tmp_path, "talks", subtitles="captions.jsonl", videos=videos)
+    assert load_card("talks", tmp_path).annotation_file == folder / "captions.jsonl"
+    (folder / "captions.jsonl").write_text('{"vid": "a", "start": 0}\n{"vid": "a", "start": 2}\n')
+    assert len(set(shard_digests("talks", 2, tmp_path).values())) == 2
+    write(tmp_path, "both", annotations="a.jsonl", subtitles="captions.jsonl", videos=videos)
+    with pytest.raises(InputError, match="subtitles: stands beside annotations"):
+        load_card("both", tmp_path)

@@ -20,6 +20,7 @@ from pipeline.card import load_card
 from pipeline.download import fetch_annotations, fetch_shard, write_manifest
 from pipeline.params import Download
 from pipeline.sources.shards import shard_ids, shard_of
+from read.data import load_annotations
 from read.encoders.frames import write_video
 from read.errors import InputError
 from read.files import read_json, read_jsonl, sha256_of
@@ -245,6 +246,20 @@ def test_annotations_are_downloaded_by_their_digest_or_taken_from_a_mirror(tmp_p
         InputError, match=r"annotations of mine cannot be had: .*queries\.jsonl has another sha256; http.*deleted"
     ):
         download(wrong, tmp_path, options(mirror=str(site)))
+
+
+def test_subtitles_become_annotations(tmp_path):
+    said = {"vid": "a", "duration": 30.0, "start": 4.0, "end": 7.5, "text": "now we cross the bridge"}
+    make_files(tmp_path / "videos", ["a.mp4"])
+    videos = {"source": "local", "folder": "../../videos"}
+    card = make_card(tmp_path, videos, [], annotations=None, subtitles="captions.jsonl")
+    card.annotation_file.write_text(json.dumps(said) + "\n")
+    assert sorted(download(card, tmp_path)["videos"]) == ["a"]
+    (annotation,) = load_annotations(tmp_path / "raw" / "mine" / "annotations.jsonl", 2.0)
+    assert (annotation.query, annotation.windows) == (said["text"], ((4.0, 7.5),))
+    card.annotation_file.write_text(json.dumps(said | {"end": 3.0}) + "\n")
+    with pytest.raises(InputError, match=rf"{card.annotation_file}:1: caption \[4, 3\] ends before it starts"):
+        fetch_annotations(card, options(), 2.0, tmp_path / "raw")
 
 
 @pytest.mark.parametrize("page", [False, True])
