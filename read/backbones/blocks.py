@@ -3,6 +3,8 @@
 Symbols: B samples, N clips, M words, L tokens, d width. Masks are True at real tokens.
 """
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -89,6 +91,21 @@ def input_projection(inputs: int, hidden: int, layers: int, dropout: float) -> n
     """`layers` input layers, from the features' width to the model's."""
     widths = [inputs] + [hidden] * (layers - 1)
     return nn.Sequential(*(InputLayer(width, hidden, dropout, i < layers - 1) for i, width in enumerate(widths)))
+
+
+class MLP(nn.Module):
+    """`layers` linear layers with ReLU between them."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, layers: int) -> None:
+        super().__init__()
+        widths = [inputs, *[hidden] * (layers - 1), outputs]
+        self.layers = nn.ModuleList(nn.Linear(width, after) for width, after in itertools.pairwise(widths))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs)."""
+        for index, layer in enumerate(self.layers):
+            tokens = layer(F.relu(tokens) if index else tokens)
+        return tokens
 
 
 def sine_positions(mask: Tensor, hidden: int) -> Tensor:
