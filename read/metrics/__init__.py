@@ -1,1 +1,1 @@
-"""Scores of grounding and highlights that agree with the published evaluators."""
+"""Scores of grounding, highlights and summaries that agree with the published evaluators."""
