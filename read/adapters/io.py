@@ -124,12 +124,14 @@ def adapter_config(folder: str | Path) -> dict[str, Any]:
 
 
 def backbone_digest(model: nn.Module, trained: Collection[str] = ()) -> str:
-    """SHA-256 over names, types, shapes and bytes of a model's own weights, those named in `trained` left out.
+    """SHA-256 over names, types, shapes and bytes of a model's own weights.
 
+    Those named in `trained` are left out, under whatever other names they are tied to.
     The digest is kept on the model and taken again where a weight has been written to since.
     """
     state = {_original(key): value for key, value in model.state_dict(keep_vars=True).items() if _is_own(key)}
-    state = {key: state[key] for key in sorted(state.keys() - set(trained))}
+    changed = {id(state[key]) for key in trained if key in state}
+    state = {key: value for key, value in sorted(state.items()) if id(value) not in changed}
     stamp = tuple((key, *_stamp(value)) for key, value in state.items())
     kept = model.__dict__.setdefault("backbone_digests", {})
     if stamp not in kept:

@@ -156,3 +156,12 @@ def test_broken_files(univtg, saved, tmp_path):
     (folder / CONFIG).write_text("{")
     with pytest.raises(InputError, match="not JSON"):
         load_adapter(univtg(), folder)
+
+
+@pytest.mark.parametrize("name", ["proj", "full", "read"])
+def test_tied_weights_that_train_do_not_tell_backbones_apart(transformer, awake, tmp_path, name):
+    model, inputs = transformer("bart")
+    save_adapter(awake(apply_strategy(name, model, train_head=True)), tmp_path / "adapter")
+    expected = model.eval()(**inputs).logits
+    loaded = load_adapter(transformer("bart")[0], tmp_path / "adapter").eval()
+    assert torch.equal(loaded(**inputs).logits, expected)
