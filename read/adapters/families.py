@@ -22,6 +22,7 @@ class Family:
         attention: globs of the modules that end an attention block.
         self_attention: glob of the modules that attend within the tokens: (B, T, d), mask -> (B, T, d).
         causal: whether a token must not see later ones, from the module and its name.
+        writes: whether the tokens are what a decoder writes, which is no input to align, from the module and its name.
         frame: how many tokens stand for one moment, from the module; the tokens of one place in the picture are then a
             sequence over time.
     """
@@ -32,6 +33,7 @@ class Family:
     attention: tuple[str, ...]
     self_attention: str
     causal: Callable[[nn.Module, str], bool] = lambda module, name: False
+    writes: Callable[[nn.Module, str], bool] = lambda module, name: False
     frame: Callable[[nn.Module], int] = lambda module: 1
 
 
@@ -53,7 +55,7 @@ def _is_text_tower(module: nn.Module, name: str) -> bool:
 
 _BART = ("text", "layers.*.fc2", "fc1")
 _BART_ENCODER = Family(*_BART, ("layers.*.self_attn",), "layers.*.self_attn")
-_BART_DECODER = Family(*_BART, ("layers.*.self_attn", "layers.*.encoder_attn"), "layers.*.self_attn", _always)
+_BART_DECODER = Family(*_BART, ("layers.*.self_attn", "layers.*.encoder_attn"), "layers.*.self_attn", _always, _always)
 _T5 = ("block.*.layer.*.SelfAttention", "block.*.layer.*.EncDecAttention")
 _CLIP = ("encoder.layers.*.mlp", "", ("encoder.layers.*.self_attn",), "encoder.layers.*.self_attn")
 _BERT = ("encoder.layer.*.output.dense", "intermediate", ("encoder.layer.*.attention.output.dense",))
@@ -63,8 +65,8 @@ FAMILIES = {
     "transformers.BartDecoder": _BART_DECODER,
     "transformers.PegasusEncoder": _BART_ENCODER,
     "transformers.PegasusDecoder": _BART_DECODER,
-    "transformers.T5Stack": Family("text", "block.*.layer.*.DenseReluDense", "", _T5, _T5[0], _is_decoder),
-    "transformers.BertModel": Family("text", *_BERT, "encoder.layer.*.attention.self", _is_decoder),
+    "transformers.T5Stack": Family("text", "block.*.layer.*.DenseReluDense", "", _T5, _T5[0], _is_decoder, _is_decoder),
+    "transformers.BertModel": Family("text", *_BERT, "encoder.layer.*.attention.self", _is_decoder, _is_decoder),
     "transformers.VideoMAEModel": Family(
         "video", *_BERT, "encoder.layer.*.attention.attention", frame=_patches_per_frame
     ),

@@ -149,7 +149,7 @@ def _offered(module: nn.Module, name: str, kind: str) -> Iterable[Place]:
 def _in_family(module: nn.Module, name: str, family: Family, kind: str) -> Iterable[Place]:
     patterns = (family.feed_forward,) if kind == "feed_forward" else family.attention
     layout = {"causal": family.causal(module, name), "batch_first": getattr(module, "batch_first", True)}
-    modality = "video" if "visual" in name else family.modality
+    modality = "video" if "visual" in name else "written" if family.writes(module, name) else family.modality
     for block, _ in module.named_modules():
         if not any(_matches(block, pattern) for pattern in patterns):
             continue

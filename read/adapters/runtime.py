@@ -63,7 +63,7 @@ class Tokens:
         if self.segments is None and self.mask is None and not framed:
             return None
         segments = self.sequences(place, tokens)
-        key = (*((segment.start, segment.stop) for segment in segments), batch, length)
+        key = (*((part.modality, part.start, part.stop) for part in segments), batch, length)
         if key not in self.layouts:
             if framed:
                 self.layouts[key] = lay_out_frames(batch, length, self.frame, tokens.device)
@@ -159,7 +159,8 @@ class Stack:
     def end(self, module: nn.Module, args: tuple, output: Any) -> None:
         """Forward hook of the stack's module."""
         if isinstance(output, dict) and isinstance(states := output.get("states"), dict):
-            self.outputs = {key: (value, self.masks[key]) for key, value in states.items() if key in MODALITIES}
+            masks = output.get("masks") or self.masks  # a model may read fewer tokens than it is given
+            self.outputs = {key: (value, masks.get(key)) for key, value in states.items() if key in MODALITIES}
         cache = getattr(output, "past_key_values", None)
         if self.new_states and cache is not None:
             remember(cache, self.new_states)
@@ -196,11 +197,15 @@ class Adapters(nn.ModuleDict):
         self.handles: dict[str, list[Any]] = {}  # of the hooks, by place and by stack
 
     def hook(self, model: nn.Module, place: Place) -> None:
-        """Hook a place and its stack, unless an adapter has done so."""
-        if place.stack not in self.stacks:
-            module = model.get_submodule(place.stack)
-            stack = self.stacks[place.stack] = Stack(module)
-            self.handles[f"stack {place.stack}"] = [
+        """Hook a place, its stack and the model itself, unless an adapter has done so."""
+        if not self.stacks:
+            self.handles["model"] = [model.register_forward_pre_hook(self.begin)]
+        for name in ("", place.stack):  # the model itself, since its outputs may hold what is to be aligned
+            if name in self.stacks:
+                continue
+            module = model.get_submodule(name)
+            stack = self.stacks[name] = Stack(module)
+            self.handles[f"stack {name}"] = [
                 module.register_forward_pre_hook(stack.begin, with_kwargs=True),
                 module.register_forward_hook(stack.end),
             ]
@@ -212,13 +217,19 @@ class Adapters(nn.ModuleDict):
                 model.get_submodule(place.name).register_forward_hook(hook.leave),
             ]
 
+    def begin(self, module: nn.Module, args: tuple) -> None:
+        """Forward pre-hook of the model: what layers recorded that do not run in this pass is not of this pass."""
+        if not recomputing():
+            for stack in self.stacks.values():
+                stack.narrow, stack.outputs = {}, {}
+
     def unhook(self) -> None:
         """Remove the hooks that no adapter needs any more."""
         used = {place for keys in self.keys_of.values() for place in keys}
         self.places = {name: place for name, place in self.places.items() if name in used}
-        needed = {place.stack for place in self.places.values()}
+        needed = {place.stack for place in self.places.values()} | ({""} if used else set())
         self.stacks = {name: stack for name, stack in self.stacks.items() if name in needed}
-        kept = used | {f"stack {name}" for name in needed}
+        kept = used | {f"stack {name}" for name in needed} | ({"model"} if used else set())
         for name in self.handles.keys() - kept:
             for handle in self.handles.pop(name):
                 handle.remove()

@@ -1,4 +1,4 @@
-"""Backbones for temporal language grounding. A new one is a new file here with a `Backbone` subclass."""
+"""Backbones for temporal language grounding, each a file with a `Backbone` subclass; and text models that see a video."""
 
 import importlib
 import pkgutil
