@@ -1,4 +1,4 @@
-"""Backbones for temporal language grounding, each a file with a `Backbone` subclass; and text models that see a video."""
+"""Backbones for grounding, each a file with a `Backbone` subclass; and text models that see a video."""
 
 import importlib
 import pkgutil
