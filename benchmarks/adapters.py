@@ -1,8 +1,8 @@
 """A training step with READ, side by side with the same bottleneck without recurrence and with full fine-tuning.
 
-    python -m benchmarks.adapters [--device cuda] [--size published|small] [--batch 8] [--repeats 7]
+    python -m benchmarks.adapters [--device cuda] [--backbone umt] [--size published|small] [--batch 8] [--repeats 7]
 
-All contestants train the same UniVTG on the same 75 clips and 32 words, with padding, and take turns in one process.
+All contestants train the same backbone on the same 75 clips and 32 words, with padding, and take turns in one process.
 On a CPU, times are CPU seconds of one thread, so that a busy machine does not distort the ratios. Memory is what a step
 holds beside the weights of the backbone: tensors kept for the backward pass, gradients, and the optimiser's state.
 """
@@ -27,10 +27,10 @@ from read.adapters import (
     save_adapter,
     trainable_parameters,
 )
-from read.backbones.univtg import UniVTG, UniVTGConfig
+from read.backbones import Backbone, backbone_names, build_backbone
 
 SIZES = {
-    "published": {"video_dim": 2816, "text_dim": 512, "hidden": 1024, "layers": 4, "feed_forward": 1024},
+    "published": {"video_dim": 2816, "text_dim": 512},  # the rest is every backbone's default
     "small": {"video_dim": 256, "text_dim": 128, "hidden": 96, "layers": 2, "feed_forward": 192},
 }
 CONTESTANTS = {
@@ -47,7 +47,7 @@ CLIPS, WORDS = 75, 32
 class Contestant:
     """A model with its strategy and optimiser, and what a step costs."""
 
-    def __init__(self, backbone: UniVTG, strategy: str, options: dict) -> None:
+    def __init__(self, backbone: Backbone, strategy: str, options: dict) -> None:
         self.model = apply_strategy(strategy, copy.deepcopy(backbone), **options).train()
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-4)
@@ -104,7 +104,7 @@ def measured(action: Callable[[], None], device: str) -> float:
     return time.perf_counter() - start
 
 
-def compare_steps(backbone: UniVTG, batch: dict[str, Tensor], repeats: int, device: str) -> None:
+def compare_steps(backbone: Backbone, batch: dict[str, Tensor], repeats: int, device: str) -> None:
     contestants = {name: Contestant(backbone, *choice) for name, choice in CONTESTANTS.items()}
     memory = {name: contestant.memory(batch) for name, contestant in contestants.items()}  # warms up as well
     for _ in range(repeats):
@@ -142,6 +142,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure steps, memory, files and switches, and print them with their ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--backbone", choices=backbone_names(), default="univtg")
     parser.add_argument("--size", choices=SIZES, default="published")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=7)
@@ -149,9 +150,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     settings = SIZES[options.size]
-    backbone = UniVTG(UniVTGConfig(**settings)).to(options.device)
+    backbone = build_backbone(options.backbone, **settings).to(options.device)
     total = sum(parameter.numel() for parameter in backbone.parameters())
-    print(f"UniVTG {options.size}, {total:,} parameters, batch {options.batch}, {CLIPS} clips, {WORDS} words")
+    print(f"{options.backbone} {options.size}, {total:,} parameters; batch {options.batch}, {CLIPS} x {WORDS} tokens")
     compare_steps(backbone, make_batch(options.batch, settings, options.device), options.repeats, options.device)
     compare_switching(backbone, options.device)
 

@@ -9,7 +9,7 @@ from benchmarks import __main__ as command
 from benchmarks import measure, names
 
 SMALL = {
-    "adapters": ["--size", "small", "--batch", "2", "--repeats", "1", "--device", "cpu"],
+    "adapters": ["--backbone", "qd_detr", "--size", "small", "--batch", "2", "--repeats", "1", "--device", "cpu"],
     "metrics": ["--repeats", "1"],
     "transport": ["--shape", "2", "6", "4", "8", "--rounds", "2", "--repeats", "1", "--device", "cpu"],
 }
