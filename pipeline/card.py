@@ -18,6 +18,7 @@ VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".m4a", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".divx", ".mpg", ".mpeg", ".vob", ".ts"),
     *(".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogg", ".mxf", ".rm", ".rmvb", ".y4m", ".gif"),
 )
+SUBTITLE_SUFFIXES = (".srt", ".vtt")
 
 Suffix = Annotated[str, Field(pattern=r"^\.[A-Za-z0-9]+$")]
 VideoUrl = Annotated[str, Field(pattern=r"^https?://.*\{vid\}")]
@@ -64,12 +65,17 @@ class CardFile(Section):
     homepage: str = ""
     annotations: str | Remote | None = None
     subtitles: str | Remote | None = None
+    summaries: str | Remote | None = None
+    transcripts: str | None = None
     videos: Videos
 
 
 @dataclass(frozen=True)
 class Card:
-    """A dataset card; paths in it are relative to its folder. Queries come from `annotations` or from `subtitles`."""
+    """A dataset card; paths in it are relative to its folder.
+
+    Queries come from `annotations` or from `subtitles`; a dataset has queries, or `summaries`, or both.
+    """
 
     name: str
     folder: Path
@@ -79,11 +85,13 @@ class Card:
     homepage: str
     annotations: str | Remote | None
     subtitles: str | Remote | None
+    summaries: str | Remote | None
+    transcripts: str | None
     videos: Videos
 
     @property
     def queries(self) -> str | Remote | None:
-        """The file that the queries come from; None where they are made."""
+        """The file, or folder of subtitles, that the queries come from; None where they are made or there are none."""
         return self.annotations or self.subtitles
 
     def path(self, relative: str) -> Path:
@@ -92,19 +100,36 @@ class Card:
 
     @property
     def annotation_file(self) -> Path | None:
-        """The file of queries on this machine; None where they are downloaded or made."""
+        """The file of queries on this machine; None where they are downloaded or made or there are none."""
         return self.path(self.queries) if isinstance(self.queries, str) else None
 
     @property
+    def labels(self) -> dict[str, str | Remote]:
+        """Where the queries and the summaries come from that the card names, by what the download makes of them."""
+        given = {"annotations.jsonl": self.queries, "summaries.jsonl": self.summaries}
+        return {name: origin for name, origin in given.items() if origin is not None}
+
+    @property
     def has_remote_annotations(self) -> bool:
-        """Whether the file of queries has to be downloaded."""
-        return isinstance(self.queries, Remote)
+        """Whether queries or summaries have to be downloaded before the videos' ids are known."""
+        return any(isinstance(origin, Remote) for origin in self.labels.values())
 
     @property
     def files(self) -> list[Path]:
         """The card and the files that it names, for a workflow to depend on."""
-        tables = [self.path(self.videos.sha256)] if self.videos.sha256 else []
-        return [self.folder / CARD, *([self.annotation_file] if self.annotation_file else []), *tables]
+        named = [origin for origin in self.labels.values() if isinstance(origin, str)]
+        named += [path for path in (self.transcripts, self.videos.sha256) if path]
+        return [self.folder / CARD, *(file for path in named for file in _files_at(self.path(path)))]
+
+
+def subtitle_files(folder: Path) -> list[Path]:
+    """The files of subtitles in a folder."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUBTITLE_SUFFIXES)
+
+
+def _files_at(path: Path) -> list[Path]:
+    """A file, or the subtitles in a folder; the path itself where there is nothing, to be reported as missing."""
+    return (subtitle_files(path) if path.is_dir() else []) or [path]
 
 
 def known_datasets(catalog: str | Path = CATALOG) -> list[str]:
@@ -147,12 +172,14 @@ def _mistakes(card: CardFile) -> Iterator[str]:
     for key in sorted(needed & given):
         if getattr(card.videos, key) is None:
             yield f"videos.{key}: is empty; source {source} needs it"
-    given = [key for key in ("annotations", "subtitles") if getattr(card, key) is not None]
+    given = [key for key in ("annotations", "subtitles", "summaries", "transcripts") if getattr(card, key) is not None]
     if source == "montage" and given:
-        yield f"{given[0]}: does not go with source montage, which makes its annotations"
+        yield f"{given[0]}: does not go with source montage, which makes its annotations and summaries"
     if source != "montage" and not given:
-        yield "annotations: is missing; a file beside the card, or url and sha256"
-    if len(given) == 2:
+        yield "annotations: is missing, like summaries; a file beside the card, or url and sha256"
+    if {"annotations", "subtitles"} <= {*given}:
         yield "subtitles: stands beside annotations; queries come from one of the two"
+    if "transcripts" in given and "summaries" not in given:
+        yield "transcripts: goes with summaries, which is missing"
     if source == "montage" and card.videos.train == card.videos.test == 0:
         yield "videos.train: is 0 like videos.test; at least one video is needed"

@@ -1,8 +1,8 @@
 """Stage 1, download: a dataset's annotations and raw videos, into data/raw/<dataset>/.
 
-annotations.jsonl    the dataset's queries, checked
+annotations.jsonl    the dataset's queries, checked; empty where it has summaries only
 segments.jsonl       labelled segments, by which small encoders learn; empty where a dataset has none
-summaries.jsonl      a transcript and a summary per video; empty likewise
+summaries.jsonl      a transcript and a summary per video, checked; empty likewise
 videos/<vid>.<ext>   the videos
 shards/<NNN>.json    what one shard has, with sizes and digests, and what it lacks, with reasons
 manifest.json        the same for the whole dataset
@@ -13,7 +13,9 @@ A shard is the videos whose ids hash to it, so that a new video touches no other
 import argparse
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +25,7 @@ from pipeline.cli import add_settings, run
 from pipeline.params import Download
 from pipeline.sources import Source, UnavailableError, make_sources, mirror_folders
 from pipeline.sources.base import exclusive
-from pipeline.sources.shards import RAW, annotated_videos, dataset_videos, shard_ids, shard_of
+from pipeline.sources.shards import RAW, dataset_videos, labelled_videos, shard_ids, shard_of
 from read.errors import InputError
 from read.files import atomic_path, read_json, sha256_of, write_json, write_jsonl
 
@@ -31,25 +33,31 @@ SHOWN = 10  # missing videos named in a message
 
 
 def fetch_annotations(card: Card, download: Download, clip_len: float, raw: Path = RAW) -> None:
-    """Write the dataset's annotations: made, copied or downloaded, and checked.
+    """Write the dataset's queries and summaries: made, copied or downloaded, and checked.
+
+    A dataset without queries gets an empty annotations.jsonl; a stage that needs queries says that it holds none.
 
     Raises:
         InputError: they have mistakes, or cannot be had.
     """
-    from read.data.annotations import load_annotations
-    from read.data.subtitles import caption_rows, load_captions
-
     folder = raw / card.name
     if card.videos.source == "montage":
         _make_annotations(card, clip_len, folder)
         return
     write_jsonl(folder / "segments.jsonl", [])
-    write_jsonl(folder / "summaries.jsonl", [])
+    write_jsonl(folder / "summaries.jsonl", _summary_rows(card, download, folder) if card.summaries else [])
     with atomic_path(folder / "annotations.jsonl") as draft:
-        file = card.annotation_file  # itself, and no copy, so that a message names the person's own file
-        if file is None:
-            file = draft.with_suffix(".fetched")
-            _fetch_remote(card.queries, file, card, download)
+        if card.queries:
+            _write_queries(draft, card, download, clip_len)
+        else:
+            draft.touch()
+
+
+def _write_queries(draft: Path, card: Card, download: Download, clip_len: float) -> None:
+    from read.data.annotations import load_annotations
+    from read.data.subtitles import caption_rows, load_captions
+
+    with _at_hand(card.queries, "annotations", card, download, draft.parent) as file:
         if card.subtitles is not None:
             rows = caption_rows(load_captions(file))
             print(f"{len(rows)} captions became queries")
@@ -57,6 +65,32 @@ def fetch_annotations(card: Card, download: Download, clip_len: float, raw: Path
         else:
             load_annotations(file, clip_len)
             shutil.copyfile(file, draft)
+
+
+def _summary_rows(card: Card, download: Download, folder: Path) -> list[dict[str, str]]:
+    """Rows of summaries with their transcripts; how many videos have none is printed."""
+    from read.data.summaries import load_summaries, with_transcripts
+
+    with _at_hand(card.summaries, "summaries", card, download, folder) as file:
+        summaries = load_summaries(file)
+    if card.transcripts is not None:
+        summaries = with_transcripts(summaries, card.path(card.transcripts))
+    if silent := [summary.vid for summary in summaries if summary.silent]:
+        print(f"{len(silent)} of {len(summaries)} videos have no transcript: {', '.join(silent[:SHOWN])}")
+    return [summary.row() for summary in summaries]
+
+
+@contextmanager
+def _at_hand(origin: str | Remote, kind: str, card: Card, download: Download, folder: Path) -> Iterator[Path]:
+    """The card's own file itself, and no copy, so that a message names it; one to download for the time being."""
+    if isinstance(origin, str):
+        yield card.path(origin)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as room:
+        file = Path(room, f"{kind}.jsonl")
+        _fetch_remote(origin, file, kind, card, download)
+        yield file
 
 
 def _make_annotations(card: Card, clip_len: float, folder: Path) -> None:
@@ -71,7 +105,7 @@ def _make_annotations(card: Card, clip_len: float, folder: Path) -> None:
     write_jsonl(folder / "annotations.jsonl", [row for scene in scenes for row in annotation_rows(scene, clip_len)])
 
 
-def _fetch_remote(remote: Remote, draft: Path, card: Card, download: Download) -> None:
+def _fetch_remote(remote: Remote, draft: Path, kind: str, card: Card, download: Download) -> None:
     """A pinned file from a mirror, or from its address."""
     from pipeline.sources import url
 
@@ -87,7 +121,7 @@ def _fetch_remote(remote: Remote, draft: Path, card: Card, download: Download) -
         url.download(remote.url, draft, sha256=remote.sha256, retries=download.retries, timeout=download.timeout)
     except UnavailableError as reason:
         reasons.append(str(reason))
-        raise InputError(f"the annotations of {card.name} cannot be had: {'; '.join(reasons)}") from None
+        raise InputError(f"the {kind} of {card.name} cannot be had: {'; '.join(reasons)}") from None
 
 
 def fetch_shard(card: Card, shard: str, download: Download, raw: Path = RAW) -> None:
@@ -198,7 +232,7 @@ def write_manifest(card: Card, download: Download, raw: Path = RAW) -> None:
     for path in filter(Path.is_file, lists):
         for key, entries in read_json(path).items():
             merged[key] |= entries
-    vids = annotated_videos(folder / "annotations.jsonl")
+    vids = labelled_videos([folder / "annotations.jsonl", folder / "summaries.jsonl"])
     missing = dict(_missing(vids, merged, folder / "videos"))
     if len(missing) > download.tolerance * len(vids):
         for path in lists:
@@ -249,7 +283,7 @@ def main() -> None:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text in (
-        ("annotations", "write annotations.jsonl"),
+        ("annotations", "write annotations.jsonl and summaries.jsonl"),
         ("shard", "get the videos of one shard and list them"),
         ("manifest", "merge the shards' lists into manifest.json"),
     ):

@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.card import CATALOG, Card, load_card
+from pipeline.card import CATALOG, Card, Remote, load_card, subtitle_files
 from read.errors import InputError
 from read.files import sha256_of
 
@@ -23,48 +24,60 @@ def shard_of(vid: str, shards: int) -> str:
 
 
 def dataset_videos(card: Card, raw: Path = RAW) -> list[str]:
-    """Ids of a dataset's videos, sorted.
+    """Ids of a dataset's videos, those of its queries and of its summaries, sorted.
 
     Raises:
-        InputError: the annotation file is absent or not downloaded yet, or a line of it is no JSON object with a `vid`.
+        InputError: a file of labels is absent or not downloaded yet, or a line of it is no JSON object with a `vid`.
     """
     if card.videos.source == "montage":
         from pipeline.sources.montage.scenes import video_ids
 
         return sorted(video_ids(card.videos.domain, card.videos.train, card.videos.test))
-    return annotated_videos(card.annotation_file or raw / card.name / "annotations.jsonl")
+    return labelled_videos(
+        card.path(origin) if isinstance(origin, str) else raw / card.name / name for name, origin in card.labels.items()
+    )
 
 
 def shard_digests(dataset: str, shards: int, catalog: Path = CATALOG) -> dict[str, str]:
     """For each shard a digest of what its content depends on: its videos' ids and where they come from.
 
-    Annotations that have to be downloaded count by their pinned digest, so that the plan is the same before and after.
+    Labels that have to be downloaded count by their pinned digest, so that the plan is the same before and after.
     """
     card = load_card(dataset, catalog)
     origin = card.videos.model_dump(exclude={"mirror", "train", "test"})
     if card.videos.sha256 is not None and card.path(card.videos.sha256).is_file():
         origin["sha256"] = sha256_of(card.path(card.videos.sha256))
-    if card.has_remote_annotations:
-        vids, origin["annotations"] = [], card.queries.sha256
-    else:
+    if card.videos.source == "montage":
         vids = dataset_videos(card)
+    else:
+        vids = labelled_videos(card.path(path) for path in card.labels.values() if isinstance(path, str))
+        pinned = {name: remote.sha256 for name, remote in card.labels.items() if isinstance(remote, Remote)}
+        origin |= {Path(name).stem: sha256 for name, sha256 in pinned.items()}
     members: dict[str, list[str]] = {shard: [] for shard in shard_ids(shards)}
     for vid in vids:
         members[shard_of(vid, shards)].append(vid)
     return {shard: digest([origin, shards, members[shard]]) for shard in members}
 
 
-def annotated_videos(path: Path) -> list[str]:
-    """Ids of the videos in a file of annotations, sorted. Raises InputError as `dataset_videos`."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such annotation file")
-    vids = set()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            if line.strip():
-                vids.add(str(json.loads(line)["vid"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}:{number}: not a JSON object with a vid ({error!r})") from None
+def labelled_videos(paths: Iterable[Path]) -> list[str]:
+    """Ids of the videos in files of queries, summaries or captions and in folders of subtitles, sorted.
+
+    Raises:
+        InputError: as `dataset_videos`.
+    """
+    vids: set[str] = set()
+    for path in paths:
+        if path.is_dir():
+            vids |= {file.stem for file in subtitle_files(path)}
+            continue
+        if not path.is_file():
+            raise InputError(f"{path}: no such annotation file")
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+            try:
+                if line.strip():
+                    vids.add(str(json.loads(line)["vid"]))
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f"{path}:{number}: not a JSON object with a vid ({error!r})") from None
     return sorted(vids)
 
 

@@ -1,21 +1,29 @@
-"""Annotations, features, splits and batches: what stands between files and a model."""
+"""Annotations, summaries, features, splits and batches: what stands between files and a model."""
 
 from read.data.annotations import Annotation, load_annotations
 from read.data.features import FeatureStore, write_shard
 from read.data.pieces import pieces, training_pieces
 from read.data.samples import Sample, collate, make_samples
 from read.data.splits import Split, make_split
+from read.data.summaries import Summary, load_how2, load_summaries, npy_features, with_transcripts
+from read.data.transcripts import load_transcript
 
 __all__ = [
     "Annotation",
     "FeatureStore",
     "Sample",
     "Split",
+    "Summary",
     "collate",
     "load_annotations",
+    "load_how2",
+    "load_summaries",
+    "load_transcript",
     "make_samples",
     "make_split",
+    "npy_features",
     "pieces",
     "training_pieces",
+    "with_transcripts",
     "write_shard",
 ]

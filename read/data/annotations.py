@@ -87,9 +87,13 @@ def parse_lines(path: Path, parse_row: Callable[[Any, int], Parsed]) -> list[Par
     Raises:
         InputError: lines that are no JSON, or that `parse_row` refuses; all of them are listed, each with its number.
     """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text in UTF-8 ({error})") from None
     mistakes: list[str] = []
     parsed: list[Parsed] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:

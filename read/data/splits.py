@@ -3,9 +3,21 @@
 import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Protocol
 
-from read.data.annotations import Annotation
 from read.errors import InputError
+
+
+class Labelled(Protocol):
+    """What a split is drawn from: a query or a summary that knows its video and, where it is told, its side."""
+
+    @property
+    def vid(self) -> str:
+        """Id of the video."""
+
+    @property
+    def split(self) -> str:
+        """`test` for the test side, another name for the rest; empty where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -32,31 +44,31 @@ class Split:
 
 
 def make_split(
-    annotations: Sequence[Annotation], shots: int, seed: int, val_share: float, test_share: float, split_seed: int = 0
+    labels: Sequence[Labelled], shots: int, seed: int, val_share: float, test_share: float, split_seed: int = 0
 ) -> Split:
     """Draw a split by video.
 
-    The test side is what the annotations say (`split: test`), or, where they say nothing, a `test_share` drawn once
+    The test side is what the labels say (`split: test`), or, where they say nothing, a `test_share` drawn once
     with `split_seed`, the same for every seed. The rest is shuffled by `seed`: the first k videos train, the last
     `val_share` times k validate, so that a larger k holds a smaller one.
 
     Args:
-        annotations: all of the dataset, of videos that have features.
+        labels: all annotations or all summaries of the dataset, of videos that have features.
         shots: k, the number of labelled videos to train on.
         seed: of the draw.
         val_share: validation videos per training video; at least one.
-        test_share: used only where no annotation names its side.
+        test_share: used only where no label names its side.
         split_seed: of the test side.
 
     Raises:
-        InputError: fewer videos than asked for, or a video that the annotations put on two sides.
+        InputError: fewer videos than asked for, or a video that its labels put on two sides.
     """
     sides: dict[str, set[str]] = {}
-    for annotation in annotations:
-        sides.setdefault(annotation.vid, set()).add(annotation.split)
+    for label in labels:
+        sides.setdefault(label.vid, set()).add(label.split)
     torn = sorted(vid for vid, names in sides.items() if len(names) > 1)
     if torn:
-        raise InputError(f"video {torn[0]} is on two sides: its queries say {', '.join(sorted(sides[torn[0]]))}")
+        raise InputError(f"video {torn[0]} is on two sides: its labels say {', '.join(sorted(sides[torn[0]]))}")
     pool, test, source = _divide(sides, test_share, split_seed)
     validation = max(1, round(val_share * shots))
     if shots < 1:

@@ -2,9 +2,9 @@
 
 With automatic captions in the place of sentences a backbone is pretrained on videos that nobody labelled (Lei et al.
 2021, section 4). The file has one caption a line: `vid`, `duration` of the video, `start`, `end` (seconds), `text`.
+A folder of `.srt` and `.vtt` files, named by the videos' ids, serves as well.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from read.data.annotations import check_vid, checked_window, number_of, parse_lines, require
+from read.data.transcripts import load_cues, refuse, speech, subtitle_files
 from read.errors import InputError
 
 REQUIRED = ("vid", "duration", "start", "end", "text")
 MIN_WORDS = 4  # a shorter caption is a fragment of a sentence
 MAX_GAP = 2.0  # seconds of silence over which fragments are not joined
 MAX_SHARE = 0.5  # of the video: a caption that stands longer says nothing about a moment
-SOUNDS = re.compile(r"\[[^\]]*\]|\([^)]*\)|♪[^♪]*♪?|^\s*>>+|<[^>]+>")  # [Music], (applause), speaker marks, tags
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,28 @@ class Caption:
 
 
 def load_captions(path: str | Path) -> list[Caption]:
-    """Read and check a jsonl of captions; in the order of videos and of time, without what is no speech.
+    """Read and check captions; in the order of videos and of time, without what is no speech.
+
+    Args:
+        path: a jsonl of captions, or a folder of subtitles. Those do not say how long a video is: it is taken to last
+            until its last caption ends.
 
     Raises:
         InputError: the file is absent or holds no speech, or has mistakes. All of them are listed, each with its line.
     """
     path = Path(path)
-    if not path.is_file():
+    if path.is_dir():
+        captions = _captions_of_folder(path)
+    elif path.is_file():
+        captions = _captions_of_file(path)
+    else:
         raise InputError(f"{path}: no such subtitle file")
+    if not captions:
+        raise InputError(f"{path}: holds no speech")
+    return sorted(captions, key=lambda caption: (caption.vid, caption.start, caption.end))
+
+
+def _captions_of_file(path: Path) -> list[Caption]:
     durations: dict[str, float] = {}
 
     def consistent(row: dict[str, Any], number: int) -> Caption:
@@ -49,10 +63,22 @@ def load_captions(path: str | Path) -> list[Caption]:
             raise InputError(f"video {caption.vid} lasts {caption.duration:g} s here, but {known:g} s above")
         return caption
 
-    captions = [caption for caption in parse_lines(path, consistent) if caption.text]
-    if not captions:
-        raise InputError(f"{path}: holds no speech")
-    return sorted(captions, key=lambda caption: (caption.vid, caption.start, caption.end))
+    return [caption for caption in parse_lines(path, consistent) if caption.text]
+
+
+def _captions_of_folder(folder: Path) -> list[Caption]:
+    captions, mistakes = [], []
+    for vid, path in subtitle_files(folder).items():
+        try:
+            cues = load_cues(path)
+            duration = max((cue.end for cue in cues), default=0.0)
+            for cue in cues:
+                start, end = checked_window(cue.start, cue.end, duration, f"{path}: caption")
+                captions.append(Caption(vid, duration, start, end, cue.text))
+        except InputError as error:
+            mistakes.append(str(error))
+    refuse(mistakes)
+    return captions
 
 
 def caption_rows(captions: list[Caption]) -> list[dict[str, Any]]:
@@ -114,4 +140,4 @@ def _parse(row: dict[str, Any]) -> Caption:
         raise InputError(f"text is {row['text']!r}, not a text")
     duration, start, end = (number_of(row[key], key) for key in ("duration", "start", "end"))
     start, end = checked_window(start, end, duration, "caption")
-    return Caption(row["vid"], duration, start, end, " ".join(SOUNDS.sub(" ", row["text"]).split()))
+    return Caption(row["vid"], duration, start, end, speech(row["text"]))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from read.data import Annotation, Split, make_split
+from read.data import Annotation, Split, Summary, make_split
 from read.errors import InputError
 
 
@@ -52,3 +52,16 @@ def test_no_video_stands_on_two_sides():
         make_split(torn, 1, 0, 0.25, 0.4)
     with pytest.raises(InputError, match="stands on two sides, train and test"):
         Split("by hand", 0, 1, ("a",), ("b",), ("a",))
+
+
+@given(st.integers(0, 99), st.integers(1, 10), st.integers(1, 10), st.booleans())
+def test_summaries_are_split_like_annotations(seed, first, second, sided):
+    small, large = sorted((first, second))
+    sides = [("test" if index % 3 == 0 else "train") if sided else "" for index in range(30)]
+    data = [Summary(f"v{index}", "said", "told", side) for index, side in enumerate(sides)]
+    one, other = (make_split(data, k, seed, 0.25, 0.4) for k in (small, large))
+    assert other == make_split(annotations(30, sides), large, seed, 0.25, 0.4)
+    assert set(one.train) <= set(other.train)
+    for split in (one, other):
+        used = [*split.train, *split.val, *split.test]
+        assert len(used) == len(set(used))

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from pipeline.card import load_card
-from pipeline.sources.shards import shard_digests
+from pipeline.sources.shards import dataset_videos, shard_digests, shard_of
 from read.errors import InputError
 
 CATALOG = Path(__file__).parents[2] / "data" / "catalog"
@@ -30,9 +30,11 @@ def test_the_other_sources_of_the_template_are_valid_too(tmp_path):
     values = yaml.safe_load(text)
     values["videos"] = {"source": "url", "url": "https://example.org/{vid}.mp4", "sha256": "S", "mirror": "/mnt"}
     values["annotations"] = {"url": "https://example.org/a.jsonl", "sha256": "0" * 64}
+    values |= {"summaries": "summaries.jsonl", "transcripts": "subtitles"}
     write(tmp_path, "mine", **values)
     assert load_card("mine", tmp_path).annotation_file is None
-    assert all(key in text for key in ("url:", "sha256:", "mirror:", "extensions:", "youtube"))
+    keys = ("url:", "sha256:", "mirror:", "extensions:", "youtube", "subtitles:", "summaries:", "transcripts:")
+    assert all(key in text for key in keys)
 
 
 def test_a_dataset_without_a_card_names_those_there_are():
@@ -119,3 +121,66 @@ def test_subtitles_stand_in_the_place_of_annotations(tmp_path):
     write(tmp_path, "both", annotations="a.jsonl", subtitles="captions.jsonl", videos=videos)
     with pytest.raises(InputError, match="subtitles: stands beside annotations"):
         load_card("both", tmp_path)
+
+
+def test_a_folder_of_subtitles_names_its_videos(tmp_path):
+    videos = {"source": "local", "folder": "videos"}
+    folder = write(tmp_path, "talks", subtitles="said", videos=videos)
+    assert load_card("talks", tmp_path).files[1:] == [folder / "said"]
+    (folder / "said").mkdir()
+    for name in ("b.srt", "a.VTT", "notes.txt"):
+        (folder / "said" / name).touch()
+    card = load_card("talks", tmp_path)
+    assert card.files[1:] == [folder / "said" / "a.VTT", folder / "said" / "b.srt"]
+    assert dataset_videos(card) == ["a", "b"]
+
+
+def test_videos_are_those_of_queries_and_of_summaries(tmp_path):
+    videos = {"source": "local", "folder": "videos"}
+    folder = write(tmp_path, "mine", annotations="a.jsonl", summaries="s.jsonl", transcripts="said", videos=videos)
+    (folder / "a.jsonl").write_text("".join(f'{{"vid": "v{n}"}}\n' for n in range(20)))
+    lines = [f'{{"vid": "v{n}", "summary": "up\u2028down"}}\n' for n in range(10, 30)]
+    (folder / "s.jsonl").write_text("".join(lines), encoding="utf-8")
+    card = load_card("mine", tmp_path)
+    assert card.files == [folder / name for name in ("card.yaml", "a.jsonl", "s.jsonl", "said")]
+    assert dataset_videos(card) == sorted(f"v{n}" for n in range(30))
+    before = shard_digests("mine", 8, tmp_path)
+    (folder / "s.jsonl").write_text("".join([*lines, '{"vid": "new"}\n']), encoding="utf-8")
+    after = shard_digests("mine", 8, tmp_path)
+    assert [shard for shard in before if before[shard] != after[shard]] == [shard_of("new", 8)]
+
+
+def test_summaries_of_known_videos_change_no_digest(tmp_path):
+    videos = {"source": "local", "folder": "videos"}
+    folder = write(tmp_path, "mine", annotations="a.jsonl", videos=videos)
+    (folder / "a.jsonl").write_text('{"vid": "a"}\n{"vid": "b"}\n')
+    before = shard_digests("mine", 4, tmp_path)
+    (folder / "s.jsonl").write_text('{"vid": "b"}\n')
+    write(tmp_path, "mine", annotations="a.jsonl", summaries="s.jsonl", videos=videos)
+    assert shard_digests("mine", 4, tmp_path) == before
+    write(tmp_path, "mine", summaries="s.jsonl", videos=videos)
+    after = shard_digests("mine", 4, tmp_path)
+    assert [shard for shard in before if before[shard] != after[shard]] == [shard_of("a", 4)]
+
+
+def test_summaries_to_download_count_by_their_digest(tmp_path):
+    videos = {"source": "local", "folder": "videos"}
+    remote = {"url": "https://e.org/s.jsonl", "sha256": "0" * 64}
+    folder = write(tmp_path, "mine", annotations="a.jsonl", summaries=remote, videos=videos)
+    (folder / "a.jsonl").write_text('{"vid": "a"}\n')
+    before = shard_digests("mine", 4, tmp_path)
+    write(tmp_path, "mine", annotations="a.jsonl", summaries=remote | {"sha256": "1" * 64}, videos=videos)
+    after = shard_digests("mine", 4, tmp_path)
+    assert all(before[shard] != after[shard] for shard in before)
+    assert load_card("mine", tmp_path).has_remote_annotations
+
+
+def test_labels_that_do_not_go_together(tmp_path):
+    videos = {"source": "local", "folder": "videos"}
+    write(tmp_path, "bad", annotations="a.jsonl", transcripts="said", videos=videos)
+    with pytest.raises(InputError, match="transcripts: goes with summaries, which is missing"):
+        load_card("bad", tmp_path)
+    montage = {"source": "montage", "domain": "source", "train": 1, "test": 0, "seed": 0}
+    write(tmp_path, "bad", summaries="s.jsonl", videos=montage)
+    with pytest.raises(InputError, match="summaries: does not go with source montage"):
+        load_card("bad", tmp_path)

@@ -20,10 +20,10 @@ from pipeline.card import load_card
 from pipeline.download import fetch_annotations, fetch_shard, write_manifest
 from pipeline.params import Download
 from pipeline.sources.shards import shard_ids, shard_of
-from read.data import load_annotations
+from read.data import load_annotations, load_summaries
 from read.encoders.frames import write_video
 from read.errors import InputError
-from read.files import read_json, read_jsonl, sha256_of
+from read.files import read_json, read_jsonl, sha256_of, write_jsonl
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,6 +99,14 @@ def download(card, tmp_path, settings=None) -> dict:
         fetch_shard(card, shard, settings, tmp_path / "raw")
     write_manifest(card, settings, tmp_path / "raw")
     return read_json(tmp_path / "raw" / "mine" / "manifest.json")
+
+
+LOCAL = {"source": "local", "folder": "../../videos"}
+
+
+def subtitles(text: str) -> str:
+    """SubRip with something said from 1 s to 3 s, and a word more up to 9 s."""
+    return f"1\n00:00:01,000 --> 00:00:03,000\n{text}\n\n2\n00:00:08,000 --> 00:00:09,000\nthere\n"
 
 
 def stored(tmp_path: Path) -> set[str]:
@@ -259,6 +267,74 @@ def test_subtitles_become_annotations(tmp_path):
     assert (annotation.query, annotation.windows) == (said["text"], ((4.0, 7.5),))
     card.annotation_file.write_text(json.dumps(said | {"end": 3.0}) + "\n")
     with pytest.raises(InputError, match=rf"{card.annotation_file}:1: caption \[4, 3\] ends before it starts"):
+        fetch_annotations(card, options(), 2.0, tmp_path / "raw")
+
+
+def test_a_folder_of_subtitles_becomes_annotations(tmp_path):
+    make_files(tmp_path / "videos", ["a.mp4"])
+    card = make_card(tmp_path, LOCAL, [], annotations=None, subtitles="said")
+    card.annotation_file.mkdir()
+    (card.annotation_file / "a.srt").write_text(subtitles("now we cross the bridge"))
+    assert sorted(download(card, tmp_path)["videos"]) == ["a"]
+    (annotation,) = load_annotations(tmp_path / "raw" / "mine" / "annotations.jsonl", 2.0)
+    assert (annotation.query, annotation.windows) == ("now we cross the bridge", ((1.0, 3.0),))
+    assert annotation.duration == 9.0
+
+
+def test_summaries_beside_annotations_with_transcripts_filled_in(tmp_path, capsys):
+    make_files(tmp_path / "videos", ["a.mp4", "b.mp4", "c.mp4", "d.mp4"])
+    card = make_card(tmp_path, LOCAL, ["a", "b"], summaries="summaries.jsonl", transcripts="said")
+    told = {"summary": "a walk"}
+    rows = [*({"vid": vid} | told for vid in "bcd"), {"vid": "a", "transcript": "hi"} | told]
+    write_jsonl(card.folder / "summaries.jsonl", rows)
+    (card.folder / "said").mkdir()
+    for vid in "acd":
+        (card.folder / "said" / f"{vid}.srt").write_text(subtitles(f"[Music] this is {vid}"))
+    assert sorted(download(card, tmp_path)["videos"]) == ["a", "b", "c", "d"]
+    found = load_summaries(tmp_path / "raw" / "mine" / "summaries.jsonl")
+    assert [(s.vid, s.transcript) for s in found] == [
+        ("b", ""), ("c", "this is c there"), ("d", "this is d there"), ("a", "hi"),
+    ]  # fmt: skip
+    assert "1 of 4 videos have no transcript: b" in capsys.readouterr().out
+    assert len(load_annotations(tmp_path / "raw" / "mine" / "annotations.jsonl", 2.0)) == 2
+
+
+def test_real_summaries_alone(footage, tmp_path):
+    videos = {"source": "local", "folder": str(footage / "videos")}
+    card = make_card(tmp_path, videos, [], annotations=None, summaries=str(footage / "summaries.jsonl"))
+    assert sorted(download(card, tmp_path)["videos"]) == ["bikes", "box", "cup", "hello"]
+    raw = tmp_path / "raw" / "mine"
+    assert load_summaries(raw / "summaries.jsonl") == load_summaries(footage / "summaries.jsonl")
+    with pytest.raises(InputError, match=r"annotations\.jsonl: holds no annotation"):
+        load_annotations(raw / "annotations.jsonl", 2.0)
+
+
+def test_summaries_are_downloaded_by_their_digest(tmp_path, serve):
+    site = make_files(tmp_path / "site", ["a.mp4"])
+    write_jsonl(site / "s.jsonl", [{"vid": "a", "transcript": "hi", "summary": "a walk"}])
+    address, asked = serve(site)
+    remote = {"url": address + "/s.jsonl", "sha256": sha256_of(site / "s.jsonl")}
+    videos = {"source": "url", "url": address + "/{vid}.mp4"}
+    manifest = download(make_card(tmp_path, videos, [], annotations=None, summaries=remote), tmp_path)
+    assert asked == ["/s.jsonl", "/a.mp4"]
+    assert sorted(manifest["videos"]) == ["a"]
+    assert {path.name for path in (tmp_path / "raw" / "mine").iterdir()} == {
+        "annotations.jsonl", "segments.jsonl", "summaries.jsonl", "shards", "videos", "manifest.json",
+    }  # fmt: skip
+    wrong = make_card(tmp_path, videos, [], annotations=None, summaries=remote | {"sha256": "0" * 64})
+    with pytest.raises(InputError, match=r"the summaries of mine cannot be had"):
+        download(wrong, tmp_path)
+
+
+def test_mistakes_in_summaries_and_subtitles_name_the_persons_own_files(tmp_path):
+    card = make_card(tmp_path, LOCAL, ["a"], summaries="summaries.jsonl", transcripts="said")
+    write_jsonl(card.folder / "summaries.jsonl", [{"vid": "a", "summary": ""}])
+    with pytest.raises(InputError, match=rf"^{card.folder}/summaries\.jsonl:1: video a: summary is empty"):
+        fetch_annotations(card, options(), 2.0, tmp_path / "raw")
+    write_jsonl(card.folder / "summaries.jsonl", [{"vid": "a", "summary": "a walk"}])
+    (card.folder / "said").mkdir()
+    (card.folder / "said" / "a.vtt").write_text("WEBVTT\n\n1:00 --> 2:00\nhi\n")
+    with pytest.raises(InputError, match=rf"^{card.folder}/said/a\.vtt:3: '1:00 --> 2:00' is no time of a caption"):
         fetch_annotations(card, options(), 2.0, tmp_path / "raw")
 
 

@@ -113,7 +113,7 @@ def annotation_rows(scene: Scene, clip_len: float) -> list[dict[str, Any]]:
                 "saliency_scores": [_scores(shares[clip]) for clip in clips],
                 "kind": query.kind,
             }
-            | ({"split": side} if scene.domain == "target" else {})
+            | _side(scene)
         )
     return rows
 
@@ -142,7 +142,12 @@ def summary_row(scene: Scene) -> dict[str, str]:
         "vid": scene.vid,
         "transcript": " then ".join(segment.text for segment in scene.segments),
         "summary": f"a montage of the {first} the {second} and the {third} that ends with the {order[-1]}",
-    }
+    } | _side(scene)
+
+
+def _side(scene: Scene) -> dict[str, str]:
+    """The side of the split that a video of the target domain is on."""
+    return {"split": scene.vid.rsplit("_", 2)[1]} if scene.domain == "target" else {}
 
 
 def _draw_segments(rng: random.Random, domain: str) -> tuple[Segment, ...] | None:
