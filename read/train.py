@@ -1,4 +1,4 @@
-"""Training: one loop for pretraining and for every fine-tuning strategy.
+"""Training: one loop for pretraining and for every fine-tuning strategy, whatever the task.
 
 Only parameters that require a gradient train. Dropout and
 drop-path stay as published in every strategy, frozen parts included: they are the only augmentation that a few dozen
@@ -10,19 +10,38 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from read.data import Sample, collate, training_pieces
 from read.errors import InputError
-from read.metrics.grounding import evaluate
-from read.predict import INPUTS, check, predict
+from read.grounding_task import Grounding, validation_score
 from read.windows import WindowSettings
+
+__all__ = ["History", "Task", "TrainSettings", "Tuned", "fit", "loss_terms", "tune", "validation_score"]
 
 Row = dict[str, Any]
 Alignment = Callable[[nn.Module], Tensor]  # of the model's last forward: the weighted alignment loss
+
+
+class Task(Protocol):
+    """All that tasks differ in. What a sample is, only the task knows."""
+
+    def prepare(self, model: nn.Module, samples: Sequence[Any]) -> list[Any]:
+        """Samples to train on, in pieces that the model takes. Raises InputError for one that is no good."""
+
+    def collate(self, samples: Sequence[Any]) -> Row:
+        """A batch; its tensors are moved to the model's device."""
+
+    def forward(self, model: nn.Module, batch: Row) -> Any:
+        """The model's outputs, in half precision on a GPU."""
+
+    def losses(self, model: nn.Module, outputs: Any, batch: Row) -> dict[str, Tensor]:
+        """The weighted terms of the loss, by name, each a scalar."""
+
+    def score(self, model: nn.Module, samples: Sequence[Any]) -> float:
+        """The number that chooses states and learning rates; higher is better. `samples` are as `fit` was given."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +56,7 @@ class TrainSettings:
         warmup: share of the steps in which the learning rate rises linearly.
         schedule: what follows: "cosine" down to zero, or "constant".
         eval_every: steps between two validations; the state before the first step is validated too.
-        windows: how windows are read off for validation.
+        windows: how windows are read off to validate grounding; other tasks pass it over.
     """
 
     steps: int = 200
@@ -82,26 +101,28 @@ class Tuned:
 
 def fit(
     model: nn.Module,
-    train: Sequence[Sample],
-    val: Sequence[Sample],
+    train: Sequence[Any],
+    val: Sequence[Any],
     settings: TrainSettings,
     seed: int,
     alignment: Alignment | None = None,
     on_epoch: Callable[[Row], None] | None = None,
+    task: Task | None = None,
 ) -> History:
     """Train `model` in place, on the device it is on, and leave it in its best state by validation.
 
     The same seed gives the same result on a CPU. The caller's random state is left as it was.
 
     Args:
-        model: a backbone, with or without adapters.
-        train: samples to train on; of videos longer than the model's `max_clips`, the pieces `training_pieces`.
-        val: samples by which the best state is chosen, see `validation_score`.
+        model: one of the task's, with or without adapters.
+        train: samples to train on.
+        val: samples by which the best state is chosen.
         settings: how.
         seed: of the order of samples and of dropout.
         alignment: a term to add to the loss, such as a `read.alignment.Alignment`.
         on_epoch: called with every row of the history: `step`, `score`, `seconds`, and since the last row the means of
             `loss` and of each of its terms, and the `learning_rate`.
+        task: what is learned; by default `Grounding` with the settings' windows.
 
     Raises:
         InputError: nothing to train, no samples, a sample that is no good, or a loss that is not finite; the message
@@ -112,23 +133,23 @@ def fit(
         raise InputError("train: the model has no parameter that requires a gradient; nothing would train")
     if not train or not val:
         raise InputError(f"train: {len(train)} samples to train on, {len(val)} to validate on; neither may be empty")
-    for sample in train:
-        check(sample)
-    train = [part for sample in train for part in training_pieces(sample, model.config.max_clips)]
+    task = task or Grounding(settings.windows)
+    train = task.prepare(model, train)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return _fit(model, trained, train, val, settings, seed, alignment, on_epoch or (lambda row: None))
+        return _fit(model, trained, train, val, settings, seed, alignment, on_epoch or (lambda row: None), task)
 
 
 def tune(
     build_model: Callable[[], nn.Module],
-    train: Sequence[Sample],
-    val: Sequence[Sample],
+    train: Sequence[Any],
+    val: Sequence[Any],
     settings: TrainSettings,
     seed: int,
     learning_rates: Sequence[float],
     alignment: Alignment | None = None,
     on_epoch: Callable[[Row], None] | None = None,
+    task: Task | None = None,
 ) -> Tuned:
     """Run `fit` once per learning rate, each on a model built anew under `seed`, and return the best by validation.
 
@@ -140,7 +161,7 @@ def tune(
             torch.manual_seed(seed)
             model = build_model()
         report = (lambda row, rate=rate: on_epoch({"trial": rate, **row})) if on_epoch else None
-        history = fit(model, train, val, replace(settings, learning_rate=rate), seed, alignment, report)
+        history = fit(model, train, val, replace(settings, learning_rate=rate), seed, alignment, report, task)
         trials.append({"learning_rate": rate, "score": history.best_score, "best_step": history.best_step})
         if best is None or history.best_score > best.history.best_score:
             best = Tuned(model, history, rate, trials)
@@ -149,33 +170,27 @@ def tune(
     return best
 
 
-def validation_score(model: nn.Module, samples: Sequence[Sample], windows: WindowSettings) -> float:
-    """The number that chooses states and learning rates: mean of the windows' mAP and the clips' AP, in percent."""
-    rows = predict(model, samples, windows)
-    exact = evaluate(rows, [sample.annotation for sample in samples], samples[0].clip_len)["exact"]
-    return (exact["brief"]["MR-full-mAP"] + exact["extra"]["HL-clip-AP"]) / 2
-
-
 def _fit(
     model: nn.Module,
     trained: dict[str, nn.Parameter],
-    train: Sequence[Sample],
-    val: Sequence[Sample],
+    train: Sequence[Any],
+    val: Sequence[Any],
     settings: TrainSettings,
     seed: int,
     alignment: Alignment | None,
     on_epoch: Callable[[Row], None],
+    task: Task,
 ) -> History:
     parameters = list(trained.values())
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, settings))
     history, best, sums, last, began = History(), {}, {}, 0, time.perf_counter()
-    batches = _batches(train, settings.batch_size, seed)
+    batches = _batches(train, settings.batch_size, seed, task.collate)
     model.train()
     for step in range(settings.steps + 1):
         if step % settings.eval_every == 0 or step == settings.steps:
             means = {name: float(total) / (step - last) for name, total in sums.items()}
-            row = {"step": step, "score": validation_score(model, val, settings.windows), **means}
+            row = {"step": step, "score": task.score(model, val), **means}
             row |= {"learning_rate": schedule.get_last_lr()[0], "seconds": time.perf_counter() - began}
             history.rows.append(row)
             if row["score"] > history.best_score:
@@ -185,7 +200,7 @@ def _fit(
             sums, last = {}, step
         if step == settings.steps:
             break
-        terms = loss_terms(model, next(batches), alignment)
+        terms = loss_terms(model, next(batches), alignment, task)
         loss = _total(terms, step)
         optimizer.zero_grad()
         loss.backward()
@@ -201,14 +216,17 @@ def _fit(
     return history
 
 
-def loss_terms(model: nn.Module, batch: Row, alignment: Alignment | None) -> dict[str, Tensor]:
-    """The weighted terms of the loss on a batch of `read.data.collate`; their sum is the loss."""
+def loss_terms(
+    model: nn.Module, batch: Row, alignment: Alignment | None, task: Task | None = None
+) -> dict[str, Tensor]:
+    """The weighted terms of the loss on a batch of the task's `collate`; their sum is the loss."""
+    task = task or Grounding()
     device = next(model.parameters()).device
     batch = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
     half = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
     with half:
-        outputs = model(*(batch[name] for name in INPUTS))
-    terms = model.losses(outputs, batch)
+        outputs = task.forward(model, batch)
+    terms = task.losses(model, outputs, batch)
     if alignment:
         terms["alignment"] = alignment(model)
     return terms
@@ -232,7 +250,9 @@ def _share(step: int, settings: TrainSettings) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, settings.steps - warmup)))
 
 
-def _batches(samples: Sequence[Sample], batch_size: int, seed: int) -> Iterator[Row]:
+def _batches(
+    samples: Sequence[Any], batch_size: int, seed: int, collate: Callable[[Sequence[Any]], Row]
+) -> Iterator[Row]:
     """Endless batches: epoch after epoch in a new order, each divided evenly."""
     generator = torch.Generator().manual_seed(seed)
     count = math.ceil(len(samples) / batch_size)

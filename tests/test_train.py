@@ -7,8 +7,10 @@ from itertools import count
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
+import read.grounding_task
 import read.train
 from read.adapters import alignment_states, apply_strategy
 from read.alignment import Alignment
@@ -69,7 +71,7 @@ def val():
 def ever_better(monkeypatch):
     """Validation scores that rise, so that the last state is the best."""
     rising = count()
-    monkeypatch.setattr(read.train, "validation_score", lambda *_: next(rising))
+    monkeypatch.setattr(read.grounding_task, "validation_score", lambda *_: next(rising))
 
 
 def test_it_learns_a_planted_problem(train, val):
@@ -99,7 +101,7 @@ def test_the_best_state_is_the_one_that_stays(train, val, monkeypatch):
         states.append(model.digest())
         return next(scores)
 
-    monkeypatch.setattr(read.train, "validation_score", score)
+    monkeypatch.setattr(read.grounding_task, "validation_score", score)
     model = small()
     history = fit(model, train, val, TrainSettings(steps=4, eval_every=1, batch_size=8), seed=0)
     assert (history.best_step, history.best_score) == (2, 7.0)
@@ -161,7 +163,7 @@ def test_a_feature_of_nan_stops_and_names_the_video(train, val):
 
 
 def test_every_epoch_shows_every_sample_once_in_even_batches(train):
-    batches = read.train._batches(train[:20], 8, seed=0)
+    batches = read.train._batches(train[:20], 8, 0, collate)
     epochs = [[next(batches) for _ in range(3)] for _ in range(2)]
     orders = [[annotation.qid for batch in epoch for annotation in batch["annotations"]] for epoch in epochs]
     assert all(Counter(order) == Counter(range(20)) for order in orders) and orders[0] != orders[1]
@@ -195,6 +197,37 @@ def test_tuning_takes_the_best_rate_and_records_all(train, val):
     assert rows[0]["score"] == rows[2]["score"], "every rate starts from the same weights"
     with pytest.raises(InputError, match="grid of learning rates is empty"):
         tune(build, train, val, settings, 4, [])
+
+
+class Line:
+    """The simplest task: samples are pairs of numbers; each is cut in two."""
+
+    def prepare(self, model, samples):
+        return [half for x, y in samples for half in ((x, y), (-x, -y))]
+
+    def collate(self, samples):
+        x, y = torch.tensor(samples).T
+        return {"x": x[:, None], "y": y[:, None]}
+
+    def forward(self, model, batch):
+        return model(batch["x"])
+
+    def losses(self, model, outputs, batch):
+        return {"squares": F.mse_loss(outputs, batch["y"]), "none": 0 * outputs.sum()}
+
+    def score(self, model, samples):
+        return -sum(abs(model(torch.tensor([x])).item() - y) for x, y in samples)
+
+
+def test_any_task_trains():
+    torch.manual_seed(0)
+    model, points = nn.Linear(1, 1), [(x, 3 * x) for x in (-1.0, 0.5, 2.0)]
+    settings = TrainSettings(steps=100, batch_size=4, learning_rate=0.1, eval_every=50)
+    history = fit(model, points, points, settings, seed=0, task=Line())
+    assert model.weight.item() == pytest.approx(3, abs=0.1) and history.best_score > -0.5
+    assert set(history.rows[-1]) == {"step", "score", "loss", "squares", "none", "learning_rate", "seconds"}
+    tuned = tune(lambda: nn.Linear(1, 1), points, points, settings, 0, [1e-6, 0.1], task=Line())
+    assert tuned.learning_rate == 0.1
 
 
 def test_alignment_adds_its_weighted_term(train, val):

@@ -1,0 +1,116 @@
+"""A small BART that sees a video, and its tokenizer: for domains whose language is small enough to learn from nothing.
+
+The tokenizer is byte-level BPE (Sennrich et al. 2016; Radford et al. 2019) with BART's special tokens in BART's places.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from read.backbones.vg_fusion import VisualGuidanceConfig
+from read.backbones.visual_guidance import VisualGuidance
+from read.errors import InputError
+
+SPECIAL = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+BOS, PAD, EOS, _ = range(len(SPECIAL))  # their ids
+ALPHABET = 256  # bytes, each a token, so that no text is unknown
+
+
+def small_bart(
+    vocabulary: int,
+    video_dim: int,
+    *,
+    hidden: int = 96,
+    layers: int = 2,
+    heads: int = 4,
+    feed_forward: int = 192,
+    dropout: float = 0.1,
+    positions: int = 512,
+    **guide: Any,
+) -> VisualGuidance:
+    """An untrained BART with an untrained guide, in evaluation mode.
+
+    Args:
+        vocabulary: tokens, `len(tokenizer)` of `train_tokenizer`.
+        video_dim: width of the video features.
+        hidden: width, a multiple of `heads`.
+        layers: of the encoder, and as many of the decoder.
+        heads: of attention, in the text model and in the guide.
+        feed_forward: width of the feed-forward blocks.
+        dropout: rate, in the text model and in the guide.
+        positions: the longest transcript, in tokens.
+        guide: further fields of `VisualGuidanceConfig`.
+
+    Raises:
+        InputError: a size does not fit.
+    """
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    if hidden % heads:
+        raise InputError(f"small_bart: hidden {hidden} is no multiple of heads {heads}")
+    if vocabulary < len(SPECIAL):
+        raise InputError(f"small_bart: a vocabulary of {vocabulary} has no room for the special tokens")
+    sizes = {"layers": layers, "attention_heads": heads, "ffn_dim": feed_forward}
+    config = BartConfig(
+        vocab_size=vocabulary, d_model=hidden, dropout=dropout, max_position_embeddings=positions,
+        init_std=0.5 * hidden**-0.5,  # BART's own .02 is for 768 and more; so narrow, attention would be slow to wake
+        bos_token_id=BOS, pad_token_id=PAD, eos_token_id=EOS, decoder_start_token_id=EOS, forced_eos_token_id=EOS,
+        **{f"{side}_{key}": size for side in ("encoder", "decoder") for key, size in sizes.items()},
+    )  # fmt: skip
+    settings = VisualGuidanceConfig(**{"video_dim": video_dim, "heads": heads, "dropout": dropout} | guide)
+    return VisualGuidance(BartForConditionalGeneration(config), settings).eval()
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
+    """Byte-level BPE learned from `texts`; the same texts in the same order give the same tokenizer.
+
+    Args:
+        texts: transcripts and summaries of the source domain.
+        vocabulary: most tokens, the 256 bytes and 4 special ones among them; small corpora yield fewer.
+
+    Returns:
+        A `PreTrainedTokenizerFast`; texts are put between `<s>` and `</s>`. `save_pretrained(folder)` writes it as
+        `tokenizer.json` and `tokenizer_config.json`, `load_tokenizer` reads them.
+
+    Raises:
+        InputError: the vocabulary is too small, or no text has a character.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    least = ALPHABET + len(SPECIAL)
+    if vocabulary < least:
+        raise InputError(f"train_tokenizer: a vocabulary of {vocabulary} is too small; it takes {least} at least")
+    texts = list(texts)
+    if not any(texts):
+        raise InputError("train_tokenizer: no text to learn from")
+    model = Tokenizer(models.BPE())
+    model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary, special_tokens=list(SPECIAL.values()), show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
+    model.train_from_iterator(texts, trainer)
+    first, last = SPECIAL["bos_token"], SPECIAL["eos_token"]
+    model.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}", special_tokens=[(first, BOS), (last, EOS)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=model, clean_up_tokenization_spaces=False, **SPECIAL)
+
+
+def load_tokenizer(folder: str | Path) -> Any:
+    """The tokenizer in a folder of transformers, such as `train_tokenizer`'s or a public model's.
+
+    Raises:
+        InputError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: no such folder; a tokenizer's holds tokenizer.json and tokenizer_config.json")
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{folder}: holds no tokenizer of transformers ({reason})") from None

@@ -1,0 +1,48 @@
+"""Grounding as a task that `read.train` can train: samples of `read.data`, losses of a `Backbone`, mAP."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from read.data import Sample, collate, training_pieces
+from read.metrics.grounding import evaluate
+from read.predict import INPUTS, check, predict
+from read.windows import WindowSettings
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """A `read.train.Task`: find the moments that a sentence describes. `windows`: how they are read off to validate."""
+
+    windows: WindowSettings = field(default_factory=WindowSettings)
+
+    def prepare(self, model: nn.Module, samples: Sequence[Sample]) -> list[Sample]:
+        """Checked samples; of videos longer than the model's `max_clips`, the pieces `training_pieces`."""
+        for sample in samples:
+            check(sample)
+        return [part for sample in samples for part in training_pieces(sample, model.config.max_clips)]
+
+    def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """A batch of `read.data.collate`."""
+        return collate(samples)
+
+    def forward(self, model: nn.Module, batch: dict[str, Any]) -> Any:
+        """The model's outputs."""
+        return model(*(batch[name] for name in INPUTS))
+
+    def losses(self, model: nn.Module, outputs: Any, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The model's own terms."""
+        return model.losses(outputs, batch)
+
+    def score(self, model: nn.Module, samples: Sequence[Sample]) -> float:
+        """See `validation_score`."""
+        return validation_score(model, samples, self.windows)
+
+
+def validation_score(model: nn.Module, samples: Sequence[Sample], windows: WindowSettings) -> float:
+    """The number that chooses states and learning rates: mean of the windows' mAP and the clips' AP, in percent."""
+    rows = predict(model, samples, windows)
+    exact = evaluate(rows, [sample.annotation for sample in samples], samples[0].clip_len)["exact"]
+    return (exact["brief"]["MR-full-mAP"] + exact["extra"]["HL-clip-AP"]) / 2

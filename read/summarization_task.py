@@ -1,0 +1,63 @@
+"""Summarization as a task that `read.train` can train: cross-entropy of the summary's tokens, ROUGE-L.
+
+Symbols: B samples, T tokens of the longest summary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from read.errors import InputError
+from read.metrics.summarization import rouge
+from read.summarize import IGNORED, INPUTS, OUTPUT_TOKENS, SummarySample, check, collate, summarize
+
+
+@dataclass(frozen=True)
+class Summarization:
+    """A `read.train.Task`: write the summary of a video and its transcript.
+
+    Attributes:
+        tokenizer: the model's, of transformers.
+        smoothing: share of the target that is spread over all tokens (label smoothing).
+        max_new_tokens: of the summaries that are written to validate.
+        batch_size: of these.
+    """
+
+    tokenizer: Any
+    smoothing: float = 0.1
+    max_new_tokens: int = OUTPUT_TOKENS
+    batch_size: int = 32
+
+    def prepare(self, model: nn.Module, samples: Sequence[SummarySample]) -> list[SummarySample]:
+        """Checked samples. Raises InputError as `read.summarize.check`, and for a summary without tokens."""
+        check(model, samples)
+        for sample in samples:
+            if not len(sample.target):
+                raise InputError(f"video {sample.vid}: its summary has no tokens, so teaches nothing")
+        return list(samples)
+
+    def collate(self, samples: Sequence[SummarySample]) -> dict[str, Any]:
+        """A batch of `read.summarize.collate`."""
+        return collate(samples, self.tokenizer.pad_token_id)
+
+    def forward(self, model: nn.Module, batch: dict[str, Any]) -> Any:
+        """The model's outputs, with `logits` (B, T, vocabulary)."""
+        before = model.seq2seq.prepare_decoder_input_ids_from_labels(labels=batch["labels"])
+        return model(*(batch[name] for name in INPUTS), decoder_input_ids=before)
+
+    def losses(self, model: nn.Module, outputs: Any, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """`cross_entropy`, the mean over the batch's real tokens."""
+        logits, labels = outputs.logits.float().flatten(0, 1), batch["labels"].flatten()
+        return {"cross_entropy": F.cross_entropy(logits, labels, ignore_index=IGNORED, label_smoothing=self.smoothing)}
+
+    def score(self, model: nn.Module, samples: Sequence[SummarySample]) -> float:
+        """ROUGE-L of greedy summaries, in percent: mean F1 per pair, words as the spaces part them.
+
+        What tables report, but without beams, which would multiply the cost of every validation.
+        """
+        rows = summarize(model, self.tokenizer, samples, 1, self.max_new_tokens, batch_size=self.batch_size)
+        written, references = [row["summary"] for row in rows], [sample.summary for sample in samples]
+        return rouge(written, references)["ROUGE-L-whitespace"]
