@@ -235,7 +235,7 @@ def loss_terms(
 def _total(terms: dict[str, Tensor], step: int) -> Tensor:
     loss = torch.stack(list(terms.values())).sum()
     if not torch.isfinite(loss):
-        faults = ", ".join(f"{name} is {float(term)}" for name, term in terms.items() if not torch.isfinite(term))
+        faults = ", ".join(f"{name} is {term.item()}" for name, term in terms.items() if not torch.isfinite(term))
         raise InputError(f"train: the loss is not finite at step {step}: {faults}; try a lower learning rate")
     return loss
 

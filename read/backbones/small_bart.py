@@ -53,7 +53,7 @@ def small_bart(
     sizes = {"layers": layers, "attention_heads": heads, "ffn_dim": feed_forward}
     config = BartConfig(
         vocab_size=vocabulary, d_model=hidden, dropout=dropout, max_position_embeddings=positions,
-        init_std=0.5 * hidden**-0.5,  # BART's own .02 is for 768 and more; so narrow, attention would be slow to wake
+        init_std=0.5 * hidden**-0.5,  # .02, as of BART, is for widths from 768; narrow attention would wake slowly
         bos_token_id=BOS, pad_token_id=PAD, eos_token_id=EOS, decoder_start_token_id=EOS, forced_eos_token_id=EOS,
         **{f"{side}_{key}": size for side in ("encoder", "decoder") for key, size in sizes.items()},
     )  # fmt: skip
