@@ -17,7 +17,7 @@ repro: .venv/installed  ## the same by DVC
 	dvc repro
 
 test: .venv/installed  ## the tests
-	pytest -q -n 2 -m "not network"
+	pytest -q -n 2 --dist worksteal -m "not network"
 
 lint: .venv/installed  ## style of Python and Snakemake files
 	ruff check .
