@@ -19,8 +19,8 @@ from read.backbones import Backbone, load_backbone
 from read.data import Annotation, Sample
 from read.files import atomic_path, read_json, write_json, write_jsonl
 from read.metrics.grounding import evaluate, oracle_level, random_level
-from read.predict import predict
-from read.windows import WindowSettings
+from read.grounding.predict import predict
+from read.grounding.windows import WindowSettings
 
 Rows = list[dict[str, Any]]
 

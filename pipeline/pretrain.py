@@ -15,7 +15,7 @@ from read.data import Sample
 from read.errors import InputError
 from read.files import write_json
 from read.train import History, TrainSettings, fit, validation_score
-from read.windows import WindowSettings
+from read.grounding.windows import WindowSettings
 
 
 def divide(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:

@@ -5,7 +5,6 @@
 with D(s) the partial alignment cost of `read.transport` between a sample's video and word states.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from read.adapters import alignment_states
-from read.data import Sample
-from read.predict import forward_batches
 from read.transport import pairwise_cost, partial_alignment_loss, partial_transport
 
 
@@ -44,20 +41,18 @@ class Alignment:
         ]
         return self.gamma * torch.stack(costs).mean()
 
-    def plans(self, model: nn.Module, samples: Sequence[Sample]) -> list[np.ndarray]:
-        """Which clips are moved onto which words in the last adapted layer.
+    def plans(self, model: nn.Module) -> list[np.ndarray]:
+        """Which clips are moved onto which words in the last adapted layer, of the model's last forward.
 
         Returns:
-            For each sample the plan (N, M), whose entries sum to `mass`.
+            For each sample the plan (N, M) over its real tokens, whose entries sum to `mass`.
 
         Raises:
-            InputError: the model's strategy is none that aligns; samples as in `read.predict.predict`.
+            InputError: the model's strategy is none that aligns.
         """
-        plans = []
-        for part, _ in forward_batches(model, samples, batch_size=64):
-            states = alignment_states(model)[-1]
-            masks = (states.video_mask, states.text_mask)
-            costs = pairwise_cost(states.video.float(), states.text.float(), self.cost)
-            batch = partial_transport(costs, mass=self.mass, mask=masks, solver=self.solver).cpu().numpy()
-            plans += [plan[: len(sample.video), : len(sample.text)] for plan, sample in zip(batch, part, strict=True)]
-        return plans
+        states = alignment_states(model)[-1]
+        masks = (states.video_mask, states.text_mask)
+        costs = pairwise_cost(states.video.float(), states.text.float(), self.cost)
+        plans = partial_transport(costs, mass=self.mass, mask=masks, solver=self.solver).cpu()
+        real = zip(plans, *(mask.cpu() for mask in masks), strict=True)
+        return [plan[video][:, text].numpy() for plan, video, text in real]

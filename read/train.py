@@ -16,10 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from read.errors import InputError
-from read.grounding_task import Grounding, validation_score
-from read.windows import WindowSettings
-
-__all__ = ["History", "Task", "TrainSettings", "Tuned", "fit", "loss_terms", "tune", "validation_score"]
 
 Row = dict[str, Any]
 Alignment = Callable[[nn.Module], Tensor]  # of the model's last forward: the weighted alignment loss
@@ -56,7 +52,6 @@ class TrainSettings:
         warmup: share of the steps in which the learning rate rises linearly.
         schedule: what follows: "cosine" down to zero, or "constant".
         eval_every: steps between two validations; the state before the first step is validated too.
-        windows: how windows are read off to validate grounding; other tasks pass it over.
     """
 
     steps: int = 200
@@ -67,7 +62,6 @@ class TrainSettings:
     warmup: float = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
     eval_every: int = 25
-    windows: WindowSettings = field(default_factory=WindowSettings)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "eval_every"):
@@ -101,13 +95,13 @@ class Tuned:
 
 def fit(
     model: nn.Module,
+    task: Task,
     train: Sequence[Any],
     val: Sequence[Any],
     settings: TrainSettings,
     seed: int,
     alignment: Alignment | None = None,
     on_epoch: Callable[[Row], None] | None = None,
-    task: Task | None = None,
 ) -> History:
     """Train `model` in place, on the device it is on, and leave it in its best state by validation.
 
@@ -115,6 +109,7 @@ def fit(
 
     Args:
         model: one of the task's, with or without adapters.
+        task: what is learned, as `read.grounding.task.Grounding`.
         train: samples to train on.
         val: samples by which the best state is chosen.
         settings: how.
@@ -122,7 +117,6 @@ def fit(
         alignment: a term to add to the loss, such as a `read.alignment.Alignment`.
         on_epoch: called with every row of the history: `step`, `score`, `seconds`, and since the last row the means of
             `loss` and of each of its terms, and the `learning_rate`.
-        task: what is learned; by default `Grounding` with the settings' windows.
 
     Raises:
         InputError: nothing to train, no samples, a sample that is no good, or a loss that is not finite; the message
@@ -133,15 +127,15 @@ def fit(
         raise InputError("train: the model has no parameter that requires a gradient; nothing would train")
     if not train or not val:
         raise InputError(f"train: {len(train)} samples to train on, {len(val)} to validate on; neither may be empty")
-    task = task or Grounding(settings.windows)
     train = task.prepare(model, train)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return _fit(model, trained, train, val, settings, seed, alignment, on_epoch or (lambda row: None), task)
+        return _fit(model, task, trained, train, val, settings, seed, alignment, on_epoch or (lambda row: None))
 
 
 def tune(
     build_model: Callable[[], nn.Module],
+    task: Task,
     train: Sequence[Any],
     val: Sequence[Any],
     settings: TrainSettings,
@@ -149,7 +143,6 @@ def tune(
     learning_rates: Sequence[float],
     alignment: Alignment | None = None,
     on_epoch: Callable[[Row], None] | None = None,
-    task: Task | None = None,
 ) -> Tuned:
     """Run `fit` once per learning rate, each on a model built anew under `seed`, and return the best by validation.
 
@@ -161,7 +154,7 @@ def tune(
             torch.manual_seed(seed)
             model = build_model()
         report = (lambda row, rate=rate: on_epoch({"trial": rate, **row})) if on_epoch else None
-        history = fit(model, train, val, replace(settings, learning_rate=rate), seed, alignment, report, task)
+        history = fit(model, task, train, val, replace(settings, learning_rate=rate), seed, alignment, report)
         trials.append({"learning_rate": rate, "score": history.best_score, "best_step": history.best_step})
         if best is None or history.best_score > best.history.best_score:
             best = Tuned(model, history, rate, trials)
@@ -172,6 +165,7 @@ def tune(
 
 def _fit(
     model: nn.Module,
+    task: Task,
     trained: dict[str, nn.Parameter],
     train: Sequence[Any],
     val: Sequence[Any],
@@ -179,7 +173,6 @@ def _fit(
     seed: int,
     alignment: Alignment | None,
     on_epoch: Callable[[Row], None],
-    task: Task,
 ) -> History:
     parameters = list(trained.values())
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
@@ -200,7 +193,7 @@ def _fit(
             sums, last = {}, step
         if step == settings.steps:
             break
-        terms = loss_terms(model, next(batches), alignment, task)
+        terms = loss_terms(model, task, next(batches), alignment)
         loss = _total(terms, step)
         optimizer.zero_grad()
         loss.backward()
@@ -216,11 +209,8 @@ def _fit(
     return history
 
 
-def loss_terms(
-    model: nn.Module, batch: Row, alignment: Alignment | None, task: Task | None = None
-) -> dict[str, Tensor]:
+def loss_terms(model: nn.Module, task: Task, batch: Row, alignment: Alignment | None = None) -> dict[str, Tensor]:
     """The weighted terms of the loss on a batch of the task's `collate`; their sum is the loss."""
-    task = task or Grounding()
     device = next(model.parameters()).device
     batch = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
     half = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()

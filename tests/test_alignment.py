@@ -6,6 +6,7 @@ from read.alignment import Alignment
 from read.backbones import build_backbone
 from read.data import Annotation, Sample
 from read.errors import InputError
+from read.grounding.predict import forward_batches
 
 
 def sample(clips, words):
@@ -24,7 +25,9 @@ def model():
 
 def test_plans_move_the_mass_within_the_weights(model):
     samples = [sample(4, 2), sample(7, 5)]
-    plans = Alignment(mass=0.4).plans(apply_strategy("read_pvla", model), samples)
+    model = apply_strategy("read_pvla", model)
+    _ = [*forward_batches(model, samples)]
+    plans = Alignment(mass=0.4).plans(model)
     for plan, each in zip(plans, samples, strict=True):
         assert plan.shape == (len(each.video), len(each.text))
         assert plan.min() >= 0
@@ -33,5 +36,7 @@ def test_plans_move_the_mass_within_the_weights(model):
 
 
 def test_a_strategy_that_does_not_align_has_no_plans(model):
+    model = apply_strategy("read", model)
+    _ = [*forward_batches(model, [sample(4, 2)])]
     with pytest.raises(InputError):
-        Alignment().plans(apply_strategy("read", model), [sample(4, 2)])
+        Alignment().plans(model)

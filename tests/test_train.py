@@ -10,15 +10,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-import read.grounding_task
+import read.grounding.task
 import read.train
 from read.adapters import alignment_states, apply_strategy
 from read.alignment import Alignment
 from read.backbones import build_backbone
 from read.data import Annotation, Sample, collate
 from read.errors import InputError
+from read.grounding.task import Grounding, validation_score
+from read.grounding.windows import WindowSettings
 from read.metrics.grounding import random_level
-from read.train import TrainSettings, fit, loss_terms, tune, validation_score
+from read.train import TrainSettings, fit, loss_terms, tune
 from read.transport import partial_alignment_loss
 
 SIZES = {
@@ -71,13 +73,13 @@ def val():
 def ever_better(monkeypatch):
     """Validation scores that rise, so that the last state is the best."""
     rising = count()
-    monkeypatch.setattr(read.grounding_task, "validation_score", lambda *_: next(rising))
+    monkeypatch.setattr(read.grounding.task, "validation_score", lambda *_: next(rising))
 
 
 def test_it_learns_a_planted_problem(train, val):
     model, rows = small(), []
     settings = TrainSettings(steps=150, batch_size=32, learning_rate=3e-3, eval_every=50)
-    history = fit(model, train, val, settings, seed=0, on_epoch=rows.append)
+    history = fit(model, Grounding(), train, val, settings, seed=0, on_epoch=rows.append)
     assert rows == history.rows and [row["step"] for row in rows] == [0, 50, 100, 150]
     assert rows[-1]["loss"] < 0.5 * rows[1]["loss"]
     chance = random_level([sample.annotation for sample in val], draws=3)
@@ -89,7 +91,7 @@ def test_it_learns_a_planted_problem(train, val):
 @pytest.mark.gpu
 def test_it_trains_on_a_gpu(train, val):
     model = small()
-    history = fit(model, train, val, TrainSettings(steps=150, learning_rate=3e-3, eval_every=50), seed=0)
+    history = fit(model, Grounding(), train, val, TrainSettings(steps=150, learning_rate=3e-3, eval_every=50), seed=0)
     assert next(model.parameters()).is_cuda
     assert history.rows[-1]["loss"] < 0.5 * history.rows[1]["loss"]
 
@@ -101,18 +103,18 @@ def test_the_best_state_is_the_one_that_stays(train, val, monkeypatch):
         states.append(model.digest())
         return next(scores)
 
-    monkeypatch.setattr(read.grounding_task, "validation_score", score)
+    monkeypatch.setattr(read.grounding.task, "validation_score", score)
     model = small()
-    history = fit(model, train, val, TrainSettings(steps=4, eval_every=1, batch_size=8), seed=0)
+    history = fit(model, Grounding(), train, val, TrainSettings(steps=4, eval_every=1, batch_size=8), seed=0)
     assert (history.best_step, history.best_score) == (2, 7.0)
     assert len(set(states)) == 5 and model.digest() == states[2]
 
 
 def test_a_run_that_only_harms_leaves_the_model_as_it_was(train, val):
     model = small()
-    fit(model, train, val, TrainSettings(steps=60, learning_rate=3e-3, eval_every=30), seed=0)
-    before, score = model.digest(), validation_score(model, val, SHORT.windows)
-    history = fit(model, train, val, TrainSettings(steps=5, learning_rate=10.0, eval_every=5), seed=0)
+    fit(model, Grounding(), train, val, TrainSettings(steps=60, learning_rate=3e-3, eval_every=30), seed=0)
+    before, score = model.digest(), validation_score(model, val, WindowSettings())
+    history = fit(model, Grounding(), train, val, TrainSettings(steps=5, learning_rate=10.0, eval_every=5), seed=0)
     assert history.best_step == 0 and model.digest() == before and history.best_score == score
 
 
@@ -121,7 +123,7 @@ def test_frozen_parameters_stay(train, val, ever_better):
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("class_embed"))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    fit(model, train, val, TrainSettings(steps=20, learning_rate=1e-2, eval_every=20), seed=0)
+    fit(model, Grounding(), train, val, TrainSettings(steps=20, learning_rate=1e-2, eval_every=20), seed=0)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed and all(name.startswith("class_embed") for name in changed)
     assert all(parameter.grad is None for name, parameter in model.named_parameters() if name not in changed)
@@ -132,7 +134,7 @@ def test_a_seed_decides_everything_and_leaves_no_trace(train, val, ever_better):
     for seed in (0, 0, 1):
         model = small()
         state = torch.get_rng_state()
-        fit(model, train, val, SHORT, seed)
+        fit(model, Grounding(), train, val, SHORT, seed)
         assert torch.equal(torch.get_rng_state(), state)
         digests.append(model.digest())
     assert digests[0] == digests[1] != digests[2]
@@ -140,9 +142,9 @@ def test_a_seed_decides_everything_and_leaves_no_trace(train, val, ever_better):
 
 def test_nothing_to_train_is_an_error(train, val):
     with pytest.raises(InputError, match="no parameter that requires a gradient"):
-        fit(small().requires_grad_(False), train, val, SHORT, seed=0)
+        fit(small().requires_grad_(False), Grounding(), train, val, SHORT, seed=0)
     with pytest.raises(InputError, match="0 samples to train on"):
-        fit(small(), [], val, SHORT, seed=0)
+        fit(small(), Grounding(), [], val, SHORT, seed=0)
 
 
 def test_a_loss_of_nan_stops_and_names_step_and_term(train, val, monkeypatch):
@@ -151,7 +153,7 @@ def test_a_loss_of_nan_stops_and_names_step_and_term(train, val, monkeypatch):
     fate = lambda: torch.tensor(0.0 if next(steps) < 2 else torch.nan)  # noqa: E731
     monkeypatch.setattr(model, "losses", lambda *args: honest(*args) | {"giou": fate()})
     with pytest.raises(InputError, match="not finite at step 2: giou is nan"):
-        fit(model, train, val, SHORT, seed=0)
+        fit(model, Grounding(), train, val, SHORT, seed=0)
 
 
 def test_a_feature_of_nan_stops_and_names_the_video(train, val):
@@ -159,7 +161,7 @@ def test_a_feature_of_nan_stops_and_names_the_video(train, val):
     broken[0, 0] = torch.nan
     sample = Sample(broken, train[5].text, train[5].annotation, 2.0)
     with pytest.raises(InputError, match="video v5: its features hold NaN"):
-        fit(small(), [*train[:5], sample], val, SHORT, seed=0)
+        fit(small(), Grounding(), [*train[:5], sample], val, SHORT, seed=0)
 
 
 def test_every_epoch_shows_every_sample_once_in_even_batches(train):
@@ -188,15 +190,15 @@ def test_tuning_takes_the_best_rate_and_records_all(train, val):
 
     digest = small(seed=4).digest()
     settings = TrainSettings(steps=20, batch_size=16, eval_every=20)
-    tuned = tune(build, train, val, settings, 4, [1e-6, 3e-3], on_epoch=rows.append)
+    tuned = tune(build, Grounding(), train, val, settings, 4, [1e-6, 3e-3], on_epoch=rows.append)
     assert [trial["learning_rate"] for trial in tuned.trials] == [1e-6, 3e-3]
     assert tuned.history.best_score == max(trial["score"] for trial in tuned.trials)
     assert tuned.model is started[[1e-6, 3e-3].index(tuned.learning_rate)]
-    assert validation_score(tuned.model, val, settings.windows) == tuned.history.best_score
+    assert validation_score(tuned.model, val, WindowSettings()) == tuned.history.best_score
     assert Counter(row["trial"] for row in rows) == {1e-6: 2, 3e-3: 2} and digest != tuned.model.digest()
     assert rows[0]["score"] == rows[2]["score"], "every rate starts from the same weights"
     with pytest.raises(InputError, match="grid of learning rates is empty"):
-        tune(build, train, val, settings, 4, [])
+        tune(build, Grounding(), train, val, settings, 4, [])
 
 
 class Line:
@@ -223,24 +225,24 @@ def test_any_task_trains():
     torch.manual_seed(0)
     model, points = nn.Linear(1, 1), [(x, 3 * x) for x in (-1.0, 0.5, 2.0)]
     settings = TrainSettings(steps=100, batch_size=4, learning_rate=0.1, eval_every=50)
-    history = fit(model, points, points, settings, seed=0, task=Line())
+    history = fit(model, Line(), points, points, settings, seed=0)
     assert model.weight.item() == pytest.approx(3, abs=0.1) and history.best_score > -0.5
     assert set(history.rows[-1]) == {"step", "score", "loss", "squares", "none", "learning_rate", "seconds"}
-    tuned = tune(lambda: nn.Linear(1, 1), points, points, settings, 0, [1e-6, 0.1], task=Line())
+    tuned = tune(lambda: nn.Linear(1, 1), Line(), points, points, settings, 0, [1e-6, 0.1])
     assert tuned.learning_rate == 0.1
 
 
 def test_alignment_adds_its_weighted_term(train, val):
     model, batch = apply_strategy("read_pvla", small()), collate(train[:6])
-    terms = loss_terms(model, batch, Alignment(gamma=0.5, mass=0.3))
+    terms = loss_terms(model, Grounding(), batch, Alignment(gamma=0.5, mass=0.3))
     layers = alignment_states(model)
     costs = [partial_alignment_loss(z.video, z.text, z.video_mask, z.text_mask, mass=0.3) for z in layers]
     torch.testing.assert_close(terms["alignment"], 0.5 * torch.stack(costs).mean())
-    assert "alignment" not in loss_terms(model, batch, None)
-    history = fit(model, train, val, SHORT, seed=0, alignment=Alignment())
+    assert "alignment" not in loss_terms(model, Grounding(), batch, None)
+    history = fit(model, Grounding(), train, val, SHORT, seed=0, alignment=Alignment())
     assert history.rows[-1]["alignment"] > 0
     with pytest.raises(InputError, match="align"):
-        loss_terms(apply_strategy("read", small()), batch, Alignment())
+        loss_terms(apply_strategy("read", small()), Grounding(), batch, Alignment())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from read.errors import InputError
 from read.metrics.summarization import rouge
-from read.summarize import IGNORED, INPUTS, OUTPUT_TOKENS, SummarySample, check, collate, summarize
+from read.summarization.summarize import IGNORED, INPUTS, OUTPUT_TOKENS, SummarySample, check, collate, summarize
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Summarization:
     batch_size: int = 32
 
     def prepare(self, model: nn.Module, samples: Sequence[SummarySample]) -> list[SummarySample]:
-        """Checked samples. Raises InputError as `read.summarize.check`, and for a summary without tokens."""
+        """Checked samples. Raises InputError as `check`, and for a summary without tokens."""
         check(model, samples)
         for sample in samples:
             if not len(sample.target):
@@ -40,7 +40,7 @@ class Summarization:
         return list(samples)
 
     def collate(self, samples: Sequence[SummarySample]) -> dict[str, Any]:
-        """A batch of `read.summarize.collate`."""
+        """A batch of `read.summarization.summarize.collate`."""
         return collate(samples, self.tokenizer.pad_token_id)
 
     def forward(self, model: nn.Module, batch: dict[str, Any]) -> Any:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from read.errors import InputError
-from read.windows import Reading, WindowSettings, mean_scores, run_windows, span_windows, suppress, windows_of
+from read.grounding.windows import Reading, WindowSettings, mean_scores, run_windows, span_windows, suppress, windows_of
 
 
 def reading(spans, scores, clips: int, start: int = 0) -> Reading:

@@ -12,7 +12,7 @@ from read.adapters import AdapterConfig, inject
 from read.backbones.small_bart import small_bart, train_tokenizer
 from read.data import Summary
 from read.errors import InputError
-from read.summarize import (
+from read.summarization.summarize import (
     Cut,
     collate,
     lead,

@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-import read.summarization_task
+import read.summarization.task
 from read.adapters import apply_strategy, load_adapter, save_adapter, strategy_names
 from read.alignment import Alignment
 from read.backbones.small_bart import small_bart, train_tokenizer
 from read.data import Summary
 from read.errors import InputError
 from read.metrics.summarization import rouge
-from read.summarization_task import Summarization
-from read.summarize import collate, make_summary_samples, summarize
+from read.summarization.task import Summarization
+from read.summarization.summarize import collate, make_summary_samples, summarize
 from read.train import TrainSettings, fit, loss_terms, tune
 
 pytest.importorskip("transformers")
@@ -64,13 +64,13 @@ def small(tokenizer, dropout=0.0, hidden=16):
 def ever_better(monkeypatch):
     """Validation scores that rise, so that the last state is the best."""
     rising = count()
-    monkeypatch.setattr(read.summarization_task.Summarization, "score", lambda *_: next(rising))
+    monkeypatch.setattr(read.summarization.task.Summarization, "score", lambda *_: next(rising))
 
 
 def test_it_learns_who_from_the_words_and_where_from_the_video(tokenizer, samples, task):
     model = small(tokenizer, hidden=32)
     settings = TrainSettings(steps=120, batch_size=8, learning_rate=5e-3, eval_every=60)
-    history = fit(model, samples, samples, settings, seed=0, task=task)
+    history = fit(model, task, samples, samples, settings, seed=0)
     written = {row["vid"]: row["summary"] for row in summarize(model, tokenizer, samples, beams=1)}
     assert history.best_score > 95 and history.best_score == task.score(model, samples)
     assert sum(animal in written[f"{animal}_{place}"] for animal in ANIMALS for place in PLACES) >= 7
@@ -84,7 +84,7 @@ def test_words_alone_tell_who(tokenizer, task):
     blind = make_summary_samples([*SUMMARIES, Summary("silent", "", "nobody speaks")], None, tokenizer)[0]
     settings = TrainSettings(steps=120, batch_size=9, learning_rate=5e-3, eval_every=60)
     model = small(tokenizer, hidden=32)
-    fit(model, blind, blind, settings, seed=0, task=task)
+    fit(model, task, blind, blind, settings, seed=0)
     written = {row["vid"]: row["summary"] for row in summarize(model, tokenizer, blind, beams=1)}
     assert written.pop("silent") == "nobody speaks"
     assert all(vid.split("_")[0] in text for vid, text in written.items())
@@ -93,14 +93,14 @@ def test_words_alone_tell_who(tokenizer, task):
 @pytest.mark.parametrize("name", strategy_names())
 def test_every_strategy_trains_is_saved_and_loads(name, tokenizer, samples, task, ever_better, tmp_path):
     base = small(tokenizer)
-    fit(base, samples, samples, replace(SHORT, steps=4), seed=0, task=task)
+    fit(base, task, samples, samples, replace(SHORT, steps=4), seed=0)
     aligns = Alignment() if name == "read_pvla" else None
 
     def build():
         return apply_strategy(name, copy.deepcopy(base), train_head=False)
 
     before = {key: value.clone() for key, value in build().named_parameters()}
-    tuned = tune(build, samples, samples[:2], SHORT, 0, [1e-3, 1e-2], aligns, task=task)
+    tuned = tune(build, task, samples, samples[:2], SHORT, 0, [1e-3, 1e-2], aligns)
     model = tuned.model
     moved = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
     assert moved and all(model.get_parameter(key).requires_grad for key in moved)
@@ -117,7 +117,7 @@ def test_every_strategy_trains_is_saved_and_loads(name, tokenizer, samples, task
 def test_the_loss_is_that_of_the_summaries_tokens(tokenizer, samples, task):
     model = small(tokenizer).eval()
     for smoothing in (0.0, 0.1):
-        terms = loss_terms(model, task.collate(samples), None, replace(task, smoothing=smoothing))
+        terms = loss_terms(model, replace(task, smoothing=smoothing), task.collate(samples))
         assert set(terms) == {"cross_entropy"}
         total, tokens = 0.0, 0
         for sample in samples:  # each alone, so without padding; token by token
@@ -130,7 +130,7 @@ def test_the_loss_is_that_of_the_summaries_tokens(tokenizer, samples, task):
                 total -= ((1 - smoothing) * row[token] + smoothing * row.mean()).item()
                 tokens += 1
         assert terms["cross_entropy"].item() == pytest.approx(total / tokens, rel=1e-4)
-    plain = loss_terms(model, task.collate(samples), None, replace(task, smoothing=0.0))["cross_entropy"]
+    plain = loss_terms(model, replace(task, smoothing=0.0), task.collate(samples))["cross_entropy"]
     batch = collate(samples, tokenizer.pad_token_id)
     labels = {"labels": batch.pop("labels")}
     torch.testing.assert_close(plain, model(**batch, **labels).loss)  # as transformers has it
@@ -138,7 +138,7 @@ def test_the_loss_is_that_of_the_summaries_tokens(tokenizer, samples, task):
 
 def test_more_padding_changes_nothing(tokenizer, samples, task):
     model, batch = small(tokenizer).eval(), task.collate(samples)
-    plain = loss_terms(model, batch, None, task)["cross_entropy"]
+    plain = loss_terms(model, task, batch)["cross_entropy"]
     wide = {
         "video": nn.functional.pad(batch["video"], (0, 0, 0, 4), value=7.0),
         "video_mask": nn.functional.pad(batch["video_mask"], (0, 4)),
@@ -146,12 +146,12 @@ def test_more_padding_changes_nothing(tokenizer, samples, task):
         "attention_mask": nn.functional.pad(batch["attention_mask"], (0, 5)),
         "labels": nn.functional.pad(batch["labels"], (0, 3), value=-100),
     }
-    torch.testing.assert_close(loss_terms(model, wide, None, task)["cross_entropy"], plain)
+    torch.testing.assert_close(loss_terms(model, task, wide)["cross_entropy"], plain)
 
 
 def test_the_score_is_rouge_l_of_greedy_summaries(tokenizer, samples, task):
     model = small(tokenizer)
-    fit(model, samples, samples, TrainSettings(steps=20, batch_size=8, learning_rate=1e-2), seed=0, task=task)
+    fit(model, task, samples, samples, TrainSettings(steps=20, batch_size=8, learning_rate=1e-2), seed=0)
     written = [row["summary"] for row in summarize(model, tokenizer, samples, beams=1, max_new_tokens=12)]
     references = [one.summary for one in SUMMARIES]
     assert task.score(model, samples) == rouge(written, references)["ROUGE-L-whitespace"] > 10
@@ -162,7 +162,7 @@ def test_a_seed_decides_everything_and_leaves_no_trace(tokenizer, samples, task,
     for seed in (0, 0, 1):
         model = small(tokenizer, dropout=0.2)
         state = torch.get_rng_state()
-        fit(model, samples, samples, replace(SHORT, steps=6, eval_every=3), seed, task=task)
+        fit(model, task, samples, samples, replace(SHORT, steps=6, eval_every=3), seed)
         assert torch.equal(torch.get_rng_state(), state) and not model.training
         digests.append(model.digest())
         written.append(summarize(model, tokenizer, samples))
@@ -180,7 +180,7 @@ def test_a_loss_of_nan_stops_and_names_step_and_term(tokenizer, samples, task, e
 
     monkeypatch.setattr(Summarization, "forward", broken)
     with pytest.raises(InputError, match="not finite at step 1: cross_entropy is nan"):
-        fit(model, samples, samples, SHORT, seed=0, task=task)
+        fit(model, task, samples, samples, SHORT, seed=0)
 
 
 def test_bad_samples_are_named(tokenizer, samples, task):
@@ -191,10 +191,10 @@ def test_bad_samples_are_named(tokenizer, samples, task):
     ):
         with pytest.raises(InputError, match=message):
             wrong = [samples[0], replace(samples[1], **fields)]
-            fit(small(tokenizer), wrong, samples, SHORT, seed=0, task=task)
+            fit(small(tokenizer), task, wrong, samples, SHORT, seed=0)
 
 
 def test_importing_the_task_loads_no_transformers():
     modules = "{'transformers', 'tokenizers'} & set(sys.modules)"
-    code = f"import sys, read.summarization_task, read.backbones.small_bart; assert not {modules}"
+    code = f"import sys, read.summarization.task, read.backbones.small_bart; assert not {modules}"
     subprocess.run([sys.executable, "-c", code], check=True)

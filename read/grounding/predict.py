@@ -13,7 +13,7 @@ from torch import nn
 
 from read.data import Sample, collate, pieces
 from read.errors import InputError
-from read.windows import DIGITS, Reading, WindowSettings, mean_scores, windows_of
+from read.grounding.windows import DIGITS, Reading, WindowSettings, mean_scores, windows_of
 
 INPUTS = ("video", "video_mask", "text", "text_mask")
 

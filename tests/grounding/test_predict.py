@@ -11,8 +11,8 @@ from torch import nn
 from read.backbones import build_backbone
 from read.data import Annotation, Sample
 from read.errors import InputError
-from read.predict import predict
-from read.windows import WindowSettings
+from read.grounding.predict import predict
+from read.grounding.windows import WindowSettings
 
 SIZES = {"video_dim": 6, "text_dim": 5, "hidden": 16, "layers": 2, "heads": 2, "feed_forward": 24}
 

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from read.data import Sample, collate, training_pieces
+from read.grounding.predict import INPUTS, check, predict
+from read.grounding.windows import WindowSettings
 from read.metrics.grounding import evaluate
-from read.predict import INPUTS, check, predict
-from read.windows import WindowSettings
 
 
 @dataclass(frozen=True)

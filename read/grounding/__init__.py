@@ -1,0 +1,1 @@
+"""Temporal grounding: the moments and highlights that a sentence describes, learned and predicted."""

@@ -1,0 +1,1 @@
+"""Video summarization: a short text from a transcript and frames, learned and written."""
