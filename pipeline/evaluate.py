@@ -18,9 +18,9 @@ from read.alignment import Alignment
 from read.backbones import Backbone, load_backbone
 from read.data import Annotation, Sample
 from read.files import atomic_path, read_json, write_json, write_jsonl
-from read.metrics.grounding import evaluate, oracle_level, random_level
 from read.grounding.predict import predict
 from read.grounding.windows import WindowSettings
+from read.metrics.grounding import evaluate, oracle_level, random_level
 
 Rows = list[dict[str, Any]]
 

@@ -14,8 +14,8 @@ from read.backbones import Backbone, build_backbone, get_backbone
 from read.data import Sample
 from read.errors import InputError
 from read.files import write_json
-from read.train import History, TrainSettings, fit, validation_score
 from read.grounding.windows import WindowSettings
+from read.train import History, TrainSettings, fit
 
 
 def divide(samples: list[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:

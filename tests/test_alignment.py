@@ -26,7 +26,7 @@ def model():
 def test_plans_move_the_mass_within_the_weights(model):
     samples = [sample(4, 2), sample(7, 5)]
     model = apply_strategy("read_pvla", model)
-    _ = [*forward_batches(model, samples)]
+    _ = [*forward_batches(model, samples, batch_size=64)]
     plans = Alignment(mass=0.4).plans(model)
     for plan, each in zip(plans, samples, strict=True):
         assert plan.shape == (len(each.video), len(each.text))
@@ -37,6 +37,6 @@ def test_plans_move_the_mass_within_the_weights(model):
 
 def test_a_strategy_that_does_not_align_has_no_plans(model):
     model = apply_strategy("read", model)
-    _ = [*forward_batches(model, [sample(4, 2)])]
+    _ = [*forward_batches(model, [sample(4, 2)], batch_size=64)]
     with pytest.raises(InputError):
         Alignment().plans(model)

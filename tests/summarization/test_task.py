@@ -18,8 +18,8 @@ from read.backbones.small_bart import small_bart, train_tokenizer
 from read.data import Summary
 from read.errors import InputError
 from read.metrics.summarization import rouge
-from read.summarization.task import Summarization
 from read.summarization.summarize import collate, make_summary_samples, summarize
+from read.summarization.task import Summarization
 from read.train import TrainSettings, fit, loss_terms, tune
 
 pytest.importorskip("transformers")
