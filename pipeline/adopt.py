@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.cli import run
 from pipeline.engine import adopt, forget_unknown
+from pipeline.params import load_params
 
 
 def main() -> None:
@@ -18,10 +19,14 @@ def main() -> None:
     parser.add_argument(
         "--own", type=Path, action="append", required=True, metavar="FOLDER", help="what the stage makes"
     )
-    parser.add_argument("targets", nargs="*", metavar="FILE", help="outputs of rules that the stage takes as inputs")
+    parser.add_argument(
+        "targets", nargs="*", metavar="FILE",
+        help="outputs of rules that the stage takes as inputs; {task} stands for each task of params.yaml",
+    )  # fmt: skip
     arguments = parser.parse_args()
     if arguments.targets:
-        adopt(arguments.targets)
+        tasks = load_params().task
+        adopt(list(dict.fromkeys(target.replace("{task}", task) for target in arguments.targets for task in tasks)))
     for folder in arguments.own:
         forget_unknown(folder)
 

@@ -22,4 +22,4 @@ def check_backbone(backbone: str, name: str = "params.yaml") -> None:
     if backbone not in known:
         near = difflib.get_close_matches(backbone, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        raise InputError(f"{name}: backbone: no backbone {backbone!r}; {hint}")
+        raise InputError(f"{name}: backbone.grounding: no backbone {backbone!r}; {hint}")

@@ -6,8 +6,9 @@ import re
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import get_args
 
-from pipeline.params import parse_settings
+from pipeline.params import Task, parse_settings
 from read.errors import InputError
 
 REASONS = {
@@ -23,6 +24,13 @@ def settings_parser(description: str | None) -> argparse.ArgumentParser:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     add_settings(parser)
+    return parser
+
+
+def task_parser(description: str | None) -> argparse.ArgumentParser:
+    """The same, with the task in front."""
+    parser = settings_parser(description)
+    parser.add_argument("task", choices=get_args(Task), help="what the models learn")
     return parser
 
 

@@ -1,29 +1,31 @@
-"""A dataset as the stages after extraction see it."""
+"""A dataset as the stages after extraction see it: what is labelled, and the features."""
 
-from collections.abc import Collection
 from types import SimpleNamespace
 
 from pipeline import paths
-from read.data import FeatureStore, Sample, load_annotations, make_samples
+from read.data import Annotation, FeatureStore, Summary, load_annotations, load_summaries
 from read.errors import InputError
 
 
-def load_samples(
-    dataset: str, settings: SimpleNamespace, videos: Collection[str] | None = None
-) -> tuple[list[Sample], FeatureStore]:
-    """Samples of a dataset, of some videos or of all that have features, and the store that they come from.
+def load_labels(task: str, dataset: str, settings: SimpleNamespace) -> list[Annotation] | list[Summary]:
+    """The queries or the summaries of a dataset.
 
     Raises:
-        InputError: features of another clip length than params.yaml asks for, or no sample at all.
+        InputError: it has none, or they have mistakes.
     """
+    file = paths.raw(dataset) / {"grounding": "annotations.jsonl", "summarization": "summaries.jsonl"}[task]
+    if not file.stat().st_size:
+        raise InputError(f"{dataset}: its card names nothing that is labelled for {task}; take {task} out of `task`")
+    if task == "grounding":
+        return load_annotations(file, settings.clip_len)
+    return load_summaries(file)
+
+
+def load_features(dataset: str, settings: SimpleNamespace) -> FeatureStore:
+    """The features of a dataset. Raises InputError where they are of another clip length than params.yaml's."""
     store = FeatureStore(paths.features(dataset))
     found = store.spec["clip_len"]
     if found != settings.clip_len:
         wanted = f"clip_len is {settings.clip_len:g}"
         raise InputError(f"{store.root}: features per {found:g} s, but {wanted}; run the extract stage again")
-    annotations = load_annotations(paths.raw(dataset) / "annotations.jsonl", settings.clip_len)
-    wanted = store.videos if videos is None else set(videos)
-    samples = make_samples((a for a in annotations if a.vid in wanted), store, settings.clip_len)
-    if not samples:
-        raise InputError(f"{dataset}: none of the {len(wanted)} videos asked for has a query")
-    return samples, store
+    return store

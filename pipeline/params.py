@@ -3,18 +3,21 @@
 import difflib
 import json
 from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from read.errors import InputError
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+Task = Literal["grounding", "summarization"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
@@ -79,22 +82,41 @@ class Runs(Section):
     seeds: Annotated[list[int], Field(min_length=1)]
 
 
-class Pretrain(Section):
-    """Stage 5: the backbone's sizes and training."""
+class PretrainTask(Section):
+    """Stage 5, of any task: the sizes of a model that is trained here, and its training on the source dataset."""
 
-    checkpoint: str | None
     hidden: Count
     layers: Count
     heads: Count
     feed_forward: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    tef: bool
-    max_clips: Count
     steps: Count
     batch_size: Count
     learning_rate: Positive
     val_share: Share
     seed: int
+
+
+class PretrainGrounding(PretrainTask):
+    """Stage 5 of grounding."""
+
+    checkpoint: str | None
+    tef: bool
+    max_clips: Count
+
+
+class PretrainSummarization(PretrainTask):
+    """Stage 5 of summarization."""
+
+    vocabulary: Annotated[int, Field(ge=260)]
+    visual_layers: Annotated[int, Field(ge=0)]
+
+
+class Pretrain(Section):
+    """Stage 5: the models that are adapted."""
+
+    grounding: PretrainGrounding
+    summarization: PretrainSummarization
 
 
 class Alignment(Section):
@@ -105,37 +127,79 @@ class Alignment(Section):
     cost: Literal["cosine", "sqeuclidean", "l2"]
 
 
-class Train(Section):
-    """Stage 6: adaptation; the same budget for every strategy."""
+class TrainTask(Section):
+    """Stage 6, of any task: adaptation; the same budget for every strategy."""
 
     steps: Count
     batch_size: Count
     learning_rates: Annotated[list[Positive], Field(min_length=1)]
     evaluations: Count
     train_head: bool
-    alignment: Alignment
 
 
-class Evaluate(Section):
-    """Stage 7: predictions and scores."""
+class Train(Section):
+    """Stage 6: adaptation."""
+
+    grounding: TrainTask
+    summarization: TrainTask
+
+
+class EvaluateGrounding(Section):
+    """Stage 7 of grounding."""
 
     windows: Literal["auto", "runs", "spans"]
     random_draws: Count
 
 
+class EvaluateSummarization(Section):
+    """Stage 7 of summarization."""
+
+    beams: Count
+    random_draws: Count
+
+
+class Evaluate(Section):
+    """Stage 7: predictions and scores."""
+
+    grounding: EvaluateGrounding
+    summarization: EvaluateSummarization
+
+
+class Metrics(Section):
+    """The first column of each task's table."""
+
+    grounding: str
+    summarization: str
+
+
 class Report(Section):
     """Stage 8: the page."""
 
-    metric: str
+    metrics: Metrics
     examples: Annotated[int, Field(ge=0)]
+
+
+class Backbone(Section):
+    """The model of each task: a name of grounding's, and `small_bart`, a name on the hub or a folder."""
+
+    grounding: Name
+    summarization: str
+
+
+def _is_list(value: Any) -> Any:
+    if isinstance(value, str):
+        both = "[grounding, summarization]"
+        raise ValueError(f"is a list, [grounding], [summarization] or {both}, so that DVC can count by it")
+    return value
 
 
 class Params(Section):
     """The whole of params.yaml."""
 
+    task: Annotated[list[Task], Field(min_length=1), BeforeValidator(_is_list)]
     dataset: Name
     source: Name
-    backbone: Name
+    backbone: Backbone
     clip_len: Positive
     device: Literal["auto", "cpu", "cuda"]
     download: Download
@@ -145,6 +209,7 @@ class Params(Section):
     runs: Runs
     pretrain: Pretrain
     train: Train
+    alignment: Alignment
     strategies: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
     evaluate: Evaluate
     report: Report
@@ -167,13 +232,15 @@ def check_params(values: Any, name: str = "params.yaml") -> Params:
     mistakes = []
     if params.dataset == params.source:
         mistakes.append(f"{name}: source: is {params.source!r} like dataset; pretraining would see the test videos")
-    for key, values_of in (("shots", params.runs.shots), ("seeds", params.runs.seeds)):
-        if len(set(values_of)) != len(values_of):
-            mistakes.append(f"{name}: runs.{key}: holds a value twice: {values_of}")
-    if params.pretrain.hidden % params.pretrain.heads:
-        mistakes.append(
-            f"{name}: pretrain.heads: {params.pretrain.heads} does not divide hidden {params.pretrain.hidden}"
-        )
+    lists = {"task": params.task, "runs.shots": params.runs.shots, "runs.seeds": params.runs.seeds}
+    mistakes += [
+        f"{name}: {key}: holds a value twice: {listed}"
+        for key, listed in lists.items()
+        if len(set(listed)) != len(listed)
+    ]
+    for task, sizes in params.pretrain:
+        if sizes.hidden % sizes.heads:
+            mistakes.append(f"{name}: pretrain.{task}.heads: {sizes.heads} does not divide hidden {sizes.hidden}")
     if mistakes:
         raise InputError("\n".join(mistakes))
     return params
@@ -210,12 +277,15 @@ def all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def select(params: Params, keys: Iterable[str]) -> dict[str, Any]:
-    """The values of some top-level keys, as JSON-able data."""
-    return params.model_dump(mode="json", include=set(keys))
+    """The values of some keys, given as dotted names, as JSON-able data."""
+    values = params.model_dump(mode="json")
+    return {key: reduce(getitem, key.split("."), values) for key in keys}
 
 
 def parse_settings(text: str) -> SimpleNamespace:
-    """What a job was given: some top-level keys of params.yaml as JSON, as typed attributes.
+    """What a job was given: some keys of params.yaml as JSON, as typed attributes.
+
+    A job of one task is given that task's part of a section, as `pretrain.grounding`; it finds it as `pretrain`.
 
     Raises:
         InputError: not JSON, an unknown key or a wrong type. A key that the rule did not declare is an AttributeError
@@ -227,10 +297,14 @@ def parse_settings(text: str) -> SimpleNamespace:
         raise InputError(f"--settings: not valid JSON: {error}") from None
     parsed = {}
     for key, value in values.items():
-        if key not in Params.model_fields:
+        section, _, task = key.partition(".")
+        kind = Params.model_fields.get(section)
+        if kind is not None and task:
+            kind = getattr(kind.annotation, "model_fields", {}).get(task)
+        if kind is None:
             raise InputError(f"--settings: unknown key {key}; known are {', '.join(Params.model_fields)}")
         try:
-            parsed[key] = TypeAdapter(Params.model_fields[key].annotation).validate_python(value)
+            parsed[section] = TypeAdapter(kind.annotation).validate_python(value)
         except ValidationError as error:
             raise InputError(f"--settings: {key}: {error.errors()[0]['msg']}") from None
     return SimpleNamespace(**parsed)

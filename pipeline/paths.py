@@ -3,7 +3,6 @@
 from pathlib import Path
 
 ENCODERS = Path("models/encoders")
-BACKBONE = Path("models/backbone")
 
 
 def raw(dataset: str) -> Path:
@@ -16,21 +15,36 @@ def features(dataset: str) -> Path:
     return Path("data/features", dataset)
 
 
-def split_file(dataset: str, shots: int, seed: int) -> Path:
+def splits(dataset: str, task: str) -> Path:
+    """The splits of all runs."""
+    return Path("data/splits", dataset, task)
+
+
+def split_file(dataset: str, task: str, shots: int, seed: int) -> Path:
     """The split of one run."""
-    return Path("data/splits", dataset, f"k{shots}-s{seed}.json")
+    return splits(dataset, task) / f"k{shots}-s{seed}.json"
 
 
-def adapter(dataset: str, strategy: str, shots: int, seed: int) -> Path:
+def backbone(task: str) -> Path:
+    """The pretrained model of a task."""
+    return Path("models/backbone", task)
+
+
+def adapter(dataset: str, task: str, strategy: str, shots: int, seed: int) -> Path:
     """What one run trained."""
-    return Path("models/adapters", dataset, strategy, f"k{shots}-s{seed}")
+    return Path("models/adapters", dataset, task, strategy, f"k{shots}-s{seed}")
 
 
-def result(dataset: str, strategy: str, shots: int, seed: int) -> Path:
+def results(dataset: str, task: str) -> Path:
+    """What all runs of a task predicted and scored."""
+    return Path("results/runs", dataset, task)
+
+
+def result(dataset: str, task: str, strategy: str, shots: int, seed: int) -> Path:
     """What one run predicted and scored."""
-    return Path("results/runs", dataset, strategy, f"k{shots}-s{seed}")
+    return results(dataset, task) / strategy / f"k{shots}-s{seed}"
 
 
-def curves(dataset: str, strategy: str, shots: int, seed: int) -> Path:
+def curves(dataset: str, task: str, strategy: str, shots: int, seed: int) -> Path:
     """The learning curves of one run, for `dvc plots`."""
-    return Path("results/curves", dataset, strategy, f"k{shots}-s{seed}")
+    return Path("results/curves", dataset, task, strategy, f"k{shots}-s{seed}")

@@ -15,7 +15,7 @@ from pipeline import paths
 from pipeline.cli import device_of
 from read.files import sha256_of
 
-PACKAGES = ("torch", "open_clip_torch", "pytorchvideo", "peft", "POT", "snakemake", "dvc")
+PACKAGES = ("torch", "transformers", "open_clip_torch", "pytorchvideo", "peft", "POT", "snakemake", "dvc")
 TIMES = Path("benchmarks/results")  # where Snakemake notes the seconds of each job
 
 
@@ -26,7 +26,7 @@ def gather(settings: SimpleNamespace) -> dict[str, Any]:
         "videos": paths.raw(settings.dataset) / "manifest.json",
         "encoders": paths.ENCODERS / "encoders.json",
         "features": paths.features(settings.dataset) / "features.json",
-        "backbone": paths.BACKBONE / "model.safetensors",
+        **{f"backbone of {task}": paths.backbone(task) / "model.safetensors" for task in settings.task},
     }
     return {
         "params": {key: _plain(value) for key, value in vars(settings).items()},

@@ -1,30 +1,30 @@
 """Stage 4: low-resource splits, one per number of shots and seed, as JSON."""
 
-from pathlib import Path
-
 from pipeline import paths
-from pipeline.cli import run, settings_parser
-from read.data import FeatureStore, load_annotations, make_split
+from pipeline.cli import run, task_parser
+from pipeline.data import load_features, load_labels
+from read.data import make_split
 from read.errors import InputError
 from read.files import write_json
 
 
 def main() -> None:
     """Command line."""
-    settings = settings_parser(__doc__).parse_args().settings
-    annotations = load_annotations(paths.raw(settings.dataset) / "annotations.jsonl", settings.clip_len)
-    videos = FeatureStore(paths.features(settings.dataset)).videos
-    usable = [annotation for annotation in annotations if annotation.vid in videos]
+    arguments = task_parser(__doc__).parse_args()
+    settings, task = arguments.settings, arguments.task
+    labels = load_labels(task, settings.dataset, settings)
+    videos = load_features(settings.dataset, settings).videos
+    usable = [label for label in labels if label.vid in videos]
     if not usable:
         manifest = paths.raw(settings.dataset) / "manifest.json"
-        raise InputError(f"{settings.dataset}: no annotated video has features; {manifest} says what is missing")
-    folder = Path("data/splits", settings.dataset)
+        raise InputError(f"{settings.dataset}: no labelled video has features; {manifest} says what is missing")
+    folder = paths.splits(settings.dataset, task)
     files = []
     for shots in settings.runs.shots:
         for seed in settings.runs.seeds:
             rule = settings.split
             split = make_split(usable, shots, seed, rule.val_share, rule.test_share, rule.test_seed)
-            file = paths.split_file(settings.dataset, shots, seed)
+            file = paths.split_file(settings.dataset, task, shots, seed)
             write_json(file, split.row())
             files.append(file)
             print(f"{file}: {len(split.train)} train, {len(split.val)} validation, {len(split.test)} test videos")

@@ -7,7 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 try:
     PARAMS = check_params(config)
-    check_backbone(PARAMS.backbone)
+    check_backbone(PARAMS.backbone.grounding)
     check_strategies(PARAMS.strategies)
     prepare_run(workflow)
 except ValueError as error:
@@ -15,7 +15,13 @@ except ValueError as error:
 RECORDED = dvc_records(config)
 
 
+# What a task is labelled by, and what of the features it reads.
+LABELS = {"grounding": "annotations.jsonl", "summarization": "summaries.jsonl"}
+TEXT = ["text"] if "grounding" in PARAMS.task else []
+
+
 wildcard_constraints:
+    task="grounding|summarization",
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     shard=r"\d{3}",
     strategy=r"[A-Za-z0-9][A-Za-z0-9_.-]*",

@@ -1,71 +1,74 @@
+SCORED = ["scores.json", "predictions.jsonl", "looks.json", "looks.safetensors"]
+
+
 rule evaluate_run:
     input:
-        annotations=f"data/raw/{PARAMS.dataset}/annotations.jsonl",
+        labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
         features=f"data/features/{PARAMS.dataset}/features.json",
-        split=f"data/splits/{PARAMS.dataset}/k{{shots}}-s{{seed}}.json",
-        backbone="models/backbone/pretrain.json",
-        run=f"models/adapters/{PARAMS.dataset}/{{strategy}}/k{{shots}}-s{{seed}}/run.json",
+        split=f"data/splits/{PARAMS.dataset}/{{task}}/k{{shots}}-s{{seed}}.json",
+        backbone="models/backbone/{task}/pretrain.json",
+        run=f"models/adapters/{RUN}/run.json",
     output:
-        scores=f"results/runs/{PARAMS.dataset}/{{strategy}}/k{{shots}}-s{{seed}}/scores.json",
-        predictions=f"results/runs/{PARAMS.dataset}/{{strategy}}/k{{shots}}-s{{seed}}/predictions.jsonl",
-        plans=f"results/runs/{PARAMS.dataset}/{{strategy}}/k{{shots}}-s{{seed}}/plans.json",
-        tensors=f"results/runs/{PARAMS.dataset}/{{strategy}}/k{{shots}}-s{{seed}}/plans.safetensors",
-        curve=f"results/runs/{PARAMS.dataset}/{{strategy}}/k{{shots}}-s{{seed}}/curve.csv",
+        expand("results/runs/{run}/{file}", run=RUN, file=[*SCORED, "curve.csv"]),
     log:
-        "logs/evaluate/{strategy}/k{shots}-s{seed}.log",
+        "logs/evaluate/{task}/{strategy}/k{shots}-s{seed}.log",
     benchmark:
-        "benchmarks/results/evaluate/{strategy}/k{shots}-s{seed}.tsv"
+        "benchmarks/results/evaluate/{task}/{strategy}/k{shots}-s{seed}.tsv"
     params:
         settings=lambda wildcards: settings(
-            "evaluate", PARAMS, "runs", strategy=wildcards.strategy
+            "evaluate",
+            PARAMS,
+            "runs",
+            task=wildcards.task,
+            strategy=wildcards.strategy,
         ),
-        code=code_digest("evaluate"),
+        code=lambda wildcards: code_digest("evaluate", wildcards.task),
     shell:
-        "python -m pipeline.evaluate run {wildcards.strategy} --shots {wildcards.shots} --seed {wildcards.seed}"
-        " --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.evaluate {wildcards.task} {wildcards.strategy} --shots {wildcards.shots}"
+        " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule references:
     input:
-        annotations=f"data/raw/{PARAMS.dataset}/annotations.jsonl",
+        labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
         features=f"data/features/{PARAMS.dataset}/features.json",
-        split=f"data/splits/{PARAMS.dataset}/k{PARAMS.runs.shots[0]}-s{PARAMS.runs.seeds[0]}.json",
-        backbone="models/backbone/pretrain.json",
+        split=f"data/splits/{PARAMS.dataset}/{{task}}/k{PARAMS.runs.shots[0]}-s{PARAMS.runs.seeds[0]}.json",
+        backbone="models/backbone/{task}/pretrain.json",
     output:
-        references=f"results/runs/{PARAMS.dataset}/references.json",
-        zero_shot=f"results/runs/{PARAMS.dataset}/zero_shot/k0-s0/scores.json",
-        predictions=f"results/runs/{PARAMS.dataset}/zero_shot/k0-s0/predictions.jsonl",
+        f"results/runs/{PARAMS.dataset}/{{task}}/references.json",
+        expand(
+            "results/runs/{dataset}/{{task}}/zero_shot/k0-s0/{file}",
+            dataset=PARAMS.dataset,
+            file=SCORED,
+        ),
     log:
-        "logs/references.log",
+        "logs/references/{task}.log",
     benchmark:
-        "benchmarks/results/references.tsv"
+        "benchmarks/results/references/{task}.tsv"
     params:
-        settings=settings("evaluate", PARAMS, "runs", "strategies"),
-        code=code_digest("evaluate"),
+        settings=lambda wildcards: settings(
+            "evaluate", PARAMS, "runs", "strategies", task=wildcards.task
+        ),
+        code=lambda wildcards: code_digest("evaluate", wildcards.task),
     shell:
-        "python -m pipeline.evaluate references --split {input.split} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.evaluate {wildcards.task} --split {input.split}"
+        " --settings {params.settings:q} > {log} 2>&1"
 
 
 rule evaluate:
     input:
         expand(
-            "results/runs/{dataset}/{run}/{file}",
+            "results/runs/{dataset}/{{task}}/{run}/{file}",
             dataset=PARAMS.dataset,
             run=RUNS,
-            file=[
-                "scores.json",
-                "predictions.jsonl",
-                "plans.json",
-                "plans.safetensors",
-                "curve.csv",
-            ],
+            file=[*SCORED, "curve.csv"],
         ),
-        f"results/runs/{PARAMS.dataset}/references.json",
-        f"models/adapters/{PARAMS.dataset}/runs.json",
+        f"results/runs/{PARAMS.dataset}/{{task}}/references.json",
+        f"models/adapters/{PARAMS.dataset}/{{task}}/runs.json",
     output:
-        f"results/runs/{PARAMS.dataset}/runs.json",
+        f"results/runs/{PARAMS.dataset}/{{task}}/runs.json",
     log:
-        "logs/evaluate.log",
+        "logs/evaluate/{task}.log",
     params:
         runs=[*RUNS, "zero_shot/k0-s0"],
     shell:

@@ -12,7 +12,7 @@ rule extract_shard:
     resources:
         gpu=1,
     params:
-        settings=settings("extract", PARAMS),
+        settings=settings("extract", PARAMS, "task"),
         code=code_digest("extract"),
     shell:
         "python -m pipeline.extract shard {wildcards.dataset} {wildcards.shard}"
@@ -34,7 +34,7 @@ rule extract_text:
     resources:
         gpu=1,
     params:
-        settings=settings("extract", PARAMS),
+        settings=settings("extract", PARAMS, "task"),
         code=code_digest("extract"),
     shell:
         "python -m pipeline.extract text {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
@@ -44,7 +44,7 @@ rule extract:
     input:
         expand(
             "data/features/{{dataset}}/{shard}.{suffix}",
-            shard=[*SHARDS, "text"],
+            shard=[*SHARDS, *TEXT],
             suffix=["safetensors", "json"],
         ),
         manifest="data/raw/{dataset}/manifest.json",
@@ -53,7 +53,7 @@ rule extract:
     log:
         "logs/extract/{dataset}.log",
     params:
-        settings=settings("extract", PARAMS),
+        settings=settings("extract", PARAMS, "task"),
         code=code_digest("extract"),
     shell:
         "python -m pipeline.extract collect {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"

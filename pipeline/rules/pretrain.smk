@@ -1,20 +1,31 @@
-rule pretrain:
-    input:
-        annotations=f"data/raw/{PARAMS.source}/annotations.jsonl",
-        features=f"data/features/{PARAMS.source}/features.json",
-    output:
-        weights="models/backbone/model.safetensors",
-        config="models/backbone/config.json",
-        curve="models/backbone/curve.csv",
-        summary="models/backbone/pretrain.json",
-    log:
-        "logs/pretrain.log",
-    benchmark:
-        "benchmarks/results/pretrain.tsv"
-    resources:
-        gpu=1,
-    params:
-        settings=settings("pretrain", PARAMS),
-        code=code_digest("pretrain"),
-    shell:
-        "python -m pipeline.pretrain --settings {params.settings:q} > {log} 2>&1"
+TOKENIZER = [
+    "models/backbone/summarization/tokenizer/tokenizer.json",
+    "models/backbone/summarization/tokenizer/tokenizer_config.json",
+]
+
+for task in PARAMS.task:
+
+    rule:
+        name:
+            f"pretrain_{task}"
+        input:
+            labels=f"data/raw/{PARAMS.source}/{LABELS[task]}",
+            features=f"data/features/{PARAMS.source}/features.json",
+        output:
+            weights=f"models/backbone/{task}/model.safetensors",
+            config=f"models/backbone/{task}/config.json",
+            curve=f"models/backbone/{task}/curve.csv",
+            summary=f"models/backbone/{task}/pretrain.json",
+            tokenizer=TOKENIZER if task == "summarization" else [],
+        log:
+            f"logs/pretrain/{task}.log",
+        benchmark:
+            f"benchmarks/results/pretrain/{task}.tsv"
+        resources:
+            gpu=1,
+        params:
+            task=task,
+            settings=settings("pretrain", PARAMS, task=task),
+            code=code_digest("pretrain", task),
+        shell:
+            "python -m pipeline.pretrain {params.task} --settings {params.settings:q} > {log} 2>&1"

@@ -6,20 +6,26 @@ ARTIFACTS = [
     *expand(
         "data/features/{dataset}/{shard}.safetensors",
         dataset=DATASETS,
-        shard=[*SHARDS, "text"],
+        shard=[*SHARDS, *TEXT],
     ),
     "models/encoders/encoders.json",
-    "models/backbone/pretrain.json",
-    f"data/splits/{PARAMS.dataset}/splits.json",
-    f"models/adapters/{PARAMS.dataset}/runs.json",
+    *expand("models/backbone/{task}/pretrain.json", task=PARAMS.task),
     *expand(
-        "models/adapters/{dataset}/{run}/adapter.safetensors",
+        "data/splits/{dataset}/{task}/splits.json",
         dataset=PARAMS.dataset,
-        run=RUNS,
+        task=PARAMS.task,
     ),
-    f"results/runs/{PARAMS.dataset}/runs.json",
     *expand(
-        "results/runs/{dataset}/{run}/scores.json", dataset=PARAMS.dataset, run=RUNS
+        "models/adapters/{dataset}/{task}/{run}",
+        dataset=PARAMS.dataset,
+        task=PARAMS.task,
+        run=["runs.json", *expand("{run}/adapter.safetensors", run=RUNS)],
+    ),
+    *expand(
+        "results/runs/{dataset}/{task}/{run}",
+        dataset=PARAMS.dataset,
+        task=PARAMS.task,
+        run=["runs.json", *expand("{run}/scores.json", run=RUNS)],
     ),
     "results/report/index.html",
 ]

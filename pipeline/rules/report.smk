@@ -1,6 +1,10 @@
 rule report:
     input:
-        runs=f"results/runs/{PARAMS.dataset}/runs.json",
+        runs=expand(
+            "results/runs/{dataset}/{task}/runs.json",
+            dataset=PARAMS.dataset,
+            task=PARAMS.task,
+        ),
         manifest=f"data/raw/{PARAMS.dataset}/manifest.json",
     output:
         page="results/report/index.html",

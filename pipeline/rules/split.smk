@@ -1,21 +1,21 @@
 rule split:
     input:
-        annotations=f"data/raw/{PARAMS.dataset}/annotations.jsonl",
+        labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
         features=f"data/features/{PARAMS.dataset}/features.json",
     output:
         expand(
-            "data/splits/{dataset}/k{shots}-s{seed}.json",
+            "data/splits/{dataset}/{{task}}/k{shots}-s{seed}.json",
             dataset=PARAMS.dataset,
             shots=PARAMS.runs.shots,
             seed=PARAMS.runs.seeds,
         ),
-        f"data/splits/{PARAMS.dataset}/splits.json",
+        f"data/splits/{PARAMS.dataset}/{{task}}/splits.json",
     log:
-        "logs/split.log",
+        "logs/split/{task}.log",
     benchmark:
-        "benchmarks/results/split.tsv"
+        "benchmarks/results/split/{task}.tsv"
     params:
         settings=settings("split", PARAMS),
-        code=code_digest("split"),
+        code=lambda wildcards: code_digest("split", wildcards.task),
     shell:
-        "python -m pipeline.split --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.split {wildcards.task} --settings {params.settings:q} > {log} 2>&1"

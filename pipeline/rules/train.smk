@@ -4,53 +4,56 @@ RUNS = expand(
     shots=PARAMS.runs.shots,
     seed=PARAMS.runs.seeds,
 )
+RUN = f"{PARAMS.dataset}/{{task}}/{{strategy}}/k{{shots}}-s{{seed}}"
 
 
 rule train_run:
     input:
-        annotations=f"data/raw/{PARAMS.dataset}/annotations.jsonl",
+        labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
         features=f"data/features/{PARAMS.dataset}/features.json",
-        split=f"data/splits/{PARAMS.dataset}/k{{shots}}-s{{seed}}.json",
-        backbone="models/backbone/pretrain.json",
+        split=f"data/splits/{PARAMS.dataset}/{{task}}/k{{shots}}-s{{seed}}.json",
+        backbone="models/backbone/{task}/pretrain.json",
     output:
-        weights=f"models/adapters/{PARAMS.dataset}/{{strategy}}/k{{shots}}-s{{seed}}/adapter.safetensors",
-        config=f"models/adapters/{PARAMS.dataset}/{{strategy}}/k{{shots}}-s{{seed}}/adapter.json",
-        curve=f"models/adapters/{PARAMS.dataset}/{{strategy}}/k{{shots}}-s{{seed}}/curve.csv",
-        plots=expand(
-            f"results/curves/{PARAMS.dataset}/{{{{strategy}}}}/k{{{{shots}}}}-s{{{{seed}}}}/{{metric}}.tsv",
-            metric=["loss", "val_score"],
-        ),
-        run=f"models/adapters/{PARAMS.dataset}/{{strategy}}/k{{shots}}-s{{seed}}/run.json",
+        weights=f"models/adapters/{RUN}/adapter.safetensors",
+        config=f"models/adapters/{RUN}/adapter.json",
+        curve=f"models/adapters/{RUN}/curve.csv",
+        run=f"models/adapters/{RUN}/run.json",
+        loss=f"results/curves/{RUN}/loss.tsv",
+        val_score=f"results/curves/{RUN}/val_score.tsv",
     log:
-        "logs/train/{strategy}/k{shots}-s{seed}.log",
+        "logs/train/{task}/{strategy}/k{shots}-s{seed}.log",
     benchmark:
-        "benchmarks/results/train/{strategy}/k{shots}-s{seed}.tsv"
+        "benchmarks/results/train/{task}/{strategy}/k{shots}-s{seed}.tsv"
     resources:
         gpu=1,
     params:
         settings=lambda wildcards: settings(
-            "train", PARAMS, "runs", strategy=wildcards.strategy
+            "train",
+            PARAMS,
+            "runs",
+            task=wildcards.task,
+            strategy=wildcards.strategy,
         ),
-        code=code_digest("train"),
+        code=lambda wildcards: code_digest("train", wildcards.task),
     shell:
-        "python -m pipeline.train {wildcards.strategy} --shots {wildcards.shots} --seed {wildcards.seed}"
-        " --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.train {wildcards.task} {wildcards.strategy} --shots {wildcards.shots}"
+        " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule train:
     input:
         expand(
-            "models/adapters/{dataset}/{run}/{file}",
+            "models/adapters/{dataset}/{{task}}/{run}/{file}",
             dataset=PARAMS.dataset,
             run=RUNS,
             file=["adapter.safetensors", "adapter.json", "curve.csv", "run.json"],
         ),
     output:
-        f"models/adapters/{PARAMS.dataset}/runs.json",
+        f"models/adapters/{PARAMS.dataset}/{{task}}/runs.json",
     log:
-        "logs/train.log",
+        "logs/train/{task}.log",
     params:
         runs=RUNS,
-        curves=f"results/curves/{PARAMS.dataset}",
+        curves=f"results/curves/{PARAMS.dataset}/{{task}}",
     shell:
         "python -m pipeline.collect $(dirname {output}) {output} {params.runs} --also {params.curves} > {log} 2>&1"

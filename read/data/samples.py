@@ -23,6 +23,11 @@ class Sample:
     annotation: Annotation
     clip_len: float
 
+    @property
+    def vid(self) -> str:
+        """Id of the video."""
+        return self.annotation.vid
+
 
 def make_samples(annotations: Iterable[Annotation], features: FeatureStore, clip_len: float) -> list[Sample]:
     """Join annotations with their features. Raises InputError for a video or query without features."""

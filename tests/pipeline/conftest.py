@@ -33,16 +33,19 @@ TINY = {
     "encoders.clip.steps": 3,
     "encoders.slowfast.steps": 3,
     "runs": {"shots": [2], "seeds": [0]},
-    "pretrain.hidden": 16,
-    "pretrain.layers": 2,
-    "pretrain.heads": 2,
-    "pretrain.feed_forward": 16,
-    "pretrain.steps": 6,
-    "train.steps": 2,
-    "train.learning_rates": [0.001],
-    "train.evaluations": 1,
+    **{
+        f"pretrain.{task}.{key}": value
+        for task in ("grounding", "summarization")
+        for key, value in {"hidden": 16, "layers": 2, "heads": 2, "feed_forward": 16, "steps": 6}.items()
+    },
+    **{
+        f"train.{task}.{key}": value
+        for task in ("grounding", "summarization")
+        for key, value in {"steps": 2, "learning_rates": [0.001], "evaluations": 1}.items()
+    },
     "strategies": {"adapter": {}, "read": {}},
-    "evaluate.random_draws": 2,
+    "evaluate.grounding.random_draws": 2,
+    "evaluate.summarization": {"beams": 2, "random_draws": 2},
     "report.examples": 1,
 }
 CARDS = {"montage": {"train": 6, "test": 3}, "montage_source": {"train": 6, "test": 0}}
@@ -52,6 +55,8 @@ STAGE_OF = {
     "encoder": "encoders",
     "extract_shard": "extract",
     "extract_text": "extract",
+    "pretrain_grounding": "pretrain",
+    "pretrain_summarization": "pretrain",
     "train_run": "train",
     "evaluate_run": "evaluate",
     "references": "evaluate",

@@ -35,15 +35,15 @@ def test_dvc_repro_on_a_clean_clone_leaves_nothing_to_do(_finished, clone):
 
 def test_an_older_commit_brings_its_artifacts_back(project):
     page = (project.folder / "results/report/index.html").read_bytes()
-    references = project.json("results/runs/montage/references.json")
-    project.edit({"evaluate.random_draws": 3})
+    references = project.json("results/runs/montage/grounding/references.json")
+    project.edit({"evaluate.grounding.random_draws": 3})
     project.snakemake()
     project.commit("three draws")
-    assert project.json("results/runs/montage/references.json") != references
+    assert project.json("results/runs/montage/grounding/references.json") != references
     project.git("checkout", "--quiet", "HEAD~1")
     project.dvc("checkout")
     project.assert_settled()
-    assert project.json("results/runs/montage/references.json") == references
+    assert project.json("results/runs/montage/grounding/references.json") == references
     assert (project.folder / "results/report/index.html").read_bytes() == page
     project.git("checkout", "--quiet", "main")
     project.dvc("checkout")
@@ -65,24 +65,25 @@ def test_a_fresh_clone_and_a_pull_leave_nothing_to_do(_finished, clone):
 def test_a_param_changed_after_a_pull_is_never_taken_as_done(clone, engine):
     project = clone("main")
     project.dvc("pull")
-    project.edit({"train.steps": 1, "strategies": {"read": {}}})
+    project.edit({"train.grounding.steps": 1, "strategies": {"read": {}}})
     project.snakemake() if engine == "snakemake" else project.dvc("repro")
-    assert project.json("models/adapters/montage/read/k2-s0/run.json")["steps"] == 1
-    assert project.json("results/runs/montage/read/k2-s0/scores.json")["steps"] == 1
+    assert project.json("models/adapters/montage/grounding/read/k2-s0/run.json")["steps"] == 1
+    assert project.json("results/runs/montage/grounding/read/k2-s0/scores.json")["steps"] == 1
     assert worked(project) == {"train", "evaluate", "references", "report"}
     project.assert_settled()
 
 
 def test_a_strategy_removed_leaves_artifacts_and_report(project):
     page = project.folder / "results/report/index.html"
-    assert (project.folder / "models/adapters/montage/adapter").is_dir()
+    assert (project.folder / "models/adapters/montage/grounding/adapter").is_dir()
     assert "adapter" in {row.partition(",")[0] for row in page.with_name("scores.csv").read_text().splitlines()}
     project.edit({"strategies": {"read": {}}})
     jobs = project.planned_jobs()
-    assert not jobs.keys() & {"train_run", "evaluate_run", "split", "pretrain"}
+    assert not jobs.keys() & {"train_run", "evaluate_run", "split", "pretrain_grounding", "pretrain_summarization"}
     project.snakemake()
     project.assert_settled()
-    for folder in ("models/adapters/montage", "results/runs/montage"):
+    kinds, tasks = ("models/adapters", "results/runs"), ("grounding", "summarization")
+    for folder in (f"{kind}/montage/{task}" for kind in kinds for task in tasks):
         assert {path.name for path in (project.folder / folder).iterdir() if path.is_dir()} <= {"read", "zero_shot"}
         assert not any("adapter" in run for run in project.json(f"{folder}/runs.json"))
     assert "adapter" not in {row.partition(",")[0] for row in page.with_name("scores.csv").read_text().splitlines()}

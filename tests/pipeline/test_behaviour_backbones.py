@@ -1,6 +1,5 @@
 """The stages from pretraining to the report with every backbone that params.yaml may name, on real features."""
 
-import json
 import math
 import sys
 
@@ -10,7 +9,8 @@ import yaml
 from pipeline import paths, pretrain, report
 from pipeline.backbones import known_backbones
 from pipeline.evaluate import evaluate_run, references
-from pipeline.params import parse_settings
+from pipeline.params import check_params, parse_settings
+from pipeline.stages import settings
 from pipeline.train import train_run
 from read.files import read_json, read_jsonl
 
@@ -25,21 +25,25 @@ def test_every_backbone_from_pretraining_to_the_report(planning, backbone, tmp_p
         (tmp_path / name).symlink_to(planning.folder / name)
     monkeypatch.chdir(tmp_path)
     values = yaml.safe_load((planning.folder / "params.yaml").read_text())
-    values |= {"backbone": backbone, "strategies": {name: {} for name in STRATEGIES}}
-    text = json.dumps(values)
-    settings = parse_settings(text)
-    monkeypatch.setattr(sys, "argv", ["stage", "--settings", text])
+    values["backbone"]["grounding"] = backbone
+    values |= {"task": ["grounding"], "strategies": {name: {} for name in STRATEGIES}}
+    given = {
+        stage: settings(stage, check_params(values), task="grounding") for stage in ("pretrain", "train", "evaluate")
+    }
 
+    monkeypatch.setattr(sys, "argv", ["stage", "grounding", "--settings", given["pretrain"]])
     pretrain.main()
-    assert read_json(paths.BACKBONE / "pretrain.json")["backbone"] == backbone
+    assert read_json(paths.backbone("grounding") / "pretrain.json")["backbone"] == backbone
     for strategy in STRATEGIES:
-        train_run(strategy, 2, 0, settings)
-        evaluate_run(strategy, 2, 0, settings)
-        scores = read_json(paths.result("montage", strategy, 2, 0) / "scores.json")
+        train_run("grounding", strategy, 2, 0, parse_settings(given["train"]))
+        evaluate_run("grounding", strategy, 2, 0, parse_settings(given["evaluate"]))
+        result = paths.result("montage", "grounding", strategy, 2, 0)
+        scores = read_json(result / "scores.json")
         assert scores["backbone"] == backbone and scores["trainable"] > 0
         assert all(math.isfinite(value) for value in scores["scores"].values())
-        rows = read_jsonl(paths.result("montage", strategy, 2, 0) / "predictions.jsonl")
-        assert len(rows) == scores["n_queries"] and all(row["pred_relevant_windows"] for row in rows)
-    references(paths.split_file("montage", 2, 0), settings)
+        rows = read_jsonl(result / "predictions.jsonl")
+        assert len(rows) == scores["n_samples"] and all(row["pred_relevant_windows"] for row in rows)
+    references("grounding", paths.split_file("montage", "grounding", 2, 0), parse_settings(given["evaluate"]))
+    monkeypatch.setattr(sys, "argv", ["stage", "--settings", settings("report", check_params(values))])
     report.main()
     assert backbone in (tmp_path / "results/report/index.html").read_text(encoding="utf-8")

@@ -23,9 +23,9 @@ def killed_during(project, log: str, delay: float = 0.0, until=None) -> None:
 def test_kill_nine_during_extract_train_and_record(project):
     folder = project.folder
     shard = folder / "data/features/montage/000.safetensors"
-    run = folder / "models/adapters/montage/read/k2-s0"
+    run = folder / "models/adapters/montage/grounding/read/k2-s0"
     lock = (folder / "dvc.lock").read_text()
-    project.edit({"train.steps": 3, "strategies": {"read": {}}})
+    project.edit({"train.grounding.steps": 3, "strategies": {"read": {}}})
 
     shard.unlink()
     killed_during(project, "logs/extract/montage/000.log", delay=1.0)
@@ -35,13 +35,13 @@ def test_kill_nine_during_extract_train_and_record(project):
         draft.mkdir()
         (draft / "half").write_bytes(b"half")
 
-    killed_during(project, "logs/train/read/k2-s0.log", delay=0.5)
+    killed_during(project, "logs/train/grounding/read/k2-s0.log", delay=0.5)
     assert shard.exists()
     assert not run.is_dir() or not (run / "run.json").exists() or project.planned_jobs().get("train_run") == 1
 
     killed_during(project, "logs/record.log")
     killed_during(project, "logs/record.log", delay=0.7)
-    assert project.json("models/adapters/montage/read/k2-s0/run.json")["steps"] == 3
+    assert project.json("models/adapters/montage/grounding/read/k2-s0/run.json")["steps"] == 3
 
     project.snakemake()
     project.assert_settled()

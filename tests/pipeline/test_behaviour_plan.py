@@ -1,5 +1,7 @@
 """What both engines plan after a change: the same stages, and only those that depend on it."""
 
+import json
+
 import pytest
 
 ALL = ["download", "encoders", "extract", "split", "pretrain", "train", "evaluate", "report"]
@@ -28,11 +30,11 @@ def test_nothing_after_a_complete_run(project):
         ("encoders.seed", 1, ALL[1:]),
         ("split.val_share", 0.5, ["split", "train", "evaluate", "report"]),
         ("runs.seeds", [0, 1], ["split", "train", "evaluate", "report"]),
-        ("backbone", "moment_detr", ["pretrain", "train", "evaluate", "report"]),
-        ("pretrain.steps", 7, ["pretrain", "train", "evaluate", "report"]),
-        ("train.steps", 1, ["train", "evaluate", "report"]),
+        ("backbone.grounding", "moment_detr", ["pretrain", "train", "evaluate", "report"]),
+        ("pretrain.grounding.steps", 7, ["pretrain", "train", "evaluate", "report"]),
+        ("train.summarization.steps", 1, ["train", "evaluate", "report"]),
         ("strategies.bias", {}, ["train", "evaluate", "report"]),
-        ("evaluate.random_draws", 3, ["evaluate", "report"]),
+        ("evaluate.summarization.random_draws", 3, ["evaluate", "report"]),
         ("report.examples", 0, ["report"]),
     ],
 )
@@ -45,10 +47,26 @@ def test_one_key_of_the_params(project, key, value, stages):
 
 
 @pytest.mark.slow
-def test_a_new_strategy_trains_alone(project):
+def test_a_new_strategy_trains_alone_once_a_task(project):
     project.edit({"strategies.bias": {}})
     jobs = project.planned_jobs()
-    assert (jobs["train_run"], jobs["evaluate_run"]) == (1, 1)
+    assert (jobs["train_run"], jobs["evaluate_run"]) == (2, 2)
+
+
+@pytest.mark.slow
+def test_a_key_of_one_task_leaves_the_other_alone(project):
+    project.edit({"pretrain.summarization.steps": 7, "train.summarization.steps": 1})
+    jobs = project.planned_jobs()
+    assert jobs["pretrain_summarization"] == 1 and "pretrain_grounding" not in jobs
+    assert (jobs["train_run"], jobs["evaluate_run"]) == (2, 2)  # the runs of two strategies
+    status = json.loads(project.dvc("status", "--json"))
+    assert {name for name in status if name.endswith("@grounding")} == set()
+
+
+@pytest.mark.slow
+def test_a_task_fewer_needs_no_work_but_the_report(project):
+    project.edit({"task": ["grounding"]})
+    assert project.planned_stages() == {"report"}
 
 
 @pytest.mark.slow

@@ -28,50 +28,56 @@ def mistakes(values) -> list[str]:
 def test_the_shipped_file_is_valid_and_holds_every_key(values):
     params = load_params(ROOT / "params.yaml")
     assert params.model_dump(mode="json") == values
-    assert "train.alignment.mass" in all_keys(type(params))
+    assert "alignment.mass" in all_keys(type(params))
 
 
 def test_all_mistakes_at_once_each_with_its_path_and_the_nearest_key(values):
-    values["train"]["stepps"] = 3
+    values["train"]["grounding"]["stepps"] = 3
     values["encoders"]["clip"]["modell"] = "x"
     values["split"]["val_share"] = "a quarter"
-    values["train"]["batch_size"] = 2.5
+    values["train"]["summarization"]["batch_size"] = 2.5
     values["runs"]["shots"] = [8, "many"]
-    del values["report"]["metric"]
+    del values["report"]["metrics"]["grounding"]
     assert sorted(mistakes(values)) == [
         "params.yaml: encoders.clip.modell: unknown key; did you mean encoders.clip.model?",
-        "params.yaml: report.metric: is missing",
+        "params.yaml: report.metrics.grounding: is missing",
         "params.yaml: runs.shots.1: Input should be a valid integer (found 'many')",
         "params.yaml: split.val_share: Input should be a valid number (found 'a quarter')",
-        "params.yaml: train.batch_size: Input should be a valid integer (found 2.5)",
-        "params.yaml: train.stepps: unknown key; did you mean train.steps?",
+        "params.yaml: train.grounding.stepps: unknown key; did you mean train.grounding.steps?",
+        "params.yaml: train.summarization.batch_size: Input should be a valid integer (found 2.5)",
     ]
 
 
 def test_a_key_in_the_wrong_section_is_pointed_at_its_own(values):
     values["extract"]["random_draws"] = 3
-    assert mistakes(values) == ["params.yaml: extract.random_draws: unknown key; did you mean evaluate.random_draws?"]
+    assert mistakes(values) == [
+        "params.yaml: extract.random_draws: unknown key; did you mean evaluate.grounding.random_draws?"
+    ]
 
 
 @pytest.mark.parametrize(
     ("section", "key", "value"),
     [
-        ("train", "steps", True),
-        ("train", "steps", "150"),
-        ("train", "steps", 0),
-        ("train", "learning_rates", []),
-        ("train", "learning_rates", [-0.1]),
+        ("train.grounding", "steps", True),
+        ("train.grounding", "steps", "150"),
+        ("train.grounding", "steps", 0),
+        ("train.grounding", "learning_rates", []),
+        ("train.grounding", "learning_rates", [-0.1]),
         ("download", "tolerance", 1.5),
         ("download", "shards", 1001),
         ("split", "test_share", 1.0),
         ("extract", "fps", None),
         ("extract", "fps", float("nan")),
         ("runs", "seeds", 3),
-        ("evaluate", "windows", "peaks"),
+        ("evaluate.grounding", "windows", "peaks"),
     ],
 )
 def test_a_value_that_cannot_be(values, section, key, value):
-    values[section][key] = value
+    place, name = values, f"{section}.{key}"
+    *sections, leaf = name.split(".")
+    for part in sections:
+        place = place[part]
+    place[leaf] = value
     lines = mistakes(values)
     assert len(lines) == 1
     assert lines[0].startswith(f"params.yaml: {section}.{key}")
@@ -85,12 +91,18 @@ def test_a_file_without_params(value):
 def test_what_no_single_key_shows(values):
     values["source"] = values["dataset"]
     values["runs"]["seeds"] = [1, 1]
-    values["pretrain"]["heads"] = 7
+    values["pretrain"]["grounding"]["heads"] = 7
     assert mistakes(values) == [
         "params.yaml: source: is 'montage' like dataset; pretraining would see the test videos",
         "params.yaml: runs.seeds: holds a value twice: [1, 1]",
-        "params.yaml: pretrain.heads: 7 does not divide hidden 96",
+        "params.yaml: pretrain.grounding.heads: 7 does not divide hidden 96",
     ]
+
+
+def test_tasks_are_a_list(values):
+    values["task"] = "both"
+    assert len(lines := mistakes(values)) == 1
+    assert "task: " in lines[0] and "[grounding, summarization]" in lines[0]
 
 
 def test_files_that_cannot_be_read(tmp_path):
@@ -102,8 +114,10 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def test_a_job_gets_the_keys_that_its_rule_declares_and_no_others(values):
-    settings = parse_settings(json.dumps({key: values[key] for key in ("clip_len", "train")}))
-    assert settings.train.alignment.mass == values["train"]["alignment"]["mass"]
+    given = {key: values[key] for key in ("clip_len", "alignment")}
+    settings = parse_settings(json.dumps(given | {"train.summarization": values["train"]["summarization"]}))
+    assert settings.alignment.mass == values["alignment"]["mass"]
+    assert settings.train.steps == values["train"]["summarization"]["steps"]  # its own task's section
     assert settings.clip_len == 2.0
     with pytest.raises(AttributeError):
         _ = settings.report
@@ -114,6 +128,7 @@ def test_a_job_gets_the_keys_that_its_rule_declares_and_no_others(values):
     [
         ("{", "not valid JSON"),
         ('{"trian": {}}', "unknown key trian"),
+        ('{"train.groundign": {}}', "unknown key train.groundign"),
         ('{"clip_len": "two"}', "clip_len: Input should be a valid number"),
     ],
 )

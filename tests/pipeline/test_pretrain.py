@@ -5,7 +5,7 @@ import torch
 
 from pipeline.backbones import check_backbone, known_backbones
 from pipeline.params import load_params
-from pipeline.pretrain import build, load_public
+from pipeline.tasks.grounding import build, load_public
 from read.backbones import backbone_names, build_backbone
 from read.errors import InputError
 
@@ -35,13 +35,13 @@ def test_features_of_other_widths_are_refused(checkpoint):
 
 def test_backbones_are_known_without_torch():
     assert known_backbones() == backbone_names()
-    with pytest.raises(InputError, match="backbone: no backbone 'univgt'; did you mean univtg"):
+    with pytest.raises(InputError, match=r"backbone\.grounding: no backbone 'univgt'; did you mean univtg"):
         check_backbone("univgt")
 
 
 @pytest.mark.parametrize("backbone", backbone_names())
 def test_every_backbone_is_built_from_the_same_keys(backbone):
-    wanted = load_params().pretrain
+    wanted = load_params().pretrain.grounding
     model = build(backbone, wanted, DIMS)
     config = model.config
     for name in ("hidden", "layers", "heads", "feed_forward", "dropout", "max_clips"):

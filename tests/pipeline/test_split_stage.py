@@ -1,6 +1,7 @@
 """The split stage: a file for each number of shots and seed."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -31,9 +32,9 @@ def stage(tmp_path, monkeypatch):
             "clip_len": 2.0, "dataset": "mine", "runs": {"shots": shots, "seeds": seeds},
             "split": {"val_share": 0.25, "test_share": 0.4, "test_seed": 0},
         }  # fmt: skip
-        monkeypatch.setattr("sys.argv", ["split", "--settings", json.dumps(settings)])
+        monkeypatch.setattr("sys.argv", ["split", "grounding", "--settings", json.dumps(settings)])
         split.main()
-        folder = tmp_path / "data/splits/mine"
+        folder = tmp_path / "data/splits/mine/grounding"
         return {path.stem: read_json(path) for path in folder.glob("k*.json")}, read_json(folder / "splits.json")
 
     return run
@@ -67,6 +68,19 @@ def test_more_shots_than_videos(stage):
 def test_no_video_has_features(stage, tmp_path):
     write_shard("data/features/mine", "000", {"clip/other": np.ones((4, 2), np.float32)}, SPEC)
     with pytest.raises(
-        InputError, match=r"mine: no annotated video has features; .*manifest\.json says what is missing"
+        InputError, match=r"mine: no labelled video has features; .*manifest\.json says what is missing"
     ):
         stage([2], [0])
+
+
+def test_summaries_alone_are_split_likewise(stage, tmp_path, monkeypatch):
+    """A dataset without queries has an empty annotations.jsonl."""
+    write_jsonl("data/raw/mine/annotations.jsonl", [])
+    write_jsonl("data/raw/mine/summaries.jsonl", [{"vid": vid, "summary": "a dog"} for vid in VIDEOS])
+    with pytest.raises(InputError, match="nothing that is labelled for grounding; take grounding out of `task`"):
+        stage([2], [0])
+    argv = ["split", "summarization", *sys.argv[2:]]
+    monkeypatch.setattr("sys.argv", argv)
+    split.main()
+    sides = read_json(tmp_path / "data/splits/mine/summarization/k2-s0.json")
+    assert len(sides["train"]) == 2 and VIDEOS[0] not in sides["test"]

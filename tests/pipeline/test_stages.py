@@ -12,10 +12,14 @@ import pytest
 import yaml
 
 from pipeline import stages
-from pipeline.params import Params, load_params
+from pipeline.params import Params, all_keys, load_params, parse_settings
 
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+TASKS = ("grounding", "summarization")
+EACH = [
+    (name, task) for name, stage in STAGES.items() for task in (TASKS if "task" in stage.get("matrix", {}) else [None])
+]
 PLUMBING = {
     "pipeline",
     "pipeline.cli",
@@ -40,7 +44,7 @@ def checkout(tmp_path, monkeypatch) -> Path:
 
 def digests() -> dict[str, str]:
     stages.code_digest.cache_clear()
-    return {name: stages.code_digest(name) for name in STAGES}
+    return {f"{name}@{task}" if task else name: stages.code_digest(name, task) for name, task in EACH}
 
 
 def module_of(path: str) -> str:
@@ -72,43 +76,53 @@ def exists(module: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_params_are_keys_of_params_yaml(stage):
-    assert set(STAGES[stage]["params"]) <= set(Params.model_fields)
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_settings_are_the_declared_keys(stage):
+@pytest.mark.parametrize(("stage", "task"), EACH)
+def test_settings_are_the_declared_keys_and_those_are_of_params_yaml(stage, task):
     params = load_params(ROOT / "params.yaml")
-    assert set(json.loads(stages.settings(stage, params))) == set(STAGES[stage]["params"])
+    declared = {key.replace("${item.task}", task or "") for key in STAGES[stage]["params"]}
+    assert declared <= set(all_keys(Params))
+    given = stages.settings(stage, params, task=task)
+    assert set(json.loads(given)) == declared
+    assert set(vars(parse_settings(given))) == {key.partition(".")[0] for key in declared}
 
 
 def test_a_run_gets_its_own_strategy_only(monkeypatch):
     monkeypatch.chdir(ROOT)
-    given = json.loads(stages.settings("train", load_params(), "runs", strategy="read"))
+    given = json.loads(stages.settings("train", load_params(), "runs", task="grounding", strategy="read"))
     assert list(given["strategies"]) == ["read"]
     assert "runs" not in given
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_declared_code_covers_all_that_is_imported(stage):
-    declared = [module_of(path) for path in stages.code_paths(stage)]
+@pytest.mark.parametrize(("stage", "task"), EACH)
+def test_the_declared_code_covers_all_that_is_imported(stage, task):
+    declared = [module_of(path) for path in stages.code_paths(stage, task)]
     assert [module for module in declared if not exists(module)] == []
     reached, rest = set(), {module for name in declared for module in modules_in(name)}
     while rest:
         module = rest.pop()
         reached.add(module)
         rest |= imported(module) - PLUMBING - reached
-    assert {name for name in reached if not any(name == one or name.startswith(f"{one}.") for one in declared)} == set()
+    lacking = {name for name in reached if not any(name == one or name.startswith(f"{one}.") for one in declared)}
+    assert {name for name in lacking if f"{name}.__init__" not in declared} == set()
 
 
 def test_a_change_of_code_changes_the_stages_that_use_it_and_no_other(checkout):
     before = digests()
     (checkout / "read/transport/exact.py").open("a").write("\n# changed\n")
     after = digests()
-    assert {name for name in STAGES if before[name] != after[name]} == {"train", "evaluate"}
+    assert {name for name in after if before[name] != after[name]} == {
+        f"{stage}@{task}" for stage in ("train", "evaluate") for task in TASKS
+    }
     (checkout / "read/transport/new.py").write_text("")
-    assert digests()["train"] != after["train"]
+    assert digests()["train@grounding"] != after["train@grounding"]
+
+
+def test_the_code_of_a_task_is_its_own(checkout):
+    before = digests()
+    (checkout / "read/summarization/summarize.py").open("a").write("\n# changed\n")
+    after = digests()
+    changed = {name for name in after if before[name] != after[name]}
+    assert changed == {f"{stage}@summarization" for stage in ("pretrain", "train", "evaluate")}
 
 
 def test_caches_of_the_interpreter_do_not_count(checkout):

@@ -1,0 +1,65 @@
+"""What the stages from the split on do differently for each task: one module a task, with a class `Work`."""
+
+import importlib
+from collections.abc import Collection, Sequence
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import numpy as np
+from torch import nn
+
+Rows = list[dict[str, Any]]
+Levels = dict[str, dict[str, Any]]  # row -> its `scores` and `by_kind`
+
+
+class Aligner(Protocol):
+    """What is asked of a `read.alignment.Alignment`, which pretraining does not depend on."""
+
+    mass: float
+
+    def plans(self, model: nn.Module) -> list[np.ndarray]:
+        """The plans of the model's last forward."""
+
+
+class Work(Protocol):
+    """A task as the stages see it. What a sample is only the task knows; all have the id of their video as `vid`."""
+
+    def __init__(self, settings: SimpleNamespace) -> None:
+        """`settings`: what the job was given of params.yaml."""
+
+    def samples(self, dataset: str, videos: Collection[str] | None = None) -> tuple[list[Any], dict[str, Any]]:
+        """Samples of some videos, or of all that have features, and what made the features."""
+
+    def source(self) -> tuple[nn.Module, list[Any], dict[str, Any], int]:
+        """A model to pretrain, samples and features' maker as of `samples`, and the steps that it is to train."""
+
+    def save(self, model: nn.Module) -> None:
+        """Write the pretrained model, and what belongs to it, to its place."""
+
+    def backbone(self) -> nn.Module:
+        """The pretrained model."""
+
+    def task(self) -> Any:
+        """What is learned, a `read.train.Task`."""
+
+    def extras(self, model: nn.Module, val: Sequence[Any]) -> dict[str, Any]:
+        """What else a run chooses on its validation side, for its run.json."""
+
+    def predict(self, model: nn.Module, samples: Sequence[Any]) -> Rows:
+        """A row for every sample."""
+
+    def scores(self, rows: Rows, samples: Sequence[Any]) -> dict[str, Any]:
+        """`scores` of all rows, and `by_kind` where samples are of kinds."""
+
+    def levels(self, samples: Sequence[Any]) -> Levels:
+        """Rows that frame a table and need no model."""
+
+    def looks(
+        self, model: nn.Module, samples: Sequence[Any], alignment: Aligner | None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Which clips belong to which words: an array a sample, and what its picture needs to know; none for most."""
+
+
+def work_on(task: str, settings: SimpleNamespace) -> Work:
+    """The `Work` of a task that params.yaml may name."""
+    return importlib.import_module(f"pipeline.tasks.{task}").Work(settings)

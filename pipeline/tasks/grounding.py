@@ -1,0 +1,136 @@
+"""Grounding in the stages: the moments and highlights that a sentence describes."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from pipeline import paths
+from pipeline.data import load_features, load_labels
+from pipeline.tasks import Aligner, Levels, Rows
+from read.backbones import Backbone, build_backbone, get_backbone, load_backbone
+from read.data import Annotation, Sample, make_samples
+from read.errors import InputError
+from read.files import read_json
+from read.grounding.predict import forward_batches, predict
+from read.grounding.task import Grounding
+from read.grounding.windows import WindowSettings
+from read.metrics.grounding import evaluate, oracle_level, random_level
+
+NAME = "grounding"
+LOOKED_AT = 64  # samples at a time
+
+
+class Work:
+    """See `pipeline.tasks.Work`."""
+
+    def __init__(self, settings: SimpleNamespace) -> None:
+        self.settings = settings
+
+    def samples(self, dataset: str, videos: Collection[str] | None = None) -> tuple[list[Sample], dict[str, Any]]:
+        """Samples and what made their features. Raises InputError for no sample at all."""
+        store = load_features(dataset, self.settings)
+        wanted = store.videos if videos is None else set(videos)
+        labels = [annotation for annotation in load_labels(NAME, dataset, self.settings) if annotation.vid in wanted]
+        if not labels:
+            raise InputError(f"{dataset}: none of the {len(wanted)} videos asked for has a query")
+        return make_samples(labels, store, self.settings.clip_len), store.spec
+
+    def source(self) -> tuple[Backbone, list[Sample], dict[str, Any], int]:
+        """A new backbone and what to train it on, or a published one, which takes no step."""
+        wanted = self.settings.pretrain
+        samples, spec = self.samples(self.settings.source)
+        dims = samples[0].video.shape[-1], samples[0].text.shape[-1]
+        if wanted.checkpoint is not None:
+            return load_public(self.settings.backbone, wanted.checkpoint, dims, wanted.max_clips), samples, spec, 0
+        return build(self.settings.backbone, wanted, dims), samples, spec, wanted.steps
+
+    def save(self, model: Backbone) -> None:
+        """Write the backbone."""
+        model.save(paths.backbone(NAME))
+
+    def backbone(self) -> Backbone:
+        """The pretrained backbone."""
+        return load_backbone(paths.backbone(NAME))
+
+    def task(self) -> Grounding:
+        """The losses of the backbone, chosen by mAP."""
+        return Grounding()
+
+    def extras(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def predict(self, model: Backbone, samples: Sequence[Sample]) -> Rows:
+        """Windows and saliency for every query."""
+        return predict(model, samples, WindowSettings(self.settings.evaluate.windows))
+
+    def scores(self, rows: Rows, samples: Sequence[Sample]) -> dict[str, Any]:
+        """Scores of all queries and of each kind of query."""
+
+        def score(part: list[Annotation]) -> dict[str, Any]:
+            wanted = {annotation.qid for annotation in part}
+            return evaluate([row for row in rows if row["qid"] in wanted], part, self.settings.clip_len)
+
+        return by_kind(samples, score)
+
+    def levels(self, samples: Sequence[Sample]) -> Levels:
+        """`random` ranks clips and draws windows by chance, `oracle` predicts the ground truth."""
+        clip_len, draws = self.settings.clip_len, self.settings.evaluate.random_draws
+        return {
+            "random": by_kind(samples, lambda part: random_level(part, clip_len, draws=draws, seed=0)),
+            "oracle": by_kind(samples, lambda part: oracle_level(part, clip_len)),
+        }
+
+    def looks(
+        self, model: Backbone, samples: Sequence[Sample], alignment: Aligner | None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """The plans (clips, words) of strategies that align, with the words and the mass that is moved."""
+        if alignment is None:
+            return {}, {}
+        words = read_json(paths.features(self.settings.dataset) / "words.json")
+        plans, notes = {}, {}
+        for part, _ in forward_batches(model, samples, LOOKED_AT):
+            for sample, plan in zip(part, alignment.plans(model), strict=True):
+                qid = str(sample.annotation.qid)
+                plans[qid] = plan
+                notes[qid] = {"words": words[qid], "mass": alignment.mass}
+        return plans, notes
+
+
+def by_kind(samples: Sequence[Sample], score: Callable[[list[Annotation]], dict[str, Any]]) -> dict[str, Any]:
+    """Flat `scores` of all annotations, and `by_kind` of each kind that they name, under their published names."""
+
+    def flat(part: list[Annotation]) -> dict[str, float]:
+        exact = score(part)["exact"]
+        return {**exact["brief"], **exact["extra"]}
+
+    annotations = [sample.annotation for sample in samples]
+    kinds = sorted({annotation.kind for annotation in annotations} - {""})
+    return {
+        "scores": flat(annotations),
+        "by_kind": {kind: flat([a for a in annotations if a.kind == kind]) for kind in kinds},
+    }
+
+
+def load_public(backbone: str, checkpoint: str, dims: tuple[int, int], max_clips: int) -> Backbone:
+    """The public checkpoint that params.yaml names. Raises InputError where it takes features of other widths."""
+    model = get_backbone(backbone).load_published(checkpoint, max_clips=max_clips)
+    takes = (model.config.video_dim, model.config.text_dim)
+    if takes != dims:
+        raise InputError(
+            f"{checkpoint}: takes video and text features of widths {takes}, but those extracted have {dims}; "
+            "choose the encoders that it was trained with"
+        )
+    return model
+
+
+def build(backbone: str, wanted: SimpleNamespace, dims: tuple[int, int]) -> Backbone:
+    """A new backbone for features of these widths; `tef` goes to those that know it."""
+    sizes = {name: getattr(wanted, name) for name in ("hidden", "layers", "heads", "feed_forward", "max_clips")}
+    rates = {"dropout": wanted.dropout, "input_dropout": wanted.dropout}
+    known = {field.name for field in fields(get_backbone(backbone).config_class)}
+    options = {"tef": wanted.tef} if "tef" in known else {}
+    return build_backbone(backbone, video_dim=dims[0], text_dim=dims[1], **sizes, **rates, **options)

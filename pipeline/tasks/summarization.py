@@ -1,0 +1,152 @@
+"""Summarization in the stages: a short text from a transcript and frames."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from statistics import fmean
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from pipeline import paths
+from pipeline.data import load_features, load_labels
+from pipeline.tasks import Aligner, Levels, Rows
+from read.backbones.small_bart import load_tokenizer, small_bart, train_tokenizer
+from read.backbones.visual_guidance import VisualGuidance
+from read.errors import InputError
+from read.files import atomic_path
+from read.metrics.summarization import evaluate
+from read.summarization.summarize import (
+    SummarySample,
+    lead,
+    longest_transcript,
+    make_summary_samples,
+    shuffled,
+    summarize,
+    visual_attention,
+)
+from read.summarization.task import Summarization
+
+NAME = "summarization"
+SMALL = "small_bart"  # the one model that is trained here from nothing
+TOKENIZER = "tokenizer"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+class Work:
+    """See `pipeline.tasks.Work`."""
+
+    def __init__(self, settings: SimpleNamespace) -> None:
+        self.settings = settings
+        self._tokenizer: Any = None
+
+    @property
+    def tokenizer(self) -> Any:
+        """The pretrained model's tokenizer."""
+        if self._tokenizer is None:
+            self._tokenizer = load_tokenizer(paths.backbone(NAME) / TOKENIZER)
+        return self._tokenizer
+
+    def samples(
+        self, dataset: str, videos: Collection[str] | None = None
+    ) -> tuple[list[SummarySample], dict[str, Any]]:
+        """Samples and what made their features; what is cut of texts that are too long is printed.
+
+        Raises:
+            InputError: no sample at all.
+        """
+        return self._samples(dataset, videos, longest_transcript(self.backbone()))
+
+    def source(self) -> tuple[VisualGuidance, list[SummarySample], dict[str, Any], int]:
+        """A small BART and its tokenizer, or a public model whose guide is new, and what to train it on."""
+        wanted, source = self.settings.pretrain, self.settings.source
+        store = load_features(source, self.settings)
+        video_dim = store.video(min(store.videos)).shape[-1]
+        if self.settings.backbone == SMALL:
+            texts = [
+                text for label in load_labels(NAME, source, self.settings) for text in (label.transcript, label.summary)
+            ]
+            self._tokenizer = train_tokenizer(texts, wanted.vocabulary)
+            sizes = {name: getattr(wanted, name) for name in ("hidden", "layers", "heads", "feed_forward", "dropout")}
+            model = small_bart(len(self._tokenizer), video_dim, visual_layers=wanted.visual_layers, **sizes)
+        else:
+            self._tokenizer = public_tokenizer(self.settings.backbone)
+            guide = {"visual_layers": wanted.visual_layers, "dropout": wanted.dropout}
+            model = VisualGuidance.from_pretrained(self.settings.backbone, video_dim=video_dim, **guide)
+        samples, spec = self._samples(source, None, longest_transcript(model))
+        return model, samples, spec, wanted.steps
+
+    def save(self, model: VisualGuidance) -> None:
+        """Write the model and its tokenizer."""
+        model.save(paths.backbone(NAME))
+        with atomic_path(paths.backbone(NAME) / TOKENIZER) as draft:
+            self.tokenizer.save_pretrained(draft)
+            if absent := [name for name in TOKENIZER_FILES if not (draft / name).is_file()]:
+                raise InputError(f"{self.settings.backbone}: its tokenizer writes no {', '.join(absent)}")
+            for other in set(draft.iterdir()) - {draft / name for name in TOKENIZER_FILES}:
+                other.unlink()  # what older versions of transformers read
+
+    def backbone(self) -> VisualGuidance:
+        """The pretrained model."""
+        return VisualGuidance.load(paths.backbone(NAME))
+
+    def task(self) -> Summarization:
+        """Cross-entropy of the summaries' tokens, chosen by ROUGE-L."""
+        return Summarization(self.tokenizer)
+
+    def extras(self, model: VisualGuidance, val: Sequence[SummarySample]) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def predict(self, model: VisualGuidance, samples: Sequence[SummarySample]) -> Rows:
+        """A summary of every video."""
+        return summarize(model, self.tokenizer, samples, beams=self.settings.evaluate.beams)
+
+    def scores(self, rows: Rows, samples: Sequence[SummarySample]) -> dict[str, Any]:
+        """Scores of all summaries."""
+        return {"scores": evaluate(rows, [_reference(sample) for sample in samples]), "by_kind": {}}
+
+    def levels(self, samples: Sequence[SummarySample]) -> Levels:
+        """`shuffled` gives each video another's summary, `lead` the first sentence of its transcript."""
+        vids = {sample.vid for sample in samples}
+        labels = [label for label in load_labels(NAME, self.settings.dataset, self.settings) if label.vid in vids]
+        draws = [self.scores(rows, samples)["scores"] for rows in shuffled(labels, self.settings.evaluate.random_draws)]
+        mean = {name: fmean(draw[name] for draw in draws) for name in draws[0]}
+        return {"shuffled": {"scores": mean, "by_kind": {}}, "lead": self.scores(lead(labels), samples)}
+
+    def looks(
+        self, model: VisualGuidance, samples: Sequence[SummarySample], alignment: Aligner | None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """What every word of the transcripts attends to: (words, clips), and the words."""
+        rows = visual_attention(model, self.tokenizer, [sample for sample in samples if len(sample.video)])
+        return {row["vid"]: row["attention"] for row in rows}, {row["vid"]: {"words": row["words"]} for row in rows}
+
+    def _samples(
+        self, dataset: str, videos: Collection[str] | None, longest: int
+    ) -> tuple[list[SummarySample], dict[str, Any]]:
+        store = load_features(dataset, self.settings)
+        wanted = store.videos if videos is None else set(videos)
+        labels = [label for label in load_labels(NAME, dataset, self.settings) if label.vid in wanted]
+        if not labels:
+            raise InputError(f"{dataset}: none of the {len(wanted)} videos asked for has a summary")
+        samples, cut = make_summary_samples(labels, store.video, self.tokenizer, longest)
+        for what, lost in cut.items():
+            if lost.texts:
+                print(f"{dataset}: {lost.texts} of {len(labels)} {what} texts were too long; {lost.tokens} tokens cut")
+        return samples, store.spec
+
+
+def public_tokenizer(name: str) -> Any:
+    """The tokenizer of a folder, or of a name on the hub. Raises InputError where there is none."""
+    from transformers import AutoTokenizer
+
+    if Path(name).is_dir():
+        return load_tokenizer(name)
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name}: no tokenizer of transformers ({str(error).strip().splitlines()[0]})") from None
+
+
+def _reference(sample: SummarySample) -> dict[str, str]:
+    return {"vid": sample.vid, "summary": sample.summary}
