@@ -1,4 +1,4 @@
-"""Stage 7: predictions on the test side and their scores, for each run and for the rows that frame them.
+"""Stage 7: predictions on the test side and their scores, for each strategy's runs and for the rows that frame them.
 
 The frame: rows that need no model, such as `random`, and `zero_shot`, the backbone as it was pretrained.
 """
@@ -25,25 +25,34 @@ UNTRAINED = {
 }  # fmt: skip
 
 
-def evaluate_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleNamespace) -> None:
-    """Predict with one run's adapter; write predictions, scores, curve and what the model looked at."""
+def evaluate(task: str, strategy: str, settings: SimpleNamespace) -> None:
+    """Predict with the adapters of all of a strategy's runs; write predictions, scores, curves and looks."""
     work = work_on(task, settings)
+    for shots in settings.runs.shots:
+        for seed in settings.runs.seeds:
+            evaluate_run(work, task, strategy, shots, seed, settings)
+
+
+def evaluate_run(work: Work, task: str, strategy: str, shots: int, seed: int, settings: SimpleNamespace) -> None:
+    """The same for one run."""
     trained = paths.adapter(settings.dataset, task, strategy, shots, seed)
     record = read_json(trained / "run.json")
     split = read_json(paths.split_file(settings.dataset, task, shots, seed))
     samples, _ = work.samples(settings.dataset, split["test"])
     model = load_adapter(work.backbone(), trained).to(device_of(settings.device))
-    folder = paths.result(settings.dataset, task, strategy, shots, seed)
     alignment = Alignment(**record["alignment"]) if record["alignment"] else None
+    folder = paths.result(settings.dataset, task, strategy, shots, seed)
     write_looks(folder, *work.looks(model, samples, alignment))
     shutil.copyfile(trained / "curve.csv", folder / "curve.csv")
     write_scores(folder, work, model, samples, record)
+    print(f"{folder}: {len(samples)} samples scored")
 
 
-def references(task: str, split_file: Path, settings: SimpleNamespace) -> None:
+def references(task: str, settings: SimpleNamespace) -> None:
     """Write the scores of rows that need no model, and of the backbone as it is."""
-    work = work_on(task, settings)
-    samples, _ = work.samples(settings.dataset, read_json(split_file)["test"])
+    work, runs = work_on(task, settings), settings.runs
+    split = read_json(paths.split_file(settings.dataset, task, runs.shots[0], runs.seeds[0]))  # as any: one test side
+    samples, _ = work.samples(settings.dataset, split["test"])
     model = work.backbone().to(device_of(settings.device))
     record = UNTRAINED | {
         "task": task,
@@ -77,17 +86,11 @@ def main() -> None:
     """Command line."""
     parser = task_parser(__doc__)
     parser.add_argument("strategy", nargs="?", help="an entry of `strategies` in params.yaml; without it, the frame")
-    parser.add_argument("--split", type=Path, help="of the frame, a split file; all have the same test side")
-    parser.add_argument("--shots", type=int, help="of a run, the labelled videos it was trained on")
-    parser.add_argument("--seed", type=int, help="of a run")
     arguments = parser.parse_args()
-    run_given = None not in (arguments.strategy, arguments.shots, arguments.seed)
-    if run_given == (arguments.split is not None):
-        parser.error("give a strategy with --shots and --seed, or --split for the frame")
-    if run_given:
-        evaluate_run(arguments.task, arguments.strategy, arguments.shots, arguments.seed, arguments.settings)
+    if arguments.strategy:
+        evaluate(arguments.task, arguments.strategy, arguments.settings)
     else:
-        references(arguments.task, arguments.split, arguments.settings)
+        references(arguments.task, arguments.settings)
 
 
 if __name__ == "__main__":

@@ -106,8 +106,9 @@ class PretrainGrounding(PretrainTask):
 
 
 class PretrainSummarization(PretrainTask):
-    """Stage 5 of summarization."""
+    """Stage 5 of summarization; without steps, a public model stays as it is."""
 
+    steps: Annotated[int, Field(ge=0)]
     vocabulary: Annotated[int, Field(ge=260)]
     visual_layers: Annotated[int, Field(ge=0)]
 

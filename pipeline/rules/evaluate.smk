@@ -1,38 +1,41 @@
 SCORED = ["scores.json", "predictions.jsonl", "looks.json", "looks.safetensors"]
 
 
-rule evaluate_run:
+# One job for all runs of a strategy: to start a process takes longer than to evaluate a run.
+rule evaluate_runs:
     input:
         labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
         features=f"data/features/{PARAMS.dataset}/features.json",
-        split=f"data/splits/{PARAMS.dataset}/{{task}}/k{{shots}}-s{{seed}}.json",
+        splits=f"data/splits/{PARAMS.dataset}/{{task}}/splits.json",
         backbone="models/backbone/{task}/pretrain.json",
-        run=f"models/adapters/{RUN}/run.json",
+        runs=expand("models/adapters/{run}/run.json", run=OF_STRATEGY),
     output:
-        expand("results/runs/{run}/{file}", run=RUN, file=[*SCORED, "curve.csv"]),
+        expand(
+            "results/runs/{run}/{file}",
+            run=OF_STRATEGY,
+            file=[*SCORED, "curve.csv"],
+        ),
     log:
-        "logs/evaluate/{task}/{strategy}/k{shots}-s{seed}.log",
+        "logs/evaluate/{task}/{strategy}.log",
     benchmark:
-        "benchmarks/results/evaluate/{task}/{strategy}/k{shots}-s{seed}.tsv"
+        "benchmarks/results/evaluate/{task}/{strategy}.tsv"
+    resources:
+        gpu=1,
     params:
         settings=lambda wildcards: settings(
-            "evaluate",
-            PARAMS,
-            "runs",
-            task=wildcards.task,
-            strategy=wildcards.strategy,
+            "evaluate", PARAMS, task=wildcards.task, strategy=wildcards.strategy
         ),
         code=lambda wildcards: code_digest("evaluate", wildcards.task),
     shell:
-        "python -m pipeline.evaluate {wildcards.task} {wildcards.strategy} --shots {wildcards.shots}"
-        " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.evaluate {wildcards.task} {wildcards.strategy}"
+        " --settings {params.settings:q} > {log} 2>&1"
 
 
 rule references:
     input:
         labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
         features=f"data/features/{PARAMS.dataset}/features.json",
-        split=f"data/splits/{PARAMS.dataset}/{{task}}/k{PARAMS.runs.shots[0]}-s{PARAMS.runs.seeds[0]}.json",
+        splits=f"data/splits/{PARAMS.dataset}/{{task}}/splits.json",
         backbone="models/backbone/{task}/pretrain.json",
     output:
         f"results/runs/{PARAMS.dataset}/{{task}}/references.json",
@@ -45,14 +48,15 @@ rule references:
         "logs/references/{task}.log",
     benchmark:
         "benchmarks/results/references/{task}.tsv"
+    resources:
+        gpu=1,
     params:
         settings=lambda wildcards: settings(
-            "evaluate", PARAMS, "runs", "strategies", task=wildcards.task
+            "evaluate", PARAMS, "strategies", task=wildcards.task
         ),
         code=lambda wildcards: code_digest("evaluate", wildcards.task),
     shell:
-        "python -m pipeline.evaluate {wildcards.task} --split {input.split}"
-        " --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.evaluate {wildcards.task} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule evaluate:

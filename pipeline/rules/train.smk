@@ -5,6 +5,9 @@ RUNS = expand(
     seed=PARAMS.runs.seeds,
 )
 RUN = f"{PARAMS.dataset}/{{task}}/{{strategy}}/k{{shots}}-s{{seed}}"
+OF_STRATEGY = expand(
+    RUN, shots=PARAMS.runs.shots, seed=PARAMS.runs.seeds, allow_missing=True
+)
 
 
 rule train_run:

@@ -58,7 +58,7 @@ STAGE_OF = {
     "pretrain_grounding": "pretrain",
     "pretrain_summarization": "pretrain",
     "train_run": "train",
-    "evaluate_run": "evaluate",
+    "evaluate_runs": "evaluate",
     "references": "evaluate",
 }  # rules that are not named after their stage
 

@@ -79,7 +79,7 @@ def test_a_strategy_removed_leaves_artifacts_and_report(project):
     assert "adapter" in {row.partition(",")[0] for row in page.with_name("scores.csv").read_text().splitlines()}
     project.edit({"strategies": {"read": {}}})
     jobs = project.planned_jobs()
-    assert not jobs.keys() & {"train_run", "evaluate_run", "split", "pretrain_grounding", "pretrain_summarization"}
+    assert not jobs.keys() & {"train_run", "evaluate_runs", "split", "pretrain_grounding", "pretrain_summarization"}
     project.snakemake()
     project.assert_settled()
     kinds, tasks = ("models/adapters", "results/runs"), ("grounding", "summarization")

@@ -8,7 +8,7 @@ import yaml
 
 from pipeline import paths, pretrain, report
 from pipeline.backbones import known_backbones
-from pipeline.evaluate import evaluate_run, references
+from pipeline.evaluate import evaluate, references
 from pipeline.params import check_params, parse_settings
 from pipeline.stages import settings
 from pipeline.train import train_run
@@ -36,14 +36,14 @@ def test_every_backbone_from_pretraining_to_the_report(planning, backbone, tmp_p
     assert read_json(paths.backbone("grounding") / "pretrain.json")["backbone"] == backbone
     for strategy in STRATEGIES:
         train_run("grounding", strategy, 2, 0, parse_settings(given["train"]))
-        evaluate_run("grounding", strategy, 2, 0, parse_settings(given["evaluate"]))
+        evaluate("grounding", strategy, parse_settings(given["evaluate"]))
         result = paths.result("montage", "grounding", strategy, 2, 0)
         scores = read_json(result / "scores.json")
         assert scores["backbone"] == backbone and scores["trainable"] > 0
         assert all(math.isfinite(value) for value in scores["scores"].values())
         rows = read_jsonl(result / "predictions.jsonl")
         assert len(rows) == scores["n_samples"] and all(row["pred_relevant_windows"] for row in rows)
-    references("grounding", paths.split_file("montage", "grounding", 2, 0), parse_settings(given["evaluate"]))
+    references("grounding", parse_settings(given["evaluate"]))
     monkeypatch.setattr(sys, "argv", ["stage", "--settings", settings("report", check_params(values))])
     report.main()
     assert backbone in (tmp_path / "results/report/index.html").read_text(encoding="utf-8")

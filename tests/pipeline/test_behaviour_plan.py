@@ -50,7 +50,7 @@ def test_one_key_of_the_params(project, key, value, stages):
 def test_a_new_strategy_trains_alone_once_a_task(project):
     project.edit({"strategies.bias": {}})
     jobs = project.planned_jobs()
-    assert (jobs["train_run"], jobs["evaluate_run"]) == (2, 2)
+    assert (jobs["train_run"], jobs["evaluate_runs"]) == (2, 2)
 
 
 @pytest.mark.slow
@@ -58,7 +58,7 @@ def test_a_key_of_one_task_leaves_the_other_alone(project):
     project.edit({"pretrain.summarization.steps": 7, "train.summarization.steps": 1})
     jobs = project.planned_jobs()
     assert jobs["pretrain_summarization"] == 1 and "pretrain_grounding" not in jobs
-    assert (jobs["train_run"], jobs["evaluate_run"]) == (2, 2)  # the runs of two strategies
+    assert (jobs["train_run"], jobs["evaluate_runs"]) == (2, 2)  # the runs of two strategies
     status = json.loads(project.dvc("status", "--json"))
     assert {name for name in status if name.endswith("@grounding")} == set()
 
