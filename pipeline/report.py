@@ -1,4 +1,4 @@
-"""Stage 8: one self-contained page and flat tables of the scores.
+"""Stage 8: one self-contained page and flat tables of the scores, of every task.
 
 Writes index.html (works from the file system, no network), scores.json for `dvc metrics show`, and scores.csv.
 """
@@ -10,10 +10,14 @@ from pathlib import Path
 from pipeline import paths
 from pipeline.cli import run, settings_parser
 from pipeline.provenance import gather
-from pipeline.reporting.inputs import Inputs, Provenance, load_results
+from pipeline.reporting.grounding import GROUNDING
+from pipeline.reporting.inputs import Inputs, Provenance, load_report
 from pipeline.reporting.page import render
+from pipeline.reporting.summarization import SUMMARIZATION
 from pipeline.reporting.tables import csv_rows, flat_scores
 from read.files import write_json, write_text
+
+TASKS = {task.name: task for task in (GROUNDING, SUMMARIZATION)}
 
 
 def build_report(inputs: Inputs, out: Path) -> None:
@@ -22,15 +26,16 @@ def build_report(inputs: Inputs, out: Path) -> None:
     Raises:
         InputError: a result is absent or does not fit the others; the message names the file.
     """
-    results = load_results(inputs)
-    lines = csv_rows(results)
+    report = load_report(inputs, TASKS)
+    page = render(report)
+    lines = [line for results in report.tasks for line in csv_rows(results)]
     table = io.StringIO()
     writer = csv.DictWriter(table, fieldnames=list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    write_json(out / "scores.json", flat_scores(results))
+    write_json(out / "scores.json", {k: v for results in report.tasks for k, v in flat_scores(results).items()})
     write_text(out / "scores.csv", table.getvalue())
-    write_text(out / "index.html", render(results))
+    write_text(out / "index.html", page)
 
 
 def main() -> None:
@@ -40,7 +45,7 @@ def main() -> None:
         dataset=settings.dataset,
         runs=Path("results/runs", settings.dataset),
         raw=paths.raw(settings.dataset),
-        metric=settings.report.metric,
+        metrics={task: getattr(settings.report.metrics, task) for task in settings.task},
         examples=settings.report.examples,
         clip_len=settings.clip_len,
         provenance=Provenance.model_validate(gather(settings)),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import plotly.graph_objects as go
 
@@ -13,7 +13,10 @@ from pipeline.reporting.tables import Row, kinds, label, make_rows, paired_rows,
 # At least 3:1 against the light and the dark background; the symbols tell them apart without colour.
 PALETTE = ("#3a7fd5", "#d9661f", "#1f9d70", "#9b63d3", "#d14b72", "#1596a8", "#a2761c", "#7a8290", "#6b8e23", "#c2549f")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "triangle-down", "cross", "pentagon", "x")
-DASHES = {"random": "dot", "oracle": "dash"}
+DASHES = ("dot", "dash", "longdash", "longdashdot")  # of the rows without a model, in their order
+MOST_KINDS = 5  # in one chart; a table shows any number
+
+Styles = dict[str, tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -26,26 +29,29 @@ class Chart:
     figure: dict
 
 
-def make_charts(results: Results) -> list[Chart]:
-    """All the charts that the results allow."""
-    makers: Sequence[Callable[[Results], Chart | None]] = (_tradeoff, _shots, _kinds, _paired, _curves)
-    return [chart for make in makers if (chart := make(results)) is not None]
+def make_charts(results: Results, look: Styles) -> list[Chart]:
+    """All the charts that the results of a task allow, each with an id of its own on the page; `look`: see `styles`."""
+    makers: Sequence[Callable[[Results, Styles], Chart | None]] = (_tradeoff, _shots, _kinds, _paired, _curves)
+    charts = [chart for make in makers if (chart := make(results, look)) is not None]
+    return [replace(chart, id=f"{results.task.name}-{chart.id}") for chart in charts]
 
 
-def styles(results: Results) -> dict[str, tuple[str, str]]:
+def styles(tasks: Sequence[Results]) -> Styles:
     """Colour and symbol by strategy, the same all over the page."""
-    names = dict.fromkeys(row.name for row in sorted(make_rows(results), key=lambda row: not row.trained))
+    rows = [row for results in tasks for row in make_rows(results)]
+    names = dict.fromkeys(row.name for row in sorted(rows, key=lambda row: not row.trained))
     return {name: (PALETTE[i % len(PALETTE)], SYMBOLS[i % len(SYMBOLS)]) for i, name in enumerate(names)}
 
 
-def _tradeoff(results: Results) -> Chart | None:
+def _tradeoff(results: Results, look: Styles) -> Chart | None:
     rows, metric = _at_most_shots(results)
     if not rows:
         return None
-    figure, look = go.Figure(), styles(results)
+    figure = go.Figure()
     for row in rows:
         summary = row.summary(metric)
-        note = f"{row.first.trainable:,} trainable ({row.first.share:.3%})<br>{metric} {summary.mean:.1f}"
+        note = f"{row.first.trainable:,} trainable ({row.first.share:.3%})"
+        note += f"<br>{metric} {results.task.show(summary.mean, metric)}"
         figure.add_scatter(
             x=[row.first.share * 100], y=[summary.mean], error_y=_bars([summary]), name=row.label, mode="markers",
             marker=_marker(look[row.name], 12), hovertemplate=f"{row.label}: {note}<extra></extra>",
@@ -57,8 +63,8 @@ def _tradeoff(results: Results) -> Chart | None:
     return _chart("tradeoff", f"{metric} against trainable share", caption, figure)
 
 
-def _shots(results: Results) -> Chart | None:
-    rows, metric, look = make_rows(results), results.inputs.metric, styles(results)
+def _shots(results: Results, look: Styles) -> Chart | None:
+    rows, metric = make_rows(results), results.metric
     counts = shots_of(rows)
     if len(counts) < 2:
         return None
@@ -71,7 +77,7 @@ def _shots(results: Results) -> Chart | None:
         figure.add_scatter(
             x=[row.shots * aside for row in own], y=[s.mean for s in summaries], error_y=_bars(summaries),
             name=label(name), mode="lines+markers", marker=_marker(look[name], 9), line={"color": look[name][0]},
-            hovertemplate=f"{label(name)}: %{{y:.1f}}<extra></extra>",
+            hovertemplate=f"{label(name)}: %{{y:.{results.task.digits(metric)}f}}<extra></extra>",
         )  # fmt: skip
     outside = _reference_lines(figure, results, [row.summary(metric) for row in rows if row.trained])
     _axes(figure, "labelled videos (log scale)", metric)
@@ -80,13 +86,13 @@ def _shots(results: Results) -> Chart | None:
     return _chart("shots", f"{metric} against labelled videos", caption, figure)
 
 
-def _kinds(results: Results) -> Chart | None:
+def _kinds(results: Results, look: Styles) -> Chart | None:
     names = kinds(results)
     _, metric = _at_most_shots(results)
     rows = make_rows(results)
     shown = [row for row in rows if not row.trained or row.shots == shots_of(rows)[-1]]
     shown = [*reference_rows(results).values(), *shown]
-    if len(names) < 2:
+    if not 2 <= len(names) <= MOST_KINDS:
         return None
     figure = go.Figure()
     for i, kind in enumerate(names):
@@ -99,26 +105,28 @@ def _kinds(results: Results) -> Chart | None:
     _axes(figure, metric, None)
     order = sorted(shown, key=lambda row: row.summary(metric).mean)
     figure.update_yaxes(categoryorder="array", categoryarray=[row.label for row in order])
-    caption = "Rows by their score over all queries; bars: 95 % interval of the mean over seeds."
-    return _chart("kinds", f"{metric} by kind of query", caption, figure)
+    caption = f"Rows by their score over all {results.task.samples}; bars: 95 % interval of the mean over seeds."
+    return _chart("kinds", f"{metric} by kind of {results.task.sample}", caption, figure)
 
 
-def _paired(results: Results) -> Chart | None:
+def _paired(results: Results, look: Styles) -> Chart | None:
     rows, metric = _at_most_shots(results)
     pairs = paired_rows(rows, metric, rows[0].shots) if rows else []
     if not pairs:
         return None
-    figure, look = go.Figure(), styles(results)
+    figure = go.Figure()
+    signed = f"+.{results.task.digits(metric)}f"
     for row, differences in pairs:
         summary = summarise(differences.values())
         figure.add_scatter(
             x=list(differences.values()), y=[row.label] * len(differences), mode="markers", showlegend=False,
             marker={"color": look[row.name][0], "symbol": "line-ns-open", "size": 14, "line": {"width": 2}},
-            text=[f"seed {seed}" for seed in differences], hovertemplate="%{y}, %{text}: %{x:+.1f}<extra></extra>",
+            text=[f"seed {seed}" for seed in differences],
+            hovertemplate=f"%{{y}}, %{{text}}: %{{x:{signed}}}<extra></extra>",
         )  # fmt: skip
         figure.add_scatter(
             x=[summary.mean], y=[row.label], error_x=_bars([summary]), mode="markers", showlegend=False,
-            marker=_marker(look[row.name], 11), hovertemplate="%{y}, mean: %{x:+.1f}<extra></extra>",
+            marker=_marker(look[row.name], 11), hovertemplate=f"%{{y}}, mean: %{{x:{signed}}}<extra></extra>",
         )  # fmt: skip
     _axes(figure, f"difference in {metric} (points)", None)
     figure.update_xaxes(zeroline=True, zerolinewidth=2)
@@ -126,9 +134,9 @@ def _paired(results: Results) -> Chart | None:
     return _chart("paired", "Difference to the plain adapter, seed by seed", caption, figure)
 
 
-def _curves(results: Results) -> Chart | None:
+def _curves(results: Results, look: Styles) -> Chart | None:
     rows, _ = _at_most_shots(results)
-    figure, look = go.Figure(), styles(results)
+    figure = go.Figure()
     for row in rows:
         points = _validation(results.curves[row.name, row.shots, run.seed] for run in row.runs)
         if not points:
@@ -156,7 +164,7 @@ def _curves(results: Results) -> Chart | None:
 def _at_most_shots(results: Results) -> tuple[list[Row], str]:
     rows = make_rows(results)
     counts = shots_of(rows)
-    return [row for row in rows if row.trained and row.shots == counts[-1]], results.inputs.metric
+    return [row for row in rows if row.trained and row.shots == counts[-1]], results.metric
 
 
 def _validation(curves: Iterable[list[CurvePoint]]) -> dict[int, Summary]:
@@ -168,21 +176,23 @@ def _validation(curves: Iterable[list[CurvePoint]]) -> dict[int, Summary]:
 
 def _reference_lines(figure: go.Figure, results: Results, summaries: Sequence[Summary]) -> str:
     """Draw the references near the data; say where the others are, so that they do not squeeze the scale."""
-    metric = results.inputs.metric
+    metric, top = results.metric, results.task.scale(results.metric)
     untrained = [row for row in make_rows(results) if not row.trained]
     ends = [bound for s in summaries for bound in s.interval or (s.mean,)]
     ends += [row.summary(metric).mean for row in untrained]
-    margin = 0.12 * (max(ends) - min(ends)) + 1
-    low, high = max(0, min(ends) - margin), min(101, max(ends) + margin)
+    margin = 0.12 * (max(ends) - min(ends)) + top / 100
+    low, high = max(0, min(ends) - margin), min(max(top * 1.01, *ends), max(ends) + margin)
     figure.update_yaxes(range=[low, high])
     outside = []
-    for row in [*reference_rows(results).values(), *untrained]:
+    framing = reference_rows(results)
+    dashes = dict(zip(framing, DASHES, strict=False))
+    for row in [*framing.values(), *untrained]:
         value = row.summary(metric).mean
         if not low <= value <= high:
-            outside.append(f"{row.label} {value:.1f}")
+            outside.append(f"{row.label} {results.task.show(value, metric)}")
             continue
         figure.add_hline(
-            y=value, line={"dash": DASHES.get(row.name, "dashdot"), "width": 1.5, "color": "#7a8290"},
+            y=value, line={"dash": dashes.get(row.name, "dashdot"), "width": 1.5, "color": "#7a8290"},
             annotation={"text": row.label, "xanchor": "left", "font": {"size": 12}}, annotation_position="top left",
         )  # fmt: skip
     return f" Off the scale: {', '.join(outside)}." if outside else ""

@@ -1,23 +1,24 @@
-"""What the report is made from: scores and curves of the runs, references, annotations, and where it all came from."""
+"""What the report is made from: scores and curves of the runs, references, labels, and where it all came from."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError
 
-from read.data.annotations import Annotation, load_annotations
+from pipeline.reporting.task import Task
 from read.errors import InputError
 from read.files import read_json
 
-Metrics = dict[str, FiniteFloat]  # flat metric name -> percent
+Metrics = dict[str, FiniteFloat]  # flat metric name -> value, percent but for the task's `scales`
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Reference(BaseModel):
-    """Scores of a row without a model: random and oracle."""
+    """Scores of a row without a model, such as random and oracle."""
 
     scores: Metrics
     by_kind: dict[str, Metrics] = {}
@@ -31,7 +32,10 @@ class GridPoint(BaseModel):
 
 
 class Run(Reference):
-    """One strategy at one number of labelled videos (`shots`) and one seed; `share` is trainable / total."""
+    """One strategy at one number of labelled videos (`shots`) and one seed; `share` is trainable / total.
+
+    `protocol` names how sides were drawn and steps chosen; `optimistic`: the choice looked at the test side.
+    """
 
     strategy: str
     shots: NonNegativeInt
@@ -46,8 +50,17 @@ class Run(Reference):
     steps: NonNegativeInt
     best_step: NonNegativeInt
     seconds: FiniteFloat
-    n_queries: NonNegativeInt
+    n_samples: NonNegativeInt
     n_videos: NonNegativeInt
+    protocol: str | None = None
+    optimistic: bool = False
+
+
+class Dataset(BaseModel):
+    """What a dataset says of itself: the name to show, and whether its features or videos were made up."""
+
+    name: str | None = None
+    synthetic: bool = False
 
 
 class Provenance(BaseModel):
@@ -69,15 +82,16 @@ class Provenance(BaseModel):
 class Inputs:
     """The arguments of `build_report`.
 
-    `runs` holds references.json and `<strategy>/k<shots>-s<seed>/`; `raw` holds annotations.jsonl, manifest.json and
-    videos/. `metric` is the one that is charted, `examples` how many queries are shown with their video, `clip_len`
-    seconds per clip.
+    `runs` holds for every task `<task>/references.json` and `<task>/<strategy>/k<shots>-s<seed>/`; `raw` holds labels,
+    manifest.json, videos/ and, if anything is to be said of the dataset, dataset.json. `metrics` is the metric that is
+    charted, by task: the page has a section for each. `examples` is how many samples of a task are shown with their
+    video, `clip_len` seconds per clip.
     """
 
     dataset: str
     runs: Path
     raw: Path
-    metric: str
+    metrics: Mapping[str, str]
     examples: int
     clip_len: float
     provenance: Provenance
@@ -94,44 +108,81 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that was read. `folders` and `curves` go by (strategy, shots, seed), `missing` is vid -> reason."""
+    """All that was read of one task. `folders` and `curves` go by (strategy, shots, seed), `videos` is vid -> file."""
 
+    task: Task
+    metric: str
     inputs: Inputs
     runs: tuple[Run, ...]
     references: dict[str, Reference]
     folders: dict[tuple[str, int, int], Path]
     curves: dict[tuple[str, int, int], list[CurvePoint]]
-    annotations: list[Annotation]
+    labels: Sequence[Any]
+    videos: dict[str, Path]
+
+    @property
+    def protocols(self) -> list[str]:
+        """Names of the protocols that the runs went by."""
+        return sorted({run.protocol for run in self.runs if run.protocol})
+
+    @property
+    def optimistic(self) -> bool:
+        """Whether any run was chosen by looking at the test side."""
+        return any(run.optimistic for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All tasks, and what they share. `missing` is vid -> reason."""
+
+    inputs: Inputs
+    dataset: Dataset
+    tasks: list[Results]
     videos: dict[str, Path]
     missing: dict[str, str]
 
 
-def load_results(inputs: Inputs) -> Results:
-    """Read and check all that the report shows, but predictions and plans, which only the examples need.
+def load_report(inputs: Inputs, tasks: Mapping[str, Task]) -> Report:
+    """Read and check all that the report shows, but predictions and looks, which only the examples need.
 
     Raises:
-        InputError: a file is absent or not as expected, the metric is unknown, or runs that are to be compared rest on
-            different queries.
+        InputError: a file is absent or not as expected, a metric is unknown, or runs that are to be compared rest on
+            different samples.
     """
-    paths = sorted(inputs.runs.glob("*/k*-s*/scores.json"))
-    if not paths:
-        raise InputError(f"{inputs.runs}: holds no run (looked for <strategy>/k<shots>-s<seed>/scores.json)")
-    runs = [_checked(Run, path) for path in paths]
-    folders = {key_of(run): path.parent for run, path in zip(runs, paths, strict=True)}
-    references_path = inputs.runs / "references.json"
-    references = {name: Reference.model_validate(row) for name, row in _json(references_path).items()}
-    _check_metric(inputs.metric, [*runs, *references.values()])
-    _check_same_queries(runs)
     manifest = _json(inputs.raw / "manifest.json")
+    videos = {vid: inputs.raw / "videos" / entry["file"] for vid, entry in manifest["videos"].items()}
+    notes = inputs.raw / "dataset.json"
+    return Report(
+        inputs=inputs,
+        dataset=_checked(Dataset, notes, _json(notes)) if notes.is_file() else Dataset(),
+        tasks=[load_results(inputs, tasks[name], videos) for name in inputs.metrics],
+        videos=videos,
+        missing=manifest["missing"],
+    )
+
+
+def load_results(inputs: Inputs, task: Task, videos: dict[str, Path]) -> Results:
+    """The same for one task."""
+    folder, metric = inputs.runs / task.name, inputs.metrics[task.name]
+    paths = sorted(folder.glob("*/k*-s*/scores.json"))
+    if not paths:
+        raise InputError(f"{folder}: holds no run (looked for <strategy>/k<shots>-s<seed>/scores.json)")
+    runs = [_checked(Run, path, _json(path)) for path in paths]
+    folders = {key_of(run): path.parent for run, path in zip(runs, paths, strict=True)}
+    file = folder / "references.json"
+    references = {name: _checked(Reference, file, row) for name, row in _json(file).items()}
+    _check_metric(task, metric, [*runs, *references.values()])
+    _check_same_samples(task, runs)
     return Results(
+        task=task,
+        metric=metric,
         inputs=inputs,
         runs=tuple(runs),
         references=references,
         folders=folders,
         curves={key_of(run): read_curve(folders[key_of(run)] / "curve.csv") for run in runs if run.trainable},
-        annotations=load_annotations(inputs.raw / "annotations.jsonl", inputs.clip_len),
-        videos={vid: inputs.raw / "videos" / entry["file"] for vid, entry in manifest["videos"].items()},
-        missing=manifest["missing"],
+        labels=task.load(inputs.raw, inputs.clip_len),
+        videos=videos,
     )
 
 
@@ -158,7 +209,7 @@ def _number(cell: str) -> float | None:
     return float(cell) if cell else None
 
 
-def _json(path: Path) -> dict:
+def _json(path: Path) -> Any:
     try:
         return read_json(path)
     except FileNotFoundError:
@@ -167,27 +218,28 @@ def _json(path: Path) -> dict:
         raise InputError(f"{path}: not valid JSON: {error}") from None
 
 
-def _checked(model: type[Run], path: Path) -> Run:
+def _checked(model: type[Model], path: Path, values: Any) -> Model:
     try:
-        return model.model_validate(_json(path))
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _check_metric(metric: str, rows: Sequence[Reference]) -> None:
+def _check_metric(task: Task, metric: str, rows: Sequence[Reference]) -> None:
     for row in rows:
         if metric not in row.scores:
-            raise InputError(f"report.metric: no {metric} among the scores; there are {', '.join(sorted(row.scores))}")
+            there = ", ".join(sorted(row.scores))
+            raise InputError(f"report.metrics.{task.name}: no {metric} among the scores; there are {there}")
 
 
-def _check_same_queries(runs: Sequence[Run]) -> None:
+def _check_same_samples(task: Task, runs: Sequence[Run]) -> None:
     """Differences within a seed mean something only on the same test side."""
     first: dict[int, Run] = {}
     for run in runs:
         other = first.setdefault(run.seed, run)
-        if (run.n_queries, run.n_videos) != (other.n_queries, other.n_videos):
+        if (run.n_samples, run.n_videos) != (other.n_samples, other.n_videos):
             raise InputError(
-                f"{run.strategy} and {other.strategy} of seed {run.seed} rest on different test sides: "
-                f"{run.n_queries} and {other.n_queries} queries; evaluate both on the same one"
+                f"{task.name}: {run.strategy} and {other.strategy} of seed {run.seed} rest on different test sides: "
+                f"{run.n_samples} and {other.n_samples} {task.samples}; evaluate both on the same one"
             )

@@ -1,18 +1,20 @@
 """The page: everything in one file, nothing fetched."""
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from pipeline.reporting.charts import make_charts, styles
-from pipeline.reporting.inputs import Results
-from pipeline.reporting.showcase import as_json, showcase
+from pipeline.reporting.charts import Styles, make_charts, styles
+from pipeline.reporting.inputs import Report, Results
+from pipeline.reporting.showcase import as_json, embedded_videos
 from pipeline.reporting.tables import (
-    METRIC_NOTES,
-    Row,
+    AVERAGE,
+    best,
     columns,
     kinds,
     label,
@@ -24,13 +26,11 @@ from pipeline.reporting.tables import (
 from pipeline.reporting.takeaways import takeaways
 
 TEMPLATES = Path(__file__).parent / "templates"
+METRICS_BY_KIND = 3  # shown for each of two kinds; for more of them, as in the papers' tables, the primary one
 
 
-def render(results: Results) -> str:
+def render(report: Report) -> str:
     """The page as HTML."""
-    rows = make_rows(results)
-    trained = [row for row in rows if row.trained]
-    metrics = columns(results)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -39,35 +39,69 @@ def render(results: Results) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"size": size, "rate": rate, "percent": percent, "time": time, "label": label}
+    look = styles(report.tasks)
+    views = {results.task.name: view(results, look) for results in report.tasks}
+    section = environment.get_template("task.html.j2")
+    showcases = {name: shown["showcase"] for name, shown in views.items()}
+    trained = [row for shown in views.values() for row in shown["trained"]]
     return environment.get_template("page.html.j2").render(
-        results=results,
-        dataset=results.inputs.dataset,
-        metric=results.inputs.metric,
-        metrics=metrics,
-        metric_notes={name: METRIC_NOTES[name] for name in metrics if name in METRIC_NOTES},
-        rows=rows,
-        trained=trained,
-        untrained=[row for row in rows if not row.trained],
-        references=reference_rows(results),
-        shots=shots_of(rows),
+        dataset=report.dataset.name or report.inputs.dataset,
+        synthetic=report.dataset.synthetic,
+        tasks=[results.task for results in report.tasks],
+        sections=[Markup(section.render(**shown)) for shown in views.values()],
         strategies=list(dict.fromkeys(row.name for row in trained)),
+        shots=shots_of(trained),
         seeds=sorted({run.seed for row in trained for run in row.runs}),
-        backbone=results.runs[0].backbone,
-        total=max((run.total for run in results.runs if not run.trainable), default=results.runs[0].total),
-        kinds=kinds(results),
-        best=_best(trained, metrics),
-        takeaways=takeaways(results),
-        tests=_test_side(results),
-        styles=styles(results),
-        charts=(charts := make_charts(results)),
-        figures={chart.id: chart.figure for chart in charts},
-        provenance=results.inputs.provenance,
-        params=yaml.safe_dump(results.inputs.provenance.params, sort_keys=False, allow_unicode=True),
-        showcase=showcase(results),
+        tests=[shown["tests"] for shown in views.values()],
+        missing=_missing(report),
+        videos=len(report.videos) + len(report.missing),
+        provenance=report.inputs.provenance,
+        params=yaml.safe_dump(report.inputs.provenance.params, sort_keys=False, allow_unicode=True),
+        data={
+            "charts": {chart.id: chart.figure for shown in views.values() for chart in shown["charts"]},
+            "examples": showcases,
+            "videos": embedded_videos(report, showcases.values()),
+            "styles": look,
+        },
         embed=lambda value: Markup(as_json(value)),
         asset=lambda name: Markup((TEMPLATES / name).read_text(encoding="utf-8")),
         plotly=Markup(get_plotlyjs()),
     )
+
+
+def view(results: Results, look: Styles) -> dict[str, Any]:
+    """What the section of a task shows."""
+    rows = make_rows(results)
+    trained = [row for row in rows if row.trained]
+    references = reference_rows(results).values()
+    above = [row for row in references if row.name in results.task.above]
+    untrained = [row for row in rows if not row.trained]
+    task, metrics, apart = results.task, columns(results), kinds(results)
+    by_kind = metrics[:METRICS_BY_KIND] if len(apart) == 2 else [results.metric]
+    frames = task.below | task.above
+    return {
+        "task": task,
+        "results": results,
+        "metric": results.metric,
+        "metrics": metrics,
+        "metric_notes": {name: task.notes[name] for name in metrics if name in task.notes},
+        "reference_notes": {row.label: frames[row.name] for row in references if row.name in frames},
+        "trained": trained,
+        "below": [*(row for row in references if row not in above), *untrained],
+        "above": above,
+        "shots": shots_of(rows),
+        "seeds": sorted({run.seed for row in trained for run in row.runs}),
+        "backbone": results.runs[0].backbone,
+        "total": max((run.total for run in results.runs if not run.trainable), default=results.runs[0].total),
+        "kinds": [*apart, AVERAGE] if len(apart) > 1 else [],
+        "by_kind": by_kind,
+        "best": best(trained, metrics, [None]) | best(trained, by_kind, [*apart, AVERAGE]),
+        "takeaways": takeaways(results),
+        "tests": _test_side(results),
+        "styles": look,
+        "charts": make_charts(results, look),
+        "showcase": task.showcase(results),
+    }
 
 
 def size(count: int) -> str:
@@ -91,33 +125,27 @@ def time(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _best(trained: list[Row], metrics: list[str]) -> set[tuple[int, str, str]]:
-    """(shots, metric, strategy) of the highest mean among what was trained with as many videos."""
-    best = set()
-    for shots in shots_of(trained):
-        for metric in metrics:
-            rivals = [(row.summary(metric).mean, row.name) for row in trained if row.shots == shots]
-            best.add((shots, metric, max(rivals)[1]))
-    return best
-
-
-def _test_side(results: Results) -> dict:
-    """How many videos and queries the scores rest on, and what is missing."""
-    videos = sorted({run.n_videos for run in results.runs})
-    named = {a.vid for a in results.annotations if a.split == "test"}
-    queries = {vid: sum(a.vid == vid for a in results.annotations) for vid in results.missing}
+def _test_side(results: Results) -> dict[str, Any]:
+    """How many samples and videos the scores rest on, of how many that the labels name for the test side."""
+    named = {label.vid for label in results.labels if label.split == "test"}
     return {
-        "videos": _span(videos),
-        "queries": _span(sorted({run.n_queries for run in results.runs})),
+        "task": results.task,
+        "samples": _span({run.n_samples for run in results.runs}),
+        "videos": _span({run.n_videos for run in results.runs}),
         "named": len(named),
-        "lost": len(named & results.missing.keys()),
-        "all": len(results.videos) + len(results.missing),
-        "missing": [
-            {"vid": vid, "reason": reason, "queries": queries[vid], "test": vid in named}
-            for vid, reason in sorted(results.missing.items())
-        ],
+        "lost": len(named - results.videos.keys()),
     }
 
 
-def _span(values: list[int]) -> str:
-    return f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"
+def _missing(report: Report) -> list[dict[str, Any]]:
+    """Videos that could not be had, each with how many samples of each task are lost and the side they were on."""
+    sides = {label.vid: label.split for results in report.tasks for label in results.labels if label.split}
+    counts = [Counter(label.vid for label in results.labels) for results in report.tasks]
+    return [
+        {"vid": vid, "reason": reason, "side": sides.get(vid, ""), "lost": [count[vid] for count in counts]}
+        for vid, reason in sorted(report.missing.items())
+    ]
+
+
+def _span(values: set[int]) -> str:
+    return f"{min(values)}" if len(values) == 1 else f"{min(values)} to {max(values)}"

@@ -1,55 +1,113 @@
-"""Test queries shown with their video: which ones, and what the player needs to show them."""
+"""Test samples shown with their video: which ones, and what players of all tasks share."""
 
 import base64
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
+from typing import Any
 
+import numpy as np
 from safetensors import safe_open
 
-from pipeline.reporting.inputs import Results, Run, key_of
+from pipeline.reporting.inputs import Report, Results, Run, key_of
 from pipeline.reporting.tables import label, make_rows, shots_of
-from read.data.annotations import MAX_SALIENCY, Annotation
 from read.encoders.frames import transcode_for_web
 from read.errors import InputError
 from read.files import read_json, read_jsonl
 
 LONGEST = 180  # seconds of video that a page can carry
-WINDOWS = 5  # predicted windows shown per strategy, the best first
 
-Predictions = dict[int | str, dict]  # qid -> submission row
+Predictions = dict[int | str, dict]  # key of a sample -> its row of predictions.jsonl
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A sample that could be shown, by its label, with the quality (0 to 1) of each strategy's prediction."""
+
+    label: Any
+    qualities: Sequence[float]
+
+    @property
+    def kind(self) -> str:
+        """The kind of sample, where labels tell kinds apart."""
+        return getattr(self.label, "kind", "")
 
 
 @dataclass(frozen=True)
 class Pick:
-    """A query to show, and why this one."""
+    """A candidate to show, and why this one."""
 
-    annotation: Annotation
+    candidate: Candidate
     reason: str
 
 
-def showcase(results: Results) -> dict:
-    """Examples and videos as JSON-able data: `examples`, `videos` (vid -> base64 mp4), `strategies`, `shots`, `seed`.
+class Looks:
+    """What the model of a run looked at, where that was kept; read one sample at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "looks.safetensors"
+        self.notes: dict[str, dict] = read_json(folder / "looks.json") if self.file.is_file() else {}
+
+    def get(self, key: int | str, words: int) -> tuple[dict, np.ndarray] | None:
+        """The note and the 2-D array of a sample; None where there is none. `words` is the axis that words are on.
+
+        Raises:
+            InputError: the array does not fit the words.
+        """
+        if (note := self.notes.get(str(key))) is None:
+            return None
+        with safe_open(self.file, framework="numpy") as arrays:
+            array = arrays.get_tensor(str(key))
+        if array.ndim != 2 or array.shape[words] != len(note["words"]):
+            raise InputError(f"{self.file}: {key} is {array.shape}, but has {len(note['words'])} words")
+        return note, array
+
+
+def make_showcase(
+    results: Results,
+    key: str,
+    quality: Callable[[Mapping[str, Any], Any], float],
+    example: Callable[[Any, Mapping[str, dict], Mapping[str, Looks]], dict],
+) -> dict[str, Any]:
+    """The examples of a task as JSON-able data: `examples`, `strategies`, `candidates`, `shots`, `seed`.
+
+    Args:
+        results: of the task.
+        key: the field by which labels, predictions and looks belong together.
+        quality: 0 to 1, of a prediction for a label.
+        example: what the player shows of a label, given its predictions and all looks by strategy. `vid`, `kind`,
+            `reason` and `clip_len` are added; `title` and `duration`, in seconds, are due.
 
     Raises:
-        InputError: predictions or plans that do not fit the annotations.
+        InputError: predictions are absent, or looks do not fit them.
     """
     runs = shown_runs(results)
-    predictions = {run.strategy: load_predictions(results.folders[key_of(run)] / "predictions.jsonl") for run in runs}
-    plans = {run.strategy: _Plans(results.folders[key_of(run)]) for run in runs}
-    candidates = shown_queries(results, predictions, plans)
-    picks = pick_examples(candidates, predictions, results.inputs.examples)
-    last = runs[-1]
+    places = {run.strategy: results.folders[key_of(run)] for run in runs}
+    predictions = {name: load_predictions(place / "predictions.jsonl", key) for name, place in places.items()}
+    looks = {name: Looks(place) for name, place in places.items()}
+    everywhere = set.intersection(*(set(rows) for rows in predictions.values()))
+    if kept := {name for of_run in looks.values() for name in of_run.notes}:
+        everywhere = {name for name in everywhere if str(name) in kept}
+    candidates = [
+        Candidate(label, [quality(rows[getattr(label, key)], label) for rows in predictions.values()])
+        for label in results.labels
+        if getattr(label, key) in everywhere and label.vid in results.videos
+    ]
+    examples = []
+    for pick in pick_examples(candidates, results.inputs.examples, results.task.samples):
+        label_ = pick.candidate.label
+        own = {name: rows[getattr(label_, key)] for name, rows in predictions.items()}
+        shared = {"vid": label_.vid, "kind": pick.candidate.kind, "reason": pick.reason}
+        examples.append(shared | {"clip_len": results.inputs.clip_len} | example(label_, own, looks))
     return {
-        "examples": [_example(pick, predictions, plans, results.inputs.clip_len) for pick in picks],
-        "videos": {vid: _video(results, vid) for vid in dict.fromkeys(pick.annotation.vid for pick in picks)},
+        "examples": examples,
         "strategies": {run.strategy: label(run.strategy) for run in runs},
         "candidates": len(candidates),
-        "shots": last.shots,
-        "seed": last.seed,
+        "shots": runs[-1].shots,
+        "seed": runs[-1].seed,
     }
 
 
@@ -60,116 +118,49 @@ def shown_runs(results: Results) -> list[Run]:
     return [row.first for row in rows if not row.trained or row.shots == largest]
 
 
-def load_predictions(path: Path) -> Predictions:
-    """Rows of a submission by qid."""
+def load_predictions(path: Path, key: str) -> Predictions:
+    """Rows of predictions by their key."""
     if not path.is_file():
         raise InputError(f"{path}: no such predictions")
-    rows = {row["qid"]: row for row in read_jsonl(path)}
+    rows = {row[key]: row for row in read_jsonl(path)}
     if not rows:
         raise InputError(f"{path}: holds no prediction")
     return rows
 
 
-def shown_queries(
-    results: Results, predictions: Mapping[str, Predictions], plans: Mapping[str, "_Plans"]
-) -> list[Annotation]:
-    """Queries with a video and a prediction by every strategy; only those with a plan where any run kept plans."""
-    everywhere = set.intersection(*(set(rows) for rows in predictions.values()))
-    candidates = [a for a in results.annotations if a.qid in everywhere and a.vid in results.videos]
-    kept = {qid for kept_by_run in plans.values() for qid in kept_by_run.notes}
-    return [a for a in candidates if str(a.qid) in kept] if kept else candidates
+def pick_examples(candidates: Sequence[Candidate], count: int, samples: str) -> list[Pick]:
+    """A typical one of each kind, half of all at most, and then those on which the strategies differ most.
 
-
-def pick_examples(candidates: Sequence[Annotation], predictions: Mapping[str, Predictions], count: int) -> list[Pick]:
-    """One typical query per kind, then those where the strategies differ most; a video comes twice only if it must.
-
-    A strategy's quality on a query is the IoU of its first window with the best true one. Typical: the mean quality
-    over strategies is nearest to the kind's median. Ties go by order in the annotations: the choice is deterministic.
+    Typical: the mean quality over strategies is nearest to the kind's median. A video comes twice only if it must.
+    Ties go by the order of the labels: the choice is deterministic. `samples` is what they are called.
     """
-    quality = {a.qid: [first_iou(rows[a.qid], a) for rows in predictions.values()] for a in candidates}
     picks: list[Pick] = []
-    for kind in dict.fromkeys(a.kind for a in candidates):
-        of_kind = [a for a in candidates if a.kind == kind]
-        middle = median(fmean(quality[a.qid]) for a in of_kind)
-        seen = {pick.annotation.vid for pick in picks}
-        typical = min(of_kind, key=lambda a: (a.vid in seen, abs(fmean(quality[a.qid]) - middle)))
-        picks.append(Pick(typical, f"typical of {kind} queries" if kind else "typical"))
+
+    def seen(candidate: Candidate) -> bool:
+        return any(pick.candidate.label.vid == candidate.label.vid for pick in picks)
+
+    for kind in list(dict.fromkeys(c.kind for c in candidates))[: (count + 1) // 2]:
+        of_kind = [c for c in candidates if c.kind == kind]
+        middle = median(fmean(c.qualities) for c in of_kind)
+        typical = min(of_kind, key=lambda c, middle=middle: (seen(c), abs(fmean(c.qualities) - middle)))
+        picks.append(Pick(typical, f"typical of {kind} {samples}" if kind else "typical"))
     while len(picks) < min(count, len(candidates)):
-        seen, taken = {p.annotation.vid for p in picks}, {p.annotation.qid for p in picks}
-        rest = [a for a in candidates if a.qid not in taken]
-        widest = min(rest, key=lambda a: (a.vid in seen, min(quality[a.qid]) - max(quality[a.qid])))
+        rest = [c for c in candidates if all(c is not pick.candidate for pick in picks)]
+        widest = min(rest, key=lambda c: (seen(c), min(c.qualities) - max(c.qualities)))
         picks.append(Pick(widest, "strategies differ most"))
-    return picks[:count]
+    return picks
 
 
-def first_iou(prediction: Mapping, annotation: Annotation) -> float:
-    """IoU of the first predicted window with the best true one; 0 without a prediction."""
-    if not prediction["pred_relevant_windows"]:
-        return 0.0
-    start, end, *_ = prediction["pred_relevant_windows"][0]
-
-    def iou(window: tuple[float, float]) -> float:
-        shared = max(0.0, min(end, window[1]) - max(start, window[0]))
-        return shared / max(end - start + window[1] - window[0] - shared, 1e-9)
-
-    return max(map(iou, annotation.windows))
+def embedded_videos(report: Report, showcases: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
+    """By vid, a small copy of each video that examples show, in base64; None where it is too long to embed."""
+    durations = {example["vid"]: example["duration"] for shown in showcases for example in shown["examples"]}
+    return {vid: _small_copy(report.videos[vid]) if d <= LONGEST else None for vid, d in durations.items()}
 
 
-class _Plans:
-    """The transport plans of a run, where it has any; read one at a time."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "plans.safetensors"
-        self.notes = read_json(folder / "plans.json") if self.file.is_file() else {}
-
-    def get(self, qid: int | str) -> dict | None:
-        """Words, mass and the (N, M) plan of a query; None where there is none."""
-        if (note := self.notes.get(str(qid))) is None:
-            return None
-        with safe_open(self.file, framework="numpy") as plans:
-            plan = plans.get_tensor(str(qid))
-        if plan.ndim != 2 or plan.shape[1] != len(note["words"]):
-            raise InputError(f"{self.file}: plan {qid} is {plan.shape}, but has {len(note['words'])} words")
-        values = [[round(float(value), 6) for value in row] for row in plan]
-        return {"words": note["words"], "mass": round(float(plan.sum()), 4), "values": values}
-
-
-def _example(pick: Pick, predictions: Mapping[str, Predictions], plans: Mapping[str, _Plans], clip_len: float) -> dict:
-    annotation = pick.annotation
-    return {
-        "qid": annotation.qid,
-        "query": annotation.query,
-        "kind": annotation.kind,
-        "reason": pick.reason,
-        "vid": annotation.vid,
-        "duration": annotation.duration,
-        "clip_len": clip_len,
-        "windows": annotation.windows,
-        "saliency": _true_saliency(annotation),
-        "runs": {
-            name: {
-                "windows": [[round(v, 3) for v in w] for w in rows[annotation.qid]["pred_relevant_windows"][:WINDOWS]],
-                "saliency": [round(value, 4) for value in rows[annotation.qid]["pred_saliency_scores"]],
-                "iou": round(first_iou(rows[annotation.qid], annotation), 3),
-                "plan": plans[name].get(annotation.qid),
-            }
-            for name, rows in predictions.items()
-        },
-    }
-
-
-def _true_saliency(annotation: Annotation) -> dict[int, float]:
-    """The annotators' mean by clip, 0..1; other clips are 0."""
-    return {i: round(fmean(s) / MAX_SALIENCY, 3) for i, s in zip(annotation.clip_ids, annotation.saliency, strict=True)}
-
-
-def _video(results: Results, vid: str) -> str | None:
-    """A small copy of the video in base64; None where it is too long to embed."""
-    if max(a.duration for a in results.annotations if a.vid == vid) > LONGEST:
-        return None
+def _small_copy(video: Path) -> str:
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.mp4"
-        transcode_for_web(results.videos[vid], small)
+        transcode_for_web(video, small)
         return base64.b64encode(small.read_bytes()).decode("ascii")
 
 

@@ -2,24 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
+from statistics import fmean
 
 from pipeline.reporting.inputs import Reference, Results, Run
 from pipeline.reporting.stats import Summary, paired, summarise
 
 BASELINE = "adapter"  # the plain bottleneck adapter, which the others are paired with
-COLUMNS = ("MR-full-mAP", "MR-full-R1@0.5", "MR-full-R1@0.7", "HL-clip-AP", "HL-min-VeryGood-mAP")
-METRIC_NOTES = {
-    "HL-clip-AP": "average precision of ranking a video's clips by saliency, the relevant clips being positive",
-    "MR-full-mAP": "mean average precision of the predicted windows, over IoU thresholds .5 to .95",
-    "MR-full-R1@0.5": "share of queries whose first window overlaps a true one with IoU of at least .5",
-    "MR-full-R1@0.7": "the same with IoU of at least .7",
-    "HL-min-VeryGood-mAP": "mean average precision of ranking clips, positives being those rated Very Good",
-}
+AVERAGE = "mean of kinds"  # a kind that stands for all: the mean over them, each counting as much
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table. A reference (random, oracle) has no runs and one value per metric."""
+    """One row of a table. A reference, such as random, has no runs and one value per metric."""
 
     name: str
     shots: int
@@ -42,26 +37,15 @@ class Row:
         return self.runs[0]
 
     @property
-    def seconds(self) -> float:
-        """Mean seconds of training per run."""
-        return summarise(run.seconds for run in self.runs).mean
-
-    @property
-    def learning_rates(self) -> list[float]:
-        """The rates that validation chose, without repeats."""
-        return sorted({run.learning_rate for run in self.runs if run.learning_rate is not None})
-
-    @property
     def at_grid_edge(self) -> bool:
         """Whether validation chose the smallest or largest rate of its grid in any run."""
         edges = [(run.learning_rate, {p.learning_rate for p in run.grid}) for run in self.runs if len(run.grid) > 1]
         return any(rate in (min(rates), max(rates)) for rate, rates in edges)
 
     def summary(self, metric: str, kind: str | None = None) -> Summary | None:
-        """Values of a metric over seeds, of all queries or of one kind; None where any value is absent."""
-        sources = self.runs or (self.reference,)
-        tables = [source.scores if kind is None else source.by_kind.get(kind, {}) for source in sources]
-        return summarise(table[metric] for table in tables) if all(metric in table for table in tables) else None
+        """Values of a metric over seeds: of all samples, of one kind, or the AVERAGE; None where any is absent."""
+        found = [_value(source, metric, kind) for source in self.runs or (self.reference,)]
+        return None if None in found else summarise(found)
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """Values by seed."""
@@ -87,8 +71,10 @@ def make_rows(results: Results) -> list[Row]:
 
 
 def reference_rows(results: Results) -> dict[str, Row]:
-    """Rows without a model, by name."""
-    return {name: Row(name, 0, (), reference) for name, reference in results.references.items()}
+    """Rows without a model, by name: first those that stand below all strategies, last those above."""
+    places = {name: i for i, name in enumerate((*results.task.below, None, *results.task.above))}
+    names = sorted(results.references, key=lambda name: places.get(name, places[None]))
+    return {name: Row(name, 0, (), results.references[name]) for name in names}
 
 
 def shots_of(rows: Iterable[Row]) -> list[int]:
@@ -99,13 +85,24 @@ def shots_of(rows: Iterable[Row]) -> list[int]:
 def columns(results: Results) -> list[str]:
     """The metrics that the score table shows: the primary one, then those of the usual ones that every row has."""
     sources = [*results.runs, *results.references.values()]
-    usual = [name for name in COLUMNS if all(name in source.scores for source in sources)]
-    return list(dict.fromkeys([results.inputs.metric, *usual]))
+    usual = [name for name in results.task.columns if all(name in source.scores for source in sources)]
+    return list(dict.fromkeys([results.metric, *usual]))
 
 
 def kinds(results: Results) -> list[str]:
-    """Kinds of query that scores are reported apart for."""
+    """Kinds of sample that scores are reported apart for, such as the domains of a benchmark."""
     return sorted({kind for run in results.runs for kind in run.by_kind if kind})
+
+
+def best(rows: Sequence[Row], metrics: Iterable[str], of_kinds: Iterable[str | None]) -> set[tuple]:
+    """(shots, metric, kind, strategy) of the highest mean among what was trained with as many videos."""
+    found = set()
+    for shots in shots_of(rows):
+        for metric, kind in product(metrics, of_kinds):
+            own = [(row, row.summary(metric, kind)) for row in rows if row.trained and row.shots == shots]
+            if rivals := [(summary.mean, row.name) for row, summary in own if summary]:
+                found.add((shots, metric, kind, max(rivals)[1]))
+    return found
 
 
 def paired_rows(rows: Sequence[Row], metric: str, shots: int) -> list[tuple[Row, dict[int, float]]]:
@@ -119,12 +116,12 @@ def paired_rows(rows: Sequence[Row], metric: str, shots: int) -> list[tuple[Row,
 
 
 def flat_scores(results: Results) -> dict[str, float]:
-    """`<strategy>/k<shots>/<metric>` and `.../std` to percent, for `dvc metrics show`."""
+    """`<task>/<strategy>/k<shots>/<metric>` and `.../std`, for `dvc metrics show`."""
     flat = {}
     for row in [*make_rows(results), *reference_rows(results).values()]:
         for metric in columns(results):
             summary = row.summary(metric)
-            stem = f"{row.name}/k{row.shots}/{metric}" if row.runs else f"{row.name}/{metric}"
+            stem = "/".join([results.task.name, row.name, *([f"k{row.shots}"] if row.runs else []), metric])
             flat[stem] = round(summary.mean, 4)
             if summary.std is not None:
                 flat[f"{stem}/std"] = round(summary.std, 4)
@@ -134,21 +131,29 @@ def flat_scores(results: Results) -> dict[str, float]:
 def csv_rows(results: Results) -> list[dict]:
     """One line per row, kind and metric; an empty cell is not applicable."""
     lines = []
+    apart = kinds(results)
     for row in [*make_rows(results), *reference_rows(results).values()]:
         sizes = {"trainable": "", "share": "", "adapter_bytes": ""}
         if row.runs:
             sizes = {name: getattr(row.first, name) for name in sizes}
-        sources = row.runs or (row.reference,)
-        for kind in [None, *kinds(results)]:
-            first = sources[0].scores if kind is None else sources[0].by_kind.get(kind, {})
-            for metric in first:
+        for kind in [None, *apart, *([AVERAGE] if apart else [])]:
+            for metric in (row.runs or (row.reference,))[0].scores:
                 if (summary := row.summary(metric, kind)) is None:
                     continue
                 low, high = summary.interval or ("", "")
                 lines.append(
-                    {"strategy": row.name, "shots": row.shots if row.runs else "", "seeds": len(row.runs) or ""}
-                    | {"kind": kind or "all", "metric": metric, "mean": summary.mean}
+                    {"task": results.task.name, "strategy": row.name, "shots": row.shots if row.runs else ""}
+                    | {"seeds": len(row.runs) or "", "kind": kind or "all", "metric": metric, "mean": summary.mean}
                     | {"std": "" if summary.std is None else summary.std, "low": low, "high": high}
                     | sizes
                 )
     return lines
+
+
+def _value(source: Reference, metric: str, kind: str | None) -> float | None:
+    if kind is None:
+        return source.scores.get(metric)
+    if kind != AVERAGE:
+        return source.by_kind.get(kind, {}).get(metric)
+    values = [table.get(metric) for table in source.by_kind.values()]
+    return None if None in values or not values else fmean(values)

@@ -16,6 +16,9 @@ from pipeline.reporting.tables import (
     reference_rows,
     shots_of,
 )
+from pipeline.reporting.task import Task
+
+FEW_KINDS = 4  # that a sentence can list
 
 
 @dataclass(frozen=True)
@@ -30,56 +33,66 @@ class Takeaway:
 class View:
     """What the sentences are computed from: rows at the largest number of shots, and the references."""
 
+    task: Task
     metric: str
     shots: int
     trained: list[Row]
     everything: list[Row]
     references: dict[str, Row]
     kinds: list[str]
-    results: Results
 
     @property
     def ranked(self) -> list[Row]:
         """Trained rows, the highest mean first."""
-        return sorted(self.trained, key=lambda row: -row.summary(self.metric).mean)
+        return sorted(self.trained, key=self.mean, reverse=True)
 
     @property
     def zero_shot(self) -> Row | None:
         """The row of the backbone as it is."""
         return next((row for row in self.everything if not row.trained), None)
 
+    def mean(self, row: Row, kind: str | None = None) -> float:
+        """A row's mean; below all others where it has none."""
+        summary = row.summary(self.metric, kind)
+        return summary.mean if summary else float("-inf")
+
+    def number(self, value: float, sign: str = "") -> str:
+        """A value of the metric as text."""
+        return self.task.show(value, self.metric, sign)
+
+    def spread(self, row: Row, kind: str | None = None) -> str:
+        """A row's mean with its interval: `53.1 (95 % interval 49.0 to 57.2)`."""
+        return self._with_interval(row.summary(self.metric, kind), "", "")
+
+    def difference(self, summary: Summary) -> str:
+        """A mean difference in points with its interval."""
+        return self._with_interval(summary, "+", " points")
+
+    def _with_interval(self, summary: Summary, sign: str, unit: str) -> str:
+        mean = f"{self.number(summary.mean, sign)}{unit}"
+        if summary.interval is None:
+            return f"{mean} (one seed, spread unknown)"
+        low, high = (self.number(bound, sign) for bound in summary.interval)
+        return f"{mean} (95 % interval {low} to {high})"
+
 
 def takeaways(results: Results) -> list[Takeaway]:
-    """What the page states first."""
-    rows, metric = make_rows(results), results.inputs.metric
+    """What the page states first of a task."""
+    rows = make_rows(results)
     if not (shots := shots_of(rows)):
         return []
     trained = [row for row in rows if row.trained and row.shots == shots[-1]]
-    view = View(metric, shots[-1], trained, rows, reference_rows(results), kinds(results), results)
-    makers: Sequence[Callable[[View], Takeaway | None]] = (_highest, _read, _budget, _range, _hardest, _shots, _grid)
+    view = View(results.task, results.metric, shots[-1], trained, rows, reference_rows(results), kinds(results))
+    makers: Sequence[Callable[[View], Takeaway | None]] = (
+        _highest, _read, _not_above, _budget, _range, _kinds, _shots, _grid,
+    )  # fmt: skip
     return [takeaway for make in makers if (takeaway := make(view)) is not None]
-
-
-def spread(summary: Summary) -> str:
-    """A mean with its interval: `53.1 (95 % interval 49.0 to 57.2)`."""
-    if summary.interval is None:
-        return f"{summary.mean:.1f} (one seed, spread unknown)"
-    low, high = summary.interval
-    return f"{summary.mean:.1f} (95 % interval {low:.1f} to {high:.1f})"
-
-
-def difference(summary: Summary) -> str:
-    """A mean difference in points with its interval."""
-    if summary.interval is None:
-        return f"{summary.mean:+.1f} points (one seed, spread unknown)"
-    low, high = summary.interval
-    return f"{summary.mean:+.1f} points (95 % interval {low:+.1f} to {high:+.1f})"
 
 
 def _highest(view: View) -> Takeaway:
     best, *others = view.ranked
     text = f"{best.label} has the highest mean {view.metric} with {view.shots} labelled videos: "
-    text += f"{spread(best.summary(view.metric))}, over {_seeds(best)}."
+    text += f"{view.spread(best)}, over {_seeds(best)}."
     gaps = {
         row.label: summarise(values.values())
         for row in others
@@ -95,11 +108,11 @@ def _highest(view: View) -> Takeaway:
 
 
 def _read(view: View) -> Takeaway | None:
-    pairs = [(row, differences) for row, differences in paired_rows(view.trained, view.metric, view.shots)]
+    pairs = paired_rows(view.trained, view.metric, view.shots)
     recurrent = [(row, summarise(diff.values())) for row, diff in pairs if row.name.startswith("read")]
     if not recurrent:
         return None
-    parts = [f"{row.label} {difference(summary)}" for row, summary in recurrent]
+    parts = [f"{row.label} {view.difference(summary)}" for row, summary in recurrent]
     apart = [row.label for row, summary in recurrent if summary.excludes_zero]
     end = f" The interval excludes zero for {_listed(apart)}." if apart else " No interval excludes zero."
     if any(summary.interval is None for _, summary in recurrent):
@@ -110,13 +123,25 @@ def _read(view: View) -> Takeaway | None:
     )
 
 
+def _not_above(view: View) -> Takeaway | None:
+    """What needs no training and is not surpassed."""
+    top = view.mean(view.ranked[0])
+    rows = [*(row for name, row in view.references.items() if name in view.task.below), view.zero_shot]
+    strong = [row for row in rows if row and view.mean(row) >= top]
+    if not strong:
+        return None
+    parts = _listed([f"{row.label} ({view.number(view.mean(row))})" for row in strong])
+    names = _listed([row.label for row in strong])
+    return Takeaway(f"No gain over {names}", f"No strategy’s mean {view.metric} exceeds that of {parts}.")
+
+
 def _budget(view: View) -> Takeaway | None:
     if view.zero_shot is None or len(view.trained) < 2:
         return None
-    start, best = view.zero_shot.summary(view.metric).mean, view.ranked[0].summary(view.metric).mean
+    start, best = view.mean(view.zero_shot), view.mean(view.ranked[0])
     if best <= start:
-        return Takeaway("No gain over zero-shot", f"No strategy's mean {view.metric} exceeds zero-shot's {start:.1f}.")
-    gains = {row.name: (row.summary(view.metric).mean - start) / (best - start) for row in view.trained}
+        return None
+    gains = {row.name: (view.mean(row) - start) / (best - start) for row in view.trained}
     small = min((row for row in view.trained if gains[row.name] >= 0.8), key=lambda row: row.first.trainable)
     return Takeaway(
         f"Score for size: {small.label}",
@@ -127,30 +152,35 @@ def _budget(view: View) -> Takeaway | None:
 
 
 def _range(view: View) -> Takeaway | None:
-    parts = [f"{name} {row.summary(view.metric).mean:.1f}" for name, row in view.references.items()]
-    if view.zero_shot is not None:
-        parts.insert(1, f"{view.zero_shot.label} {view.zero_shot.summary(view.metric).mean:.1f}")
-    low, high = (view.ranked[i].summary(view.metric).mean for i in (-1, 0))
+    below = [row for name, row in view.references.items() if name not in view.task.above]
+    above = [row for name, row in view.references.items() if name in view.task.above]
+    untrained = [view.zero_shot] if view.zero_shot else []
+    if not (below or above or untrained):
+        return None
+    parts = [f"{row.label} {view.number(view.mean(row))}" for row in (*below, *untrained)]
     if len(view.trained) > 1:
-        parts.append(f"trained strategies {low:.1f} to {high:.1f}")
-    return Takeaway("The scale", f"On this test side, {view.metric} is: {', '.join(parts)}.") if parts else None
+        low, high = (view.number(view.mean(view.ranked[i])) for i in (-1, 0))
+        parts.append(f"trained strategies {low} to {high}")
+    parts += [f"{row.label} {view.number(view.mean(row))}" for row in above]
+    return Takeaway("The scale", f"On this test side, {view.metric} is: {', '.join(parts)}.")
 
 
-def _hardest(view: View) -> Takeaway | None:
+def _kinds(view: View) -> Takeaway | None:
     if len(view.kinds) < 2:
         return None
     best = view.ranked[0]
-    by_kind = {kind: best.summary(view.metric, kind) for kind in view.kinds}
-    if any(summary is None for summary in by_kind.values()):
+    if any(best.summary(view.metric, kind) is None for kind in view.kinds):
         return None
-    hardest = min(by_kind, key=lambda kind: by_kind[kind].mean)
-    parts = [f"“{kind}” {spread(summary)}" for kind, summary in by_kind.items()]
-    tops = {kind: max(view.trained, key=lambda row, k=kind: _mean(row, view.metric, k)).label for kind in view.kinds}
-    leaders = "; ".join(f"“{kind}”: {name}" for kind, name in tops.items())
-    return Takeaway(
-        f"Lowest kind of query: “{hardest}”",
-        f"{best.label} by kind: {', '.join(parts)}. Highest mean per kind: {leaders}.",
-    )
+    order = sorted(view.kinds, key=lambda kind: view.mean(best, kind))
+    tops = {kind: max(view.trained, key=lambda row, k=kind: view.mean(row, k)) for kind in view.kinds}
+    shown = view.kinds if len(view.kinds) <= FEW_KINDS else [order[-1], order[0]]
+    text = f"{best.label} by kind: {', '.join(f'“{kind}” {view.spread(best, kind)}' for kind in shown)}."
+    if len(view.trained) > 1 and len(view.kinds) <= FEW_KINDS:
+        text += f" Highest mean per kind: {'; '.join(f'“{kind}”: {row.label}' for kind, row in tops.items())}."
+    elif len(view.trained) > 1:
+        ahead = sum(row is best for row in tops.values())
+        text += f" It has the highest mean of all strategies in {ahead} of {len(view.kinds)} kinds."
+    return Takeaway(f"Lowest kind of {view.task.sample}: “{order[0]}”", text)
 
 
 def _shots(view: View) -> Takeaway | None:
@@ -161,7 +191,7 @@ def _shots(view: View) -> Takeaway | None:
     for row in view.ranked:
         fewest = next((r for r in view.everything if r.name == row.name and r.shots == counts[0]), None)
         if fewest and (gain := paired(row.by_seed(view.metric), fewest.by_seed(view.metric))):
-            parts.append(f"{row.label} {summarise(gain.values()).mean:+.1f}")
+            parts.append(f"{row.label} {view.number(summarise(gain.values()).mean, '+')}")
     text = f"Mean change in {view.metric}, in points: {', '.join(parts)}."
     return Takeaway(f"From {counts[0]} to {counts[-1]} labelled videos", text) if parts else None
 
@@ -175,11 +205,6 @@ def _grid(view: View) -> Takeaway | None:
         f"For {_listed(edge)}, validation chose the smallest or largest rate of the grid in at least one run; a wider "
         f"grid could change these scores.",
     )
-
-
-def _mean(row: Row, metric: str, kind: str) -> float:
-    summary = row.summary(metric, kind)
-    return summary.mean if summary else float("-inf")
 
 
 def _seeds(row: Row) -> str:

@@ -1,147 +1,39 @@
-"""The page and tables made from a results folder of seeded random numbers (no model was run for any of them)."""
+"""The page and tables of both tasks, made from a results folder of seeded random numbers."""
 
+import base64
 import csv
 import json
-import random
 from html.parser import HTMLParser
-from statistics import mean, stdev
+from statistics import fmean, mean, stdev
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from pipeline.report import build_report, main
-from pipeline.reporting.inputs import Inputs, Provenance
+from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.page import TEMPLATES
-from read.encoders.frames import write_video
 from read.errors import InputError
-from read.files import read_json, write_json, write_jsonl
+from read.files import read_json, read_jsonl, write_json, write_jsonl
+from read.metrics.summarization import rouge
+from tests.pipeline.report_workspace import CLIPS, KINDS, METRICS, QUERIES, TRAINABLE, make_results
 
-DURATION, CLIP_LEN, TOTAL = 20.0, 2.0, 250_000
-TRAINABLE = {
-    "zero_shot": 0,
-    "bias": 3_107,
-    "adapter": 3_377,
-    "read": 3_665,
-    "read_pvla": 3_665,
-    "lora": 7_777,
-    "full": 250_000,
-}
-METRICS = ("MR-full-mAP", "MR-full-R1@0.5", "MR-full-R1@0.7", "HL-clip-AP", "HL-min-VeryGood-mAP")
-KINDS = ("move", "order")
-QUERIES = ("the camera pans left over the cat", "the coffee <script>alert(1)</script> & after", "zoom onto the moon")
-
-
-def make_results(root, strategies=tuple(TRAINABLE), shots=(8, 32), seeds=(0, 1, 2), videos=6, plans=True):
-    """A plausible small results folder; returns the Inputs of a report on it."""
-    dice = random.Random(5)
-    annotations = make_raw(root / "raw", dice, videos)
-    runs = root / "runs"
-    references = {"random": reference(dice, 22), "oracle": reference(dice, 99)}
-    write_json(runs / "references.json", references)
-    for strategy in strategies:
-        level = 38 if strategy == "zero_shot" else 40 + 4 * np.log10(TRAINABLE[strategy])
-        for k, seed in [(0, 0)] if strategy == "zero_shot" else [(k, seed) for k in shots for seed in seeds]:
-            folder = runs / strategy / f"k{k}-s{seed}"
-            write_run(folder, strategy, k, seed, level + 3 * np.log2(max(k, 8) / 8), annotations, dice)
-            if plans and strategy == "read_pvla":
-                write_plans(folder, annotations, dice)
-    provenance = Provenance(
-        params={"dataset": "toy", "train": {"steps": 200}}, data={"data/raw/toy": "9f" * 16},
-        commit="ab" * 20, dirty=True, packages={"torch": "2.13.0"}, date="2030-01-01", device="cpu",
-        durations={"train": 81.3, "extract": 12.0},
-    )  # fmt: skip
-    return Inputs("toy", runs, root / "raw", "MR-full-mAP", 4, CLIP_LEN, provenance)
-
-
-def make_raw(raw, dice, videos):
-    colours = np.random.default_rng(5)
-    rows = []
-    for v in range(videos + 1):
-        for i, kind in enumerate(KINDS):
-            start = 2.0 * dice.randrange(1, 7)
-            rows.append(
-                {"qid": 10 * v + i, "query": QUERIES[(v + i) % 3], "vid": f"toy{v}", "duration": DURATION}
-                | {"relevant_windows": [[start, start + 4]], "kind": kind, "split": "test"}
-            )
-        if v < videos:
-            shade = np.linspace(0, 255, 64)[None, :, None] * colours.random(3)
-            frames = (np.roll(np.tile(shade, (48, 1, 1)), 3 * t, axis=1).astype(np.uint8) for t in range(80))
-            write_video(raw / "videos" / f"toy{v}.mp4", frames, fps=4)
-    write_jsonl(raw / "annotations.jsonl", rows)
-    files = {f"toy{v}": {"file": f"toy{v}.mp4", "sha256": "0" * 64} for v in range(videos)}
-    write_json(raw / "manifest.json", {"videos": files, "missing": {f"toy{videos}": "HTTP 404 <gone>"}})
-    return rows[: 2 * videos]
-
-
-def reference(dice, level):
-    return {
-        "scores": {name: level + dice.uniform(-1, 1) for name in METRICS},
-        "by_kind": {kind: {name: level + dice.uniform(-2, 1) for name in METRICS} for kind in KINDS},
-    }
-
-
-def write_run(folder, strategy, k, seed, level, annotations, dice):
-    level += dice.gauss(0, 1.5)
-    trainable = TRAINABLE[strategy]
-    grid = (
-        [{"learning_rate": rate, "score": level + dice.uniform(-6, 0)} for rate in (1e-3, 3e-3, 1e-2)]
-        if trainable
-        else []
-    )
-    best = max(grid, key=lambda point: point["score"])["learning_rate"] if grid else None
-    row = {"strategy": strategy, "shots": k, "seed": seed, "backbone": "univtg", "trainable": trainable, "total": TOTAL}
-    row |= {"share": trainable / TOTAL, "adapter_bytes": 4 * trainable, "learning_rate": best, "grid": grid}
-    row |= {
-        "steps": 200,
-        "best_step": 150,
-        "seconds": 6.0,
-        "n_queries": len(annotations),
-        "n_videos": len(annotations) // 2,
-    }
-    row["scores"] = {name: level - 5 * i + dice.uniform(-1, 1) for i, name in enumerate(METRICS)}
-    row["by_kind"] = {
-        kind: {n: v + shift for n, v in row["scores"].items()} for kind, shift in zip(KINDS, (6, -6), strict=True)
-    }
-    write_json(folder / "scores.json", row)
-    write_jsonl(folder / "predictions.jsonl", [prediction(a, dice) for a in annotations])
-    if trainable:
-        scores = [level - 20 * np.exp(-step / 60) + dice.uniform(-1, 1) for step in range(0, 201, 25)]
-        lines = [f"{25 * i},{2 / (i + 1):.3f},{value:.3f}" for i, value in enumerate(scores)]
-        (folder / "curve.csv").write_text("\n".join(["step,loss,val_score", *lines, "201,0.1,"]) + "\n")
-
-
-def prediction(annotation, dice):
-    true = annotation["relevant_windows"][0]
-    first = [max(0.0, min(16.0, true[0] + dice.choice((-4, -2, 0, 0, 2, 6)))), 0, 0.9]
-    first[1] = first[0] + 4
-    other = sorted(dice.sample(range(0, 20, 2), 2))
-    saliency = [float(true[0] <= 2 * i < true[1]) + dice.uniform(-0.4, 0.4) for i in range(10)]
-    windows = [first, [float(other[0]), float(other[1]), 0.4]]
-    return {key: annotation[key] for key in ("qid", "query", "vid")} | {
-        "pred_relevant_windows": windows, "pred_saliency_scores": saliency,
-    }  # fmt: skip
-
-
-def write_plans(folder, annotations, dice):
-    noise = np.random.default_rng(dice.randrange(99))
-    words = {a["qid"]: ["<start>", *a["query"].split()[:6], "<end>"] for a in annotations}
-    plans = {str(qid): noise.random((10, len(w)), dtype=np.float32) ** 6 for qid, w in words.items()}
-    save_file({qid: 0.5 * plan / plan.sum() for qid, plan in plans.items()}, folder / "plans.safetensors")
-    write_json(folder / "plans.json", {str(qid): {"words": w, "mass": 0.5} for qid, w in words.items()})
+DOMAINS = ("BK", "BT", "DS", "FM", "GA")
+SMALL = {"strategies": ("read", "adapter"), "shots": (8,), "seeds": (0,), "videos": 1}
 
 
 class Page(HTMLParser):
-    """Addresses, table cells by row, text outside of scripts, and the scripts."""
+    """Addresses, ids, table cells by row, terms of lists, text outside of scripts, and the scripts."""
 
     def __init__(self, html):
         super().__init__()
-        self.addresses, self.rows, self.scripts, self.text, self.stack, self.row = [], {}, {}, "", [], None
+        self.addresses, self.ids, self.rows, self.scripts, self.terms, self.term = [], [], {}, {}, {}, ""
+        self.text, self.stack, self.row = "", [], None
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         self.addresses += [(tag, attrs[name]) for name in ("src", "href", "action", "poster") if name in attrs]
+        self.ids += [attrs["id"]] if "id" in attrs else []
         self.stack = [tag, attrs.get("id", "")]
         if tag == "table":
             self.table = attrs.get("id")
@@ -157,9 +49,13 @@ class Page(HTMLParser):
 
     def handle_data(self, text):
         if self.stack and self.stack[0] in ("script", "style"):
-            self.scripts[self.stack[1]] = text
+            self.scripts[self.stack[1]] = self.scripts.get(self.stack[1], "") + text
             return
         self.text += text
+        if self.stack[:1] == ["dt"]:
+            self.term = text
+        if self.stack[:1] == ["dd"]:
+            self.terms[self.term] = text
         if self.row and self.rows.get(self.row):
             self.rows[self.row][-1] = " ".join((self.rows[self.row][-1] + text).split())
 
@@ -178,12 +74,35 @@ def out(inputs, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(out):
+    return read_page(out)
+
+
+def read_page(out) -> Page:
     return Page((out / "index.html").read_text(encoding="utf-8"))
 
 
-def values_of(inputs: Inputs, strategy: str, shots: int, metric: str, kind: str | None = None) -> list[float]:
-    rows = [read_json(path) for path in sorted(inputs.runs.glob(f"{strategy}/k{shots}-s*/scores.json"))]
+def built(inputs, out) -> Page:
+    build_report(inputs, out)
+    return read_page(out)
+
+
+def words_of(page) -> str:
+    return " ".join(page.text.split())
+
+
+def data_of(page, name):
+    return json.loads(page.scripts[f"{name}-data"])
+
+
+def values_of(
+    inputs: Inputs, task: str, strategy: str, shots: int, metric: str, kind: str | None = None
+) -> list[float]:
+    rows = [read_json(path) for path in sorted(inputs.runs.glob(f"{task}/{strategy}/k{shots}-s*/scores.json"))]
     return [(row["by_kind"][kind] if kind else row["scores"])[metric] for row in rows]
+
+
+def shown_as(values, digits=1) -> str:
+    return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
 
 
 def test_page_fetches_nothing(page, out):
@@ -195,42 +114,87 @@ def test_page_fetches_nothing(page, out):
     assert html.count("plotly.js v") == 1
 
 
-def test_every_row_stands_in_the_score_table(page):
-    assert {("score-table", "random", None), ("score-table", "oracle", None)} <= page.rows.keys()
+def test_no_id_stands_twice_and_every_link_leads_somewhere(page):
+    assert len(page.ids) == len(set(page.ids))
+    links = {address[1:] for tag, address in page.addresses if tag == "a"}
+    assert links <= set(page.ids)
+    assert {"grounding", "summarization", "summarization-examples", "grounding-kinds"} <= links
+
+
+@pytest.mark.parametrize("task", METRICS)
+def test_every_row_stands_in_the_score_table_in_its_place(page, task):
+    rows = [(name, shots) for table, name, shots in page.rows if table == f"{task}-score-table" and name]
+    below, above = {"grounding": (["random"], ["oracle"]), "summarization": (["shuffled", "lead"], [])}[task]
+    trained = sorted(set(TRAINABLE) - {"zero_shot"}, key=lambda name: (TRAINABLE[name], name))
+    expected = [*((name, None) for name in below), ("zero_shot", "0")]
+    expected += [(name, shots) for shots in ("8", "32") for name in trained]
+    assert rows == [*expected, *((name, None) for name in above)]
     for name, trainable in TRAINABLE.items():
         for shots in ("8", "32") if trainable else ("0",):
-            cells = page.rows["score-table", name, shots]
+            cells = page.rows[f"{task}-score-table", name, shots]
             assert cells[0] == name.replace("_", "-")
-            assert cells[len(METRICS) + 2] == f"{trainable:,}"
+            assert cells[len(METRICS[task]) + 2] == f"{trainable:,}"
 
 
 @pytest.mark.parametrize("shots", [8, 32])
-def test_table_holds_mean_and_spread_over_seeds(page, inputs, shots):
+@pytest.mark.parametrize("task", METRICS)
+def test_table_holds_mean_and_spread_over_seeds(page, inputs, task, shots):
+    header = page.rows[f"{task}-score-table", None, None]
+    assert header[1] == METRICS[task][0]
     for name in set(TRAINABLE) - {"zero_shot"}:
-        for column, metric in enumerate(METRICS):
-            values = values_of(inputs, name, shots, metric)
-            shown = page.rows["score-table", name, str(shots)][1 + column]
-            assert shown == f"{mean(values):.1f} ± {stdev(values):.1f}"
+        for metric in METRICS[task]:
+            values = values_of(inputs, task, name, shots, metric)
+            shown = page.rows[f"{task}-score-table", name, str(shots)][header.index(metric)]
+            assert shown == shown_as(values, 2 if metric == "CIDEr-D" else 1)
 
 
-def test_kinds_stand_apart(page, inputs):
-    cells = page.rows["kind-table", "read", None]  # rows of 8 and of 32 videos, one after the other
-    expected = [values_of(inputs, "read", k, METRICS[i], kind) for k in (8, 32) for kind in KINDS for i in range(3)]
-    shown = [cell for cell in cells if "±" in cell]
-    assert shown == [f"{mean(values):.1f} ± {stdev(values):.1f}" for values in expected]
+@pytest.mark.parametrize("task", METRICS)
+def test_every_variant_of_a_metric_is_explained(page, task):
+    for metric in METRICS[task]:
+        assert page.terms[metric]
+
+
+def test_two_kinds_stand_apart_with_their_mean(page, inputs):
+    for k in (8, 32):
+        expected = []
+        for kind in (*KINDS, None):
+            for metric in METRICS["grounding"][:3]:
+                apart = [values_of(inputs, "grounding", "read", k, metric, name) for name in KINDS]
+                expected.append(
+                    apart[KINDS.index(kind)] if kind else [fmean(pair) for pair in zip(*apart, strict=True)]
+                )
+        assert page.rows["grounding-kind-table", "read", str(k)][1:] == [shown_as(values) for values in expected]
+    assert not any(table == "summarization-kind-table" for table, *_ in page.rows)
+
+
+def test_many_kinds_make_a_table_of_strategies_by_kinds(tmp_path):
+    inputs = make_results(tmp_path, ("grounding",), ("read", "lora"), shots=(8,), videos=1, kinds=DOMAINS)
+    page = built(inputs, tmp_path / "out")
+    assert page.rows["grounding-kind-table", None, None] == ["strategy", *DOMAINS, "mean of kinds", "8 labelled videos"]
+    for name in ("read", "lora"):
+        apart = [values_of(inputs, "grounding", name, 8, "MR-full-mAP", domain) for domain in DOMAINS]
+        overall = [fmean(values) for values in zip(*apart, strict=True)]
+        shown = page.rows["grounding-kind-table", name, "8"][1:]
+        assert shown == [shown_as(values) for values in (*apart, overall)]
+    with (tmp_path / "out" / "scores.csv").open(newline="") as file:
+        rows = {(r["strategy"], r["kind"], r["metric"]): float(r["mean"]) for r in csv.DictReader(file)}
+    assert rows["lora", "mean of kinds", "MR-full-mAP"] == pytest.approx(mean(overall))
 
 
 def test_flat_scores_and_csv_agree_with_the_runs(out, inputs):
     flat = read_json(out / "scores.json")
-    values = values_of(inputs, "lora", 32, "HL-clip-AP")
-    assert flat["lora/k32/HL-clip-AP"] == pytest.approx(mean(values), abs=1e-4)
-    assert flat["lora/k32/HL-clip-AP/std"] == pytest.approx(stdev(values), abs=1e-4)
+    for task, metric in (("grounding", "HL-clip-AP"), ("summarization", "CIDEr-D")):
+        values = values_of(inputs, task, "lora", 32, metric)
+        assert flat[f"{task}/lora/k32/{metric}"] == pytest.approx(mean(values), abs=1e-4)
+        assert flat[f"{task}/lora/k32/{metric}/std"] == pytest.approx(stdev(values), abs=1e-4)
+    assert {"grounding/oracle/MR-full-mAP", "summarization/lead/BLEU-4"} <= flat.keys()
     assert all(isinstance(value, float) for value in flat.values())
     with (out / "scores.csv").open(newline="") as file:
-        rows = {(r["strategy"], r["shots"], r["kind"], r["metric"]): r for r in csv.DictReader(file)}
-    order = values_of(inputs, "full", 8, "MR-full-mAP", "order")
-    assert float(rows["full", "8", "order", "MR-full-mAP"]["mean"]) == pytest.approx(mean(order))
-    assert ("oracle", "", "all", "HL-clip-AP") in rows
+        rows = {tuple(r[c] for c in ("task", "strategy", "shots", "kind", "metric")): r for r in csv.DictReader(file)}
+    order = values_of(inputs, "grounding", "full", 8, "MR-full-mAP", "order")
+    assert float(rows["grounding", "full", "8", "order", "MR-full-mAP"]["mean"]) == pytest.approx(mean(order))
+    assert ("grounding", "oracle", "", "all", "HL-clip-AP") in rows
+    assert ("summarization", "shuffled", "", "all", "ROUGE-L-whitespace") in rows
 
 
 def test_no_number_is_missing_in_silence(page, out):
@@ -239,34 +203,85 @@ def test_no_number_is_missing_in_silence(page, out):
 
     assert not {"nan", "none", "inf", "undefined"} & set(page.text.lower().split())
     assert "nan" not in (out / "scores.csv").read_text()
-    for name in ("charts-data", "showcase-data", "styles-data"):
-        json.loads(page.scripts[name], parse_constant=refuse)
+    for name in ("charts", "examples", "videos", "styles"):
+        json.loads(page.scripts[f"{name}-data"], parse_constant=refuse)
 
 
 def test_text_of_others_is_escaped(page, out):
     html = (out / "index.html").read_text(encoding="utf-8")
-    assert "<script>alert" not in html and "<gone>" not in html
-    queries = [example["query"] for example in json.loads(page.scripts["showcase-data"])["examples"]]
-    assert set(queries) <= set(QUERIES)
+    assert "<script>alert" not in html and "<gone>" not in html and "<b>" not in html
+    examples = data_of(page, "examples")
+    assert {example["title"] for example in examples["grounding"]["examples"]} <= set(QUERIES)
+    told = [run["summary"] for example in examples["summarization"]["examples"] for run in example["runs"].values()]
+    assert any("</script><b>&" in words for words in told)
 
 
 def test_missing_videos_are_listed(page):
-    assert "6 of 7 test videos" in " ".join(page.text.split())
-    assert any(table == "missing-table" for table, *_ in page.rows)
-    assert "HTTP 404 <gone>" in page.text
+    assert "6 of 7 test videos" in words_of(page)
+    cells = next(cells for (table, *_), cells in page.rows.items() if table == "missing-table")
+    assert cells[-5:] == ["toy6", "2", "1", "test", "HTTP 404 <gone>"]
 
 
-def test_showcase_has_each_kind_its_video_and_the_plan(page):
-    shown = json.loads(page.scripts["showcase-data"])
-    assert len(shown["examples"]) == 4
-    assert {example["kind"] for example in shown["examples"]} == set(KINDS)
-    assert len({example["vid"] for example in shown["examples"]}) == 4
-    for example in shown["examples"]:
-        assert len(shown["videos"][example["vid"]]) > 500
+def test_queries_are_shown_with_each_kind_and_the_plan(page):
+    shown = data_of(page, "examples")["grounding"]["examples"]
+    assert len(shown) == 4
+    assert {example["kind"] for example in shown} == set(KINDS)
+    assert len({example["vid"] for example in shown}) == 4
+    for example in shown:
         assert set(example["runs"]) == set(TRAINABLE)
         plan = example["runs"]["read_pvla"]["plan"]
         assert plan["mass"] == pytest.approx(0.5, abs=1e-3) and plan["words"][0] == "<start>"
         assert example["runs"]["adapter"]["plan"] is None
+
+
+def test_summaries_are_shown_with_score_and_differing_words(page, inputs):
+    shown = data_of(page, "examples")["summarization"]["examples"]
+    assert len(shown) == 4
+    labels = {row["vid"]: row for row in read_jsonl(inputs.raw / "summaries.jsonl")}
+    for example in shown:
+        reference, said = (labels[example["vid"]][key].split() for key in ("summary", "transcript"))
+        assert example["reference"] == reference
+        assert example["words"] + example["unread"] == said
+        for name, run in example["runs"].items():
+            k = 32 if TRAINABLE[name] else 0
+            rows = read_jsonl(inputs.runs / "summarization" / name / f"k{k}-s0" / "predictions.jsonl")
+            summary = next(row["summary"] for row in rows if row["vid"] == example["vid"])
+            assert run["summary"] == summary.split()
+            expected = rouge([summary], [" ".join(reference)])["ROUGE-L-whitespace"]
+            assert run["rouge"] == pytest.approx(expected, abs=0.051)
+            kept = [word for i, word in enumerate(run["summary"]) if i not in run["other"]]
+            assert kept == [word for i, word in enumerate(reference) if i not in run["lacks"]]
+
+
+def test_attention_of_every_word_can_be_unpacked(page, inputs):
+    from safetensors.numpy import load_file
+
+    shown = [example for example in data_of(page, "examples")["summarization"]["examples"] if example["words"]]
+    assert shown
+    for example in shown:
+        assert example["duration"] == CLIPS * example["clip_len"]
+        for name, run in example["runs"].items():
+            file = inputs.runs / "summarization" / name / f"k{32 if TRAINABLE[name] else 0}-s0" / "looks.safetensors"
+            expected = load_file(file)[example["vid"]]
+            levels = np.frombuffer(base64.b64decode(run["attention"]["bytes"]), np.uint8).reshape(expected.shape)
+            np.testing.assert_allclose(levels / 255 * run["attention"]["peak"], expected, atol=0.5 / 255 + 1e-6)
+
+
+def test_a_silent_video_has_no_words_to_attend(page):
+    shown = data_of(page, "examples")["summarization"]["examples"]
+    silent = [example for example in shown if example["vid"] == "toy5"]
+    assert silent and silent[0]["words"] == [] and silent[0]["duration"] == 20.0
+    assert all(run["attention"] is None for run in silent[0]["runs"].values())
+
+
+def test_a_video_of_both_tasks_is_embedded_once(page, out):
+    examples, videos = data_of(page, "examples"), data_of(page, "videos")
+    shown = [{example["vid"] for example in examples[task]["examples"]} for task in METRICS]
+    assert shown[0] & shown[1] and videos.keys() == shown[0] | shown[1]
+    html = (out / "index.html").read_text(encoding="utf-8")
+    for content in videos.values():
+        assert base64.b64decode(content)[4:8] == b"ftyp"
+        assert html.count(content) == 1
 
 
 def test_same_inputs_give_the_same_page(inputs, out, tmp_path):
@@ -279,39 +294,91 @@ def test_provenance_is_shown(page):
     assert "steps: 200" in page.text and "1 min 21 s" in page.text
 
 
-def test_one_seed_and_one_strategy_without_plans(tmp_path):
-    inputs = make_results(tmp_path, strategies=("read",), shots=(8,), seeds=(4,), videos=2, plans=False)
-    build_report(inputs, tmp_path / "out")
-    page = Page((tmp_path / "out" / "index.html").read_text(encoding="utf-8"))
-    assert page.rows["score-table", "read", "8"][1].endswith("± n/a")
+@pytest.mark.parametrize("task", METRICS)
+def test_one_task_one_seed_and_one_strategy_without_looks(tmp_path, task):
+    inputs = make_results(tmp_path, (task,), ("read",), shots=(8,), seeds=(4,), videos=2, looks=False)
+    page = built(inputs, tmp_path / "out")
+    assert page.rows[f"{task}-score-table", "read", "8"][1].endswith("± n/a")
     assert "spread unknown" in page.text
-    assert "read/k8/HL-clip-AP/std" not in read_json(tmp_path / "out" / "scores.json")
+    assert data_of(page, "examples").keys() == {task}
+    assert not {"grounding", "summarization"} - {task} & set(page.ids)
+    flat = read_json(tmp_path / "out" / "scores.json")
+    assert all(name.startswith(f"{task}/") and not name.endswith("/std") for name in flat)
+
+
+def test_what_needs_no_training_and_is_not_surpassed_is_said(tmp_path):
+    inputs = make_results(tmp_path, ("summarization",), **SMALL)
+    assert "No gain over" not in built(inputs, tmp_path / "out").text
+    references = read_json(inputs.runs / "summarization" / "references.json")
+    references["lead"]["scores"]["ROUGE-L-whitespace"] = 97.0
+    write_json(inputs.runs / "summarization" / "references.json", references)
+    page = built(inputs, tmp_path / "out")
+    assert "No gain over lead" in page.text
+    assert "exceeds that of lead (97.0)" in words_of(page)
+
+
+def test_a_banner_says_what_numbers_are_not(page, tmp_path):
+    assert "synthetic" not in page.text and "Optimistic" not in page.text
+    inputs = make_results(tmp_path, **SMALL)
+    write_json(inputs.raw / "dataset.json", {"name": "TVSum", "metric": "any", "synthetic": True})
+    for file in inputs.runs.glob("grounding/*/*/scores.json"):
+        write_json(file, read_json(file) | {"protocol": "paper", "optimistic": True})
+    page = built(inputs, tmp_path / "out")
+    assert "Features are synthetic" in page.text and "compared on TVSum" in words_of(page)
+    assert words_of(page).count("selection looked at the test side (protocol: paper)") == 1
 
 
 def test_command_line(tmp_path, monkeypatch):
-    inputs = make_results(tmp_path, strategies=("read",), shots=(8,), seeds=(0,), videos=1)
+    inputs = make_results(tmp_path, **SMALL)
     for source, place in ((inputs.runs, "results/runs/toy"), (inputs.raw, "data/raw/toy")):
         (tmp_path / place).parent.mkdir(parents=True)
         source.rename(tmp_path / place)
-    settings = {"dataset": "toy", "clip_len": 2.0, "device": "cpu", "report": {"metric": "HL-clip-AP", "examples": 1}}
+    metrics = {"grounding": "HL-clip-AP", "summarization": "CIDEr-D"}
+    settings = {"task": ["summarization"], "dataset": "toy", "clip_len": 2.0, "device": "cpu"}
+    settings["report"] = {"metrics": metrics, "examples": 1}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["report", "--settings", json.dumps(settings)])
     main()
-    assert "examples: 1" in (tmp_path / "results/report/index.html").read_text(encoding="utf-8")
+    page = read_page(tmp_path / "results/report")
+    assert "examples: 1" in page.text
+    assert page.rows["summarization-score-table", None, None][1] == "CIDEr-D"
+    assert "grounding" not in page.ids
+
+
+def refused(inputs, tmp_path, match):
+    with pytest.raises(InputError, match=match):
+        build_report(inputs, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_does_not_fit_is_refused(tmp_path):
-    inputs = make_results(tmp_path, strategies=("read", "adapter"), shots=(8,), seeds=(0,), videos=1)
-    scores = inputs.runs / "read" / "k8-s0" / "scores.json"
-    good = read_json(scores)
-    write_json(scores, good | {"n_queries": 1})
-    with pytest.raises(InputError, match="different test sides"):
-        build_report(inputs, tmp_path / "out")
-    write_json(scores, good | {"trainable": "many"})
-    with pytest.raises(InputError, match=r"read/k8-s0/scores\.json: trainable"):
-        build_report(inputs, tmp_path / "out")
-    write_json(scores, good)
-    (inputs.runs / "read" / "k8-s0" / "curve.csv").unlink()
-    with pytest.raises(InputError, match=r"curve\.csv"):
-        build_report(inputs, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    inputs = make_results(tmp_path, **SMALL)
+    run = inputs.runs / "summarization" / "read" / "k8-s0"
+    good = read_json(run / "scores.json")
+    write_json(run / "scores.json", good | {"n_samples": 9})
+    refused(
+        inputs, tmp_path, "summarization: read and adapter of seed 0 rest on different test sides: 9 and 1 summaries"
+    )
+    write_json(run / "scores.json", good | {"trainable": "many"})
+    refused(inputs, tmp_path, r"summarization/read/k8-s0/scores\.json: trainable")
+    write_json(run / "scores.json", good | {"scores": {"BLEU-4": 1.0}})
+    refused(inputs, tmp_path, "report.metrics.summarization: no ROUGE-L-whitespace among the scores; there are BLEU-4")
+    write_json(run / "scores.json", good)
+    (inputs.raw / "dataset.json").write_text('{"synthetic": "perhaps"}')
+    refused(inputs, tmp_path, r"dataset\.json: synthetic")
+    (inputs.raw / "dataset.json").unlink()
+    (run / "curve.csv").rename(tmp_path / "curve.csv")
+    refused(inputs, tmp_path, r"curve\.csv: no such learning curve")
+
+
+def test_looks_that_do_not_fit_are_refused(tmp_path):
+    inputs = make_results(tmp_path, ("summarization",), **SMALL)
+    run = inputs.runs / "summarization" / "read" / "k8-s0"
+    notes = read_json(run / "looks.json")
+    write_json(run / "looks.json", {"toy0": {"words": [*notes["toy0"]["words"], "more"]}})
+    refused(inputs, tmp_path, r"looks\.safetensors: toy0 is \(14, 10\), but has 15 words")
+    write_json(run / "looks.json", {"toy0": {"words": ["other", *notes["toy0"]["words"][1:]]}})
+    refused(inputs, tmp_path, "looks of toy0: strategies differ in words or clips")
+    write_json(run / "looks.json", notes)
+    write_jsonl(run / "predictions.jsonl", [])
+    refused(inputs, tmp_path, r"predictions\.jsonl: holds no prediction")

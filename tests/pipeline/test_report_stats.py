@@ -1,22 +1,31 @@
 """Intervals, pairs, takeaways and the choice of examples, on values small enough to follow by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
+from pipeline.reporting.grounding import GROUNDING, first_iou
 from pipeline.reporting.inputs import Run
 from pipeline.reporting.page import rate, size, time
-from pipeline.reporting.showcase import as_json, first_iou, pick_examples
+from pipeline.reporting.showcase import Candidate, as_json, pick_examples
 from pipeline.reporting.stats import paired, summarise
+from pipeline.reporting.summarization import SUMMARIZATION, in_common, rouge_l
 from pipeline.reporting.tables import Row, paired_rows, percent
-from pipeline.reporting.takeaways import difference, spread
-from read.data.annotations import Annotation
+from pipeline.reporting.takeaways import View
+from read.data import Annotation, Summary
+from read.metrics.summarization import rouge
+
+TEXTS = st.lists(st.sampled_from(("a", "cup", "cat", "is", ",")), max_size=9)
 
 
 def make_run(strategy, seed, value):
     return Run(
         strategy=strategy, shots=8, seed=seed, backbone="univtg", trainable=10, total=1000, share=0.01,
-        adapter_bytes=40, steps=1, best_step=1, seconds=1, n_queries=1, n_videos=1, scores={"mAP": value},
+        adapter_bytes=40, steps=1, best_step=1, seconds=1, n_samples=1, n_videos=1, scores={"mAP": value},
     )  # fmt: skip
 
 
@@ -42,7 +51,10 @@ def test_interval_covers_the_mean_as_often_as_it_says():
 def test_one_seed_has_no_spread():
     summary = summarise([3.0])
     assert summary.std is None and summary.interval is None and not summary.excludes_zero
-    assert "spread unknown" in spread(summary) and "spread unknown" in difference(summary)
+    row = make_row("read", [3.0])
+    view = View(GROUNDING, "mAP", 8, [row], [row], {}, [])
+    assert view.spread(row) == "3.0 (one seed, spread unknown)"
+    assert view.difference(summary) == "+3.0 points (one seed, spread unknown)"
 
 
 def test_pairs_use_the_seeds_that_both_have():
@@ -55,38 +67,61 @@ def test_differences_are_to_the_plain_adapter():
     assert paired_rows(rows[1:], "mAP", 8) == []
 
 
-def annotation(qid, vid, kind="", window=(2.0, 6.0)):
-    return Annotation(qid, f"query {qid}", vid, 20.0, (window,), (1, 2), ((4.0,), (4.0,)), kind)
+def candidate(vid, qualities, kind="", name=0):
+    return Candidate(SimpleNamespace(vid=vid, kind=kind, name=name), qualities)
 
 
-def predictions(starts):
-    return {qid: {"pred_relevant_windows": [[start, start + 4, 1.0]]} for qid, start in starts.items()}
+def names(picks):
+    return [pick.candidate.label.name for pick in picks]
 
 
 def test_examples_hold_each_kind_and_then_the_widest_differences():
-    queries = [
-        annotation(1, "a", "move"),
-        annotation(2, "b", "order"),
-        annotation(3, "c", "move"),
-        annotation(4, "d", "move"),
+    candidates = [
+        candidate("a", (1.0, 0.6), "move", 1),
+        candidate("b", (1.0, 0.6), "order", 2),
+        candidate("c", (1.0, 0.0), "move", 3),
+        candidate("d", (1.0, 1.0), "move", 4),
     ]
-    good, mixed = predictions({1: 2, 2: 2, 3: 2, 4: 2}), predictions({1: 3, 2: 3, 3: 12, 4: 2})
-    picks = pick_examples(queries, {"one": good, "two": mixed}, 3)
-    assert [pick.annotation.qid for pick in picks] == [1, 2, 3]  # 1 is the median of its kind; on 3 they differ most
+    picks = pick_examples(candidates, 3, "queries")
+    assert names(picks) == [1, 2, 3]  # 1 is the median of its kind; on 3 they differ most
     assert picks[0].reason == "typical of move queries" and picks[2].reason == "strategies differ most"
 
 
+def test_many_kinds_leave_room_for_differences():
+    candidates = [candidate(f"{i}", (0.5, 0.5 - i / 20), f"domain {i}", i) for i in range(8)]
+    picks = pick_examples(candidates, 4, "videos")
+    assert [pick.reason == "strategies differ most" for pick in picks] == [False, False, True, True]
+    assert names(picks)[2:] == [7, 6]
+
+
 def test_a_video_comes_twice_only_if_it_must():
-    queries = [annotation(1, "a"), annotation(2, "a"), annotation(3, "b")]
-    rows = {"one": predictions({1: 2, 2: 2, 3: 2}), "two": predictions({1: 2, 2: 12, 3: 2})}
-    assert [pick.annotation.vid for pick in pick_examples(queries, rows, 2)] == ["a", "b"]
-    assert len(pick_examples(queries, rows, 9)) == 3
+    candidates = [candidate("a", (1, 1), name=1), candidate("a", (1, 0), name=2), candidate("b", (1, 1), name=3)]
+    assert [pick.candidate.label.vid for pick in pick_examples(candidates, 2, "queries")] == ["a", "b"]
+    assert len(pick_examples(candidates, 9, "queries")) == 3
+    assert pick_examples(candidates, 0, "queries") == []
 
 
 @pytest.mark.parametrize(("start", "iou"), [(2, 1.0), (4, 1 / 3), (6, 0.0), (19, 0.0)])
 def test_first_window_is_scored_by_iou(start, iou):
-    assert first_iou(predictions({1: start})[1], annotation(1, "a")) == pytest.approx(iou)
-    assert first_iou({"pred_relevant_windows": []}, annotation(1, "a")) == 0
+    annotation = Annotation(1, "query", "a", 20.0, ((2.0, 6.0),), (1, 2), ((4.0,), (4.0,)))
+    row = {"pred_relevant_windows": [[start, start + 4, 1.0]]}
+    assert first_iou(row, annotation) == pytest.approx(iou)
+    assert first_iou({"pred_relevant_windows": []}, annotation) == 0
+
+
+@given(ours=TEXTS, theirs=TEXTS.filter(len))
+def test_summaries_are_scored_by_rouge_l_and_share_what_is_in_common(ours, theirs):
+    summary = Summary("a", "", " ".join(theirs))
+    expected = rouge([" ".join(ours)], [" ".join(theirs)])["ROUGE-L-whitespace"]
+    assert 100 * rouge_l({"summary": " ".join(ours)}, summary) == pytest.approx(expected)
+    mine, other = in_common(ours, theirs)
+    assert [ours[i] for i in mine] == [theirs[i] for i in other]
+    assert mine == sorted(set(mine)) and other == sorted(set(other))
+
+
+def test_metrics_that_are_no_percentage_have_a_scale_of_their_own():
+    assert SUMMARIZATION.scale("CIDEr-D") == 10 and SUMMARIZATION.show(1.234, "CIDEr-D") == "1.23"
+    assert SUMMARIZATION.scale("BLEU-4") == 100 and SUMMARIZATION.show(1.234, "BLEU-4", "+") == "+1.2"
 
 
 def test_numbers_read_well():

@@ -42,10 +42,8 @@ function followTheme() {
 
 function makeSortable(table) {
   const headers = [...table.querySelectorAll("thead th[data-sort]")];
-  const columnOf = (header) => { // a header that spans both rows comes first; those of the second row follow
-    const flat = headers.indexOf(header);
-    return table.id === "score-table" ? header.cellIndex : flat;
-  };
+  const columnOf = (header) => // where there are two rows, headers that span both come first, and those of the second row follow
+    table.tHead.rows.length > 1 ? headers.indexOf(header) : header.cellIndex;
   for (const header of headers) {
     const button = document.createElement("button");
     button.type = "button";
@@ -66,6 +64,18 @@ function makeSortable(table) {
   }
 }
 
+function followSections() { // the link of what is being read stands out
+  const links = [...document.querySelectorAll(".bar .links a")];
+  const sections = links.map((link) => document.querySelector(link.hash));
+  const mark = () => {
+    const passed = sections.filter((section) => section.getBoundingClientRect().top < innerHeight / 3).length;
+    links.forEach((link, i) => { if (i === passed - 1) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current"); });
+  };
+  addEventListener("scroll", mark, { passive: true });
+  mark();
+}
+
 followTheme();
+followSections();
 drawCharts();
 document.querySelectorAll("table.sortable").forEach(makeSortable);

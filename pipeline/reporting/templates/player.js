@@ -1,193 +1,166 @@
 "use strict";
-// The examples: a video, and on one time axis its windows, saliency and transport plan.
-function startPlayer() {
-  const { examples, videos } = data("showcase-data");
-  const styles = data("styles-data");
-  const find = (id) => document.getElementById(id);
-  const [video, timeline, select] = [find("video"), find("timeline"), find("strategy")];
-  const tabs = [...document.querySelectorAll('.tabs [role="tab"]')];
-  const names = [...select.options].map((option) => option.value);
-  const shown = Object.fromEntries([...select.options].map((option) => [option.value, option.textContent]));
-  const addresses = {};
-  let [example, axis, time] = [null, null, 0];
+// What the examples of every task share: a video, a time line to move it by, tabs, and the choice of a strategy.
+const node = (tag, attributes, parent, text) => {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  if (text !== undefined) element.textContent = text;
+  return parent ? parent.appendChild(element) : element;
+};
+const seconds = (value) => `${value.toFixed(1)} s`;
+const styles = data("styles-data");
 
-  const node = (tag, attributes, parent, text) => {
-    const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-    if (text !== undefined) element.textContent = text;
-    return parent ? parent.appendChild(element) : element;
-  };
-  const seconds = (value) => `${value.toFixed(1)} s`;
-
-  function address(vid) { // a blob can be sought in everywhere, a data: address cannot
-    if (!(vid in addresses) && videos[vid]) {
+const address = (() => { // a blob can be sought in everywhere, a data: address cannot
+  const [videos, made] = [data("videos-data"), {}];
+  return (vid) => {
+    if (!(vid in made) && videos[vid]) {
       const bytes = Uint8Array.from(atob(videos[vid]), (letter) => letter.charCodeAt(0));
-      addresses[vid] = URL.createObjectURL(new Blob([bytes], { type: "video/mp4" }));
+      made[vid] = URL.createObjectURL(new Blob([bytes], { type: "video/mp4" }));
     }
-    return addresses[vid];
+    return made[vid];
+  };
+})();
+
+// `opened(player)` shows what belongs to a new example, `lanes(player, svg, scale, y)` draws below the ticks and returns
+// where it ended; `chosen(player)` and `moved(player)`, if there are any, follow the strategy and the time.
+class Player {
+  constructor(task, { opened, lanes, chosen, moved, start }) {
+    this.root = document.querySelector(`.player-of[data-task="${task}"]`);
+    const { examples, strategies } = data("examples-data")[task];
+    Object.assign(this, { task, examples, shown: strategies, names: Object.keys(strategies), opened, lanes, chosen, moved, start, time: 0 });
+    [this.video, this.timeline, this.select] = ["video", ".timeline", ".strategy"].map((name) => this.find(name));
+    this.tabs = [...this.root.querySelectorAll('[role="tab"]')];
+    this.listen();
+    this.select.value = this.names.find((name) => examples[0].runs[name].plan) ?? this.names.findLast((name) => name.startsWith("read")) ?? this.names.at(-1);
+    this.open(0);
   }
 
-  function open(index) {
-    example = examples[index];
-    tabs.forEach((tab, i) => {
+  find(selector) { return this.root.querySelector(selector); }
+  get strategy() { return this.select.value; }
+  get run() { return this.example.runs[this.strategy]; }
+
+  open(index) {
+    this.example = this.examples[index];
+    this.tabs.forEach((tab, i) => {
       tab.setAttribute("aria-selected", String(i === index));
       tab.tabIndex = i === index ? 0 : -1;
     });
-    find("player").setAttribute("aria-labelledby", `tab-${index}`);
-    find("query").textContent = example.query;
-    find("reason").textContent = example.kind ? `${example.kind} query · ${example.reason}` : example.reason;
-    find("vid").textContent = example.vid;
-    find("length").textContent = seconds(example.duration);
-    const source = address(example.vid);
-    video.hidden = !source;
-    find("no-video").hidden = Boolean(source);
-    if (source && video.src !== source) video.src = source;
-    if (!source) video.removeAttribute("src");
-    draw();
-    seek(example.windows[0][0]);
+    this.find(".player").setAttribute("aria-labelledby", this.tabs[index].id);
+    const { kind, reason, vid } = this.example;
+    this.find(".reason").textContent = kind ? `${kind} · ${reason}` : reason;
+    this.find(".vid").textContent = vid;
+    this.opened(this);
+    const source = address(vid);
+    this.video.hidden = !source;
+    this.find(".no-video").hidden = Boolean(source);
+    if (source && this.video.src !== source) this.video.src = source;
+    if (!source) this.video.removeAttribute("src");
+    this.choose(this.strategy);
+    this.seek(this.start(this.example));
   }
 
-  function seek(to) {
-    time = Math.min(Math.max(to, 0), example.duration);
-    if (video.src) video.currentTime = time;
-    moveHead();
+  choose(name) {
+    this.select.value = name;
+    this.chosen?.(this);
+    this.draw();
   }
 
-  function moveHead() {
-    const x = axis.x(Math.min(time, example.duration));
-    axis.head.setAttribute("x1", x);
-    axis.head.setAttribute("x2", x);
-    find("clock").textContent = seconds(time);
-    timeline.setAttribute("aria-valuenow", time.toFixed(1));
-    timeline.setAttribute("aria-valuetext", `${time.toFixed(1)} of ${example.duration.toFixed(1)} seconds`);
+  seek(to) {
+    this.time = Math.min(Math.max(to, 0), this.example.duration);
+    if (this.video.src) this.video.currentTime = this.time;
+    this.moveHead();
   }
 
-  function draw() {
-    const run = example.runs[select.value];
-    const width = Math.max(timeline.clientWidth, 240); // 0 while the page is not laid out
-    const longest = Math.max(...Object.values(shown).map((name) => name.length), 12);
+  moveHead() {
+    const [{ duration }, x] = [this.example, this.scale.x(Math.min(this.time, this.example.duration))];
+    this.head.setAttribute("x1", x);
+    this.head.setAttribute("x2", x);
+    this.find(".clock").textContent = seconds(this.time);
+    this.timeline.setAttribute("aria-valuenow", this.time.toFixed(1));
+    this.timeline.setAttribute("aria-valuetext", `${this.time.toFixed(1)} of ${duration.toFixed(1)} seconds`);
+    this.moved?.(this);
+  }
+
+  draw() {
+    const { duration } = this.example;
+    const width = Math.max(this.timeline.clientWidth, 240); // 0 while the page is not laid out
+    const longest = Math.max(...Object.values(this.shown).map((name) => name.length), 12);
     const [left, right] = [Math.min(longest * 6.6 + 8, width * 0.3), 36];
-    const x = (t) => left + (t / example.duration) * (width - left - right);
+    const span = width - left - right;
+    this.scale = { left, stop: width - right, x: (t) => left + (t / (duration || 1)) * span, time: (px) => ((px - left) / span) * duration };
     const svg = node("svg", {});
-    axis = { x, invert: (px) => ((px - left) / (width - left - right)) * example.duration };
-    let y = drawTicks(svg, x, width);
-    y = drawWindows(svg, x, y, left, width - right);
-    y = drawSaliency(svg, x, y + 8, run);
-    if (run.plan) y = drawPlan(svg, x, y + 10, left, run.plan);
-    for (const [start, end] of example.windows) {
-      svg.prepend(node("rect", { class: "band", x: x(start), y: 18, width: x(end) - x(start), height: y - 18 }));
-    }
-    axis.head = node("line", { class: "head", y1: 14, y2: y }, svg);
+    this.drawTicks(svg, width);
+    const y = this.lanes(this, svg, this.scale, 26);
+    this.head = node("line", { class: "head", y1: 14, y2: y }, svg);
     svg.setAttribute("viewBox", `0 0 ${width} ${y + 4}`);
     svg.setAttribute("height", y + 4);
-    timeline.replaceChildren(svg);
-    timeline.setAttribute("aria-valuemax", example.duration.toFixed(1));
-    find("plan-note").textContent = run.plan
-      ? `Transport plan of ${shown[select.value]}: how much of each word’s weight goes to which clip; the stronger the colour, the more, total mass ${run.plan.mass}.`
-      : `${shown[select.value]} has no transport plan.`;
-    moveHead();
+    this.timeline.replaceChildren(svg);
+    this.timeline.setAttribute("aria-valuemax", duration.toFixed(1));
+    this.find(".length").textContent = seconds(duration);
+    this.moveHead();
   }
 
-  function drawTicks(svg, x, width) {
-    const step = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600].find((s) => example.duration / s <= width / 70) ?? 1800;
-    for (let t = 0; t <= example.duration; t += step) {
-      node("line", { class: "tick", x1: x(t), x2: x(t), y1: 16, y2: 22 }, svg);
-      node("text", { x: x(t), y: 11, "text-anchor": "middle" }, svg, t === 0 ? "0 s" : String(t));
+  drawTicks(svg, width) {
+    const { duration } = this.example;
+    const step = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600].find((s) => duration / s <= width / 70) ?? 1800;
+    for (let t = 0; t <= duration; t += step) {
+      const x = this.scale.x(t);
+      node("line", { class: "tick", x1: x, x2: x, y1: 16, y2: 22 }, svg);
+      node("text", { x, y: 11, "text-anchor": "middle" }, svg, t === 0 ? "0 s" : String(t));
     }
-    return 26;
   }
 
-  function drawWindows(svg, x, top, left, stop) {
-    const lane = (y, name, label, windows, fill) => {
-      const text = node("text", { x: 0, y: y + 12, class: name ? "pick" : "" }, svg, label);
-      if (name) text.addEventListener("pointerdown", () => { select.value = name; draw(); });
-      if (name === select.value) text.classList.add("chosen");
-      node("rect", { class: "lane", x: left, y, width: stop - left, height: 16, rx: 3 }, svg);
-      [...windows.entries()].reverse().forEach(([rank, [start, end, score]]) => { // the first window on top
-        const bar = node("rect", { x: x(start), y: y + 2, width: Math.max(x(end) - x(start), 2), height: 12, rx: 3, "data-start": start }, svg);
-        bar.setAttribute("class", fill ? "window" : "window truth");
-        if (fill) { bar.setAttribute("fill", fill); bar.setAttribute("opacity", rank ? 0.4 / rank : 1); }
-        node("title", {}, bar, `${label}, ${seconds(start)} to ${seconds(end)}${score === undefined ? "" : `, window ${rank + 1}, score ${score}`}`);
-      });
-    };
-    lane(top, null, "ground truth", example.windows, null);
-    names.forEach((name, i) => {
-      const y = top + 24 + i * 20;
-      lane(y, name, shown[name], example.runs[name].windows, styles[name][0]);
-      node("text", { x: stop + 6, y: y + 12 }, svg, example.runs[name].iou.toFixed(2)).classList.add("heading");
+  lane(svg, y, height, label, name) { // its label chooses the strategy, if it belongs to one
+    const text = node("text", { x: 0, y: y + height - 4, class: name ? "pick" : "" }, svg, label);
+    if (name) text.addEventListener("pointerdown", () => this.choose(name));
+    if (name === this.strategy) text.classList.add("chosen");
+    node("rect", { class: "lane", x: this.scale.left, y, width: this.scale.stop - this.scale.left, height, rx: 3 }, svg);
+  }
+
+  clip(index) { // from, to: seconds
+    return [index, index + 1].map((i) => Math.min(i * this.example.clip_len, this.example.duration));
+  }
+
+  listen() {
+    const { timeline, video, tabs } = this;
+    const pointed = (event) => this.scale.time(event.clientX - timeline.getBoundingClientRect().left);
+    timeline.addEventListener("pointerdown", (event) => {
+      if (event.target.classList.contains("pick")) return;
+      const { start } = event.target.dataset;
+      if (start === undefined) timeline.setPointerCapture(event.pointerId);
+      this.seek(start === undefined ? pointed(event) : Number(start));
     });
-    return top + 24 + names.length * 20;
-  }
-
-  function drawSaliency(svg, x, top, run) {
-    const height = 64;
-    const edge = (clip) => x(Math.min(clip * example.clip_len, example.duration));
-    node("text", { x: 0, y: top + 12 }, svg, "saliency");
-    for (const [clip, value] of Object.entries(example.saliency)) {
-      const from = edge(Number(clip));
-      node("rect", { class: "annotators", x: from, y: top + height * (1 - value), width: edge(Number(clip) + 1) - from, height: height * value }, svg);
-    }
-    const [low, high] = [Math.min(...run.saliency), Math.max(...run.saliency)];
-    const points = run.saliency.map((value, clip) => {
-      const share = high > low ? (value - low) / (high - low) : 0.5;
-      return `${((edge(clip) + edge(clip + 1)) / 2).toFixed(1)},${(top + 2 + (height - 4) * (1 - share)).toFixed(1)}`;
-    });
-    node("polyline", { points: points.join(" "), fill: "none", stroke: styles[select.value][0], "stroke-width": 2.5, "stroke-linejoin": "round" }, svg);
-    node("line", { class: "tick", x1: x(0), x2: x(example.duration), y1: top + height, y2: top + height }, svg);
-    return top + height;
-  }
-
-  function drawPlan(svg, x, top, left, plan) {
-    const [row, room, peak] = [15, Math.floor((left - 8) / 6.6), Math.max(...plan.values.flat(), 1e-12)];
-    plan.words.forEach((word, j) => {
-      const y = top + j * row;
-      node("text", { x: left - 8, y: y + 11, "text-anchor": "end" }, svg, word.length > room ? `${word.slice(0, room - 1)}…` : word);
-      node("rect", { class: "lane", x: left, y, width: x(example.duration) - left, height: row - 1 }, svg);
-      plan.values.forEach((values, clip) => {
-        const [start, end] = [clip * example.clip_len, Math.min((clip + 1) * example.clip_len, example.duration)];
-        if (values[j] <= 0 || end <= start) return;
-        const cell = node("rect", { class: "heat", x: x(start), y, width: x(end) - x(start) - 0.5, height: row - 1, opacity: (0.04 + 0.96 * values[j] / peak).toFixed(3) }, svg);
-        node("title", {}, cell, `${word}, ${seconds(start)} to ${seconds(end)}: ${values[j].toPrecision(2)}`);
-      });
-    });
-    return top + plan.words.length * row;
-  }
-
-  const pointed = (event) => axis.invert(event.clientX - timeline.getBoundingClientRect().left);
-  timeline.addEventListener("pointerdown", (event) => {
-    if (event.target.classList.contains("pick")) return;
-    const { start } = event.target.dataset;
-    if (start === undefined) timeline.setPointerCapture(event.pointerId);
-    seek(start === undefined ? pointed(event) : Number(start));
-  });
-  timeline.addEventListener("pointermove", (event) => { if (timeline.hasPointerCapture(event.pointerId)) seek(pointed(event)); });
-  timeline.addEventListener("keydown", (event) => {
-    const moves = { ArrowRight: time + 1, ArrowUp: time + 1, ArrowLeft: time - 1, ArrowDown: time - 1, PageUp: time + 10, PageDown: time - 10, Home: 0, End: example.duration };
-    if (event.key === " ") { if (video.src) video[video.paused ? "play" : "pause"](); } else if (event.key in moves) seek(moves[event.key]); else return;
-    event.preventDefault();
-  });
-  tabs.forEach((tab, i) => {
-    tab.addEventListener("click", () => open(i));
-    tab.addEventListener("keydown", (event) => {
-      const next = { ArrowRight: i + 1, ArrowDown: i + 1, ArrowLeft: i - 1, ArrowUp: i - 1, Home: 0, End: tabs.length - 1 }[event.key];
-      if (next === undefined) return;
+    timeline.addEventListener("pointermove", (event) => { if (timeline.hasPointerCapture(event.pointerId)) this.seek(pointed(event)); });
+    timeline.addEventListener("keydown", (event) => {
+      const { time } = this;
+      const moves = { ArrowRight: time + 1, ArrowUp: time + 1, ArrowLeft: time - 1, ArrowDown: time - 1, PageUp: time + 10, PageDown: time - 10, Home: 0, End: this.example.duration };
+      if (event.key === " ") { if (video.src) video[video.paused ? "play" : "pause"](); } else if (event.key in moves) this.seek(moves[event.key]); else return;
       event.preventDefault();
-      open((next + tabs.length) % tabs.length);
-      tabs[(next + tabs.length) % tabs.length].focus();
     });
-  });
-  select.addEventListener("change", draw);
-  let drawn = timeline.clientWidth;
-  new ResizeObserver(() => { if (timeline.clientWidth !== drawn) { drawn = timeline.clientWidth; draw(); } }).observe(timeline);
-  const follow = () => { // every frame while playing: timeupdate comes only four times a second
-    time = video.currentTime;
-    moveHead();
-    if (!video.paused) requestAnimationFrame(follow);
-  };
-  video.addEventListener("play", follow);
-  video.addEventListener("seeked", follow);
-  select.value = names.find((name) => examples[0].runs[name].plan) ?? names.at(-1);
-  open(0);
+    tabs.forEach((tab, i) => {
+      tab.addEventListener("click", () => this.open(i));
+      tab.addEventListener("keydown", (event) => {
+        const next = { ArrowRight: i + 1, ArrowDown: i + 1, ArrowLeft: i - 1, ArrowUp: i - 1, Home: 0, End: tabs.length - 1 }[event.key];
+        if (next === undefined) return;
+        event.preventDefault();
+        this.open((next + tabs.length) % tabs.length);
+        tabs[(next + tabs.length) % tabs.length].focus();
+      });
+    });
+    this.select.addEventListener("change", () => this.choose(this.strategy));
+    let drawn = timeline.clientWidth;
+    new ResizeObserver(() => { if (timeline.clientWidth !== drawn) { drawn = timeline.clientWidth; this.draw(); } }).observe(timeline);
+    const follow = () => { // every frame while playing: timeupdate comes only four times a second
+      this.time = video.currentTime;
+      this.moveHead();
+      if (!video.paused) requestAnimationFrame(follow);
+    };
+    video.addEventListener("play", follow);
+    video.addEventListener("seeked", follow);
+    video.addEventListener("loadedmetadata", () => { // the last clip may be longer than what is left of the video
+      const { duration } = this.example;
+      if (!Number.isFinite(video.duration) || (duration && video.duration >= duration)) return;
+      this.example.duration = video.duration;
+      this.draw();
+    });
+  }
 }
-
-if (document.getElementById("player")) startPlayer();
