@@ -1,16 +1,18 @@
 """Dataset cards, `data/catalog/<name>/card.yaml`: what a dataset is, where it comes from and how it may be used."""
 
 import difflib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
-from pipeline.params import Section, validated
+from pipeline.params import Positive, Section, validated
 from read.errors import InputError
+from read.files import sha256_of
 
 CATALOG = Path("data/catalog")
 CARD = "card.yaml"
@@ -21,23 +23,68 @@ VIDEO_SUFFIXES = (
 SUBTITLE_SUFFIXES = (".srt", ".vtt")
 
 Suffix = Annotated[str, Field(pattern=r"^\.[A-Za-z0-9]+$")]
+Url = Annotated[str, Field(pattern=r"^https?://")]
 VideoUrl = Annotated[str, Field(pattern=r"^https?://.*\{vid\}")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=9999)]
+Metric = Literal["qvhighlights", "tvsum", "youtube_highlights", "charades_sta"]
 
 
 class Remote(Section):
     """A file to download, pinned by its digest."""
 
-    url: Annotated[str, Field(pattern=r"^https?://")]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    url: Url
+    sha256: Digest
+
+
+class Part(Section):
+    """One of the files that hold a dataset's labels: its address and digest, or its place; and its side."""
+
+    url: Url | None = None
+    sha256: Digest | None = None
+    file: str | None = None
+    split: Literal["train", "val", "test"] | None = None
+
+
+# A file beside the card, one to download, or several of either kind; mistakes are told for the form that was meant.
+Forms = Annotated[
+    Annotated[str, Tag("file")] | Annotated[Remote, Tag("address")] | Annotated[list[Part], Tag("parts")],
+    Discriminator(lambda value: {dict: "address", list: "parts"}.get(type(value), "file")),
+]
+Form = Annotated[
+    Annotated[str, Tag("file")] | Annotated[Remote, Tag("address")],
+    Discriminator(lambda value: "address" if isinstance(value, dict) else "file"),
+]
+
+
+class Archive(Section):
+    """A zip or tar of videos named by their ids, in any of its folders; without a digest what arrives is taken."""
+
+    url: Url
+    sha256: Digest | None = None
+
+
+class Features(Section):
+    """A package of features that others extracted: its address or its place, and how it is laid out."""
+
+    url: Url | None = None
+    path: str | None = None
+    sha256: Digest | None = None
+    layout: Literal["moment_detr", "umt", "npy_folder"]
+    clip_len: Positive
 
 
 class Videos(Section):
-    """Where the videos come from. `KEYS` says which keys go with which source."""
+    """Where the videos come from. `KEYS` says which keys go with which source.
 
-    source: Literal["local", "url", "youtube", "montage"]
+    With `ranges` a video's id is that of a page and a part of it in seconds, `<id>_<start>_<end>`.
+    """
+
+    source: Literal["local", "url", "youtube", "archive", "manual", "montage"]
     folder: str | None = None
     url: VideoUrl | None = None
+    archive: Archive | None = None
+    ranges: bool | None = None
     sha256: str | None = None
     mirror: str | None = None
     extensions: list[Suffix] | None = None
@@ -51,7 +98,9 @@ class Videos(Section):
 KEYS = {
     "local": ({"folder"}, {"sha256", "extensions"}),
     "url": ({"url"}, {"sha256", "mirror", "extensions"}),
-    "youtube": (set(), {"url", "sha256", "mirror", "extensions"}),
+    "youtube": (set(), {"url", "ranges", "sha256", "mirror", "extensions"}),
+    "archive": ({"archive"}, {"sha256", "mirror", "extensions"}),
+    "manual": ({"folder"}, {"sha256", "mirror", "extensions"}),
     "montage": ({"domain", "train", "test", "seed"}, set()),
 }
 
@@ -63,18 +112,28 @@ class CardFile(Section):
     licence: str
     citation: str = ""
     homepage: str = ""
-    annotations: str | Remote | None = None
-    subtitles: str | Remote | None = None
-    summaries: str | Remote | None = None
+    instructions: str = ""
+    annotations: Forms | None = None
+    subtitles: Form | None = None
+    summaries: Forms | None = None
     transcripts: str | None = None
+    layout: Literal["qvhighlights", "tvsum", "youtube_highlights", "charades_sta", "how2"] | None = None
+    metric: Metric = "qvhighlights"
+    clip_len: Positive | None = None
+    synthetic: bool = False
     videos: Videos
+    features: Features | None = None
+    reference: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Card:
     """A dataset card; paths in it are relative to its folder.
 
-    Queries come from `annotations` or from `subtitles`; a dataset has queries, or `summaries`, or both.
+    Queries come from `annotations` or from `subtitles`; a dataset has queries, or `summaries`, or both. `layout` is the
+    form of labels that are not in the project's; `metric` names a `read.metrics.protocols.Protocol`; `clip_len` is set
+    where labels are bound to clips of that length; `synthetic` where videos or features are made up. `instructions`
+    tell a person what only a person can do, `reference` what the literature did.
     """
 
     name: str
@@ -83,14 +142,21 @@ class Card:
     licence: str
     citation: str
     homepage: str
-    annotations: str | Remote | None
+    instructions: str
+    annotations: str | Remote | list[Part] | None
     subtitles: str | Remote | None
-    summaries: str | Remote | None
+    summaries: str | Remote | list[Part] | None
     transcripts: str | None
+    layout: str | None
+    metric: str
+    clip_len: float | None
+    synthetic: bool
     videos: Videos
+    features: Features | None
+    reference: dict[str, Any]
 
     @property
-    def queries(self) -> str | Remote | None:
+    def queries(self) -> str | Remote | list[Part] | None:
         """The file, or folder of subtitles, that the queries come from; None where they are made or there are none."""
         return self.annotations or self.subtitles
 
@@ -104,22 +170,48 @@ class Card:
         return self.path(self.queries) if isinstance(self.queries, str) else None
 
     @property
-    def labels(self) -> dict[str, str | Remote]:
+    def labels(self) -> dict[str, str | Remote | list[Part]]:
         """Where the queries and the summaries come from that the card names, by what the download makes of them."""
         given = {"annotations.jsonl": self.queries, "summaries.jsonl": self.summaries}
-        return {name: origin for name, origin in given.items() if origin is not None}
+        return {name: origin for name, origin in given.items() if origin}
 
     @property
     def has_remote_annotations(self) -> bool:
-        """Whether queries or summaries have to be downloaded before the videos' ids are known."""
-        return any(isinstance(origin, Remote) for origin in self.labels.values())
+        """Whether queries or summaries have to be downloaded or converted before the videos' ids are known."""
+        return any(not isinstance(origin, str) for origin in self.labels.values())
 
     @property
     def files(self) -> list[Path]:
         """The card and the files that it names, for a workflow to depend on."""
         named = [origin for origin in self.labels.values() if isinstance(origin, str)]
         named += [path for path in (self.transcripts, self.videos.sha256) if path]
-        return [self.folder / CARD, *(file for path in named for file in _files_at(self.path(path)))]
+        parts = [
+            file for origin in self.labels.values() if isinstance(origin, list) for file in self.part_files(origin)
+        ]
+        return [self.folder / CARD, *(file for path in named for file in _files_at(self.path(path))), *parts]
+
+    def pinned(self, origin: Remote | list[Part]) -> Any:
+        """What labels depend on that are downloaded or converted, as JSON-able data. Raises as `part_files`."""
+        if isinstance(origin, Remote):
+            return origin.sha256
+        remote = [[part.sha256, part.split] for part in origin if part.url]
+        return [self.layout, remote, [[file.name, sha256_of(file)] for file in self.part_files(origin)]]
+
+    def part_files(self, parts: list[Part]) -> list[Path]:
+        """The parts that lie on this machine; of one that is a folder, what is in it.
+
+        Raises:
+            InputError: one is absent; the message has the card's instructions.
+        """
+        places = [self.path(part.file) for part in parts if part.file]
+        if absent := [os.path.normpath(place) for place in places if not place.exists()]:
+            raise InputError(f"dataset {self.name}: {', '.join(absent)} must be there\n{self.instructions}".rstrip())
+        return [
+            file
+            for place in places
+            for file in (sorted(place.iterdir()) if place.is_dir() else [place])
+            if not file.name.startswith(".")
+        ]
 
 
 def subtitle_files(folder: Path) -> list[Path]:
@@ -162,16 +254,31 @@ def load_card(name: str, catalog: str | Path = CATALOG) -> Card:
 
 
 def _mistakes(card: CardFile) -> Iterator[str]:
-    source = card.videos.source
+    yield from _source_mistakes(card.videos)
+    yield from _label_mistakes(card)
+    if card.videos.source == "manual" and not card.instructions.strip():
+        yield "instructions: is missing; source manual needs it, to tell a person where the videos are to be had"
+    if card.features is not None and (card.features.url is None) == (card.features.path is None):
+        yield "features: takes url or path, one of the two"
+
+
+def _source_mistakes(videos: Videos) -> Iterator[str]:
+    source = videos.source
     needed, allowed = KEYS[source]
-    given = card.videos.model_fields_set - {"source"}
+    given = videos.model_fields_set - {"source"}
     for key in sorted(needed - given):
         yield f"videos.{key}: is missing; source {source} needs it"
     for key in sorted(given - needed - allowed):
         yield f"videos.{key}: does not go with source {source}, which takes {', '.join(sorted(needed | allowed))}"
     for key in sorted(needed & given):
-        if getattr(card.videos, key) is None:
+        if getattr(videos, key) is None:
             yield f"videos.{key}: is empty; source {source} needs it"
+    if source == "montage" and videos.train == videos.test == 0:
+        yield "videos.train: is 0 like videos.test; at least one video is needed"
+
+
+def _label_mistakes(card: CardFile) -> Iterator[str]:
+    source = card.videos.source
     given = [key for key in ("annotations", "subtitles", "summaries", "transcripts") if getattr(card, key) is not None]
     if source == "montage" and given:
         yield f"{given[0]}: does not go with source montage, which makes its annotations and summaries"
@@ -181,5 +288,21 @@ def _mistakes(card: CardFile) -> Iterator[str]:
         yield "subtitles: stands beside annotations; queries come from one of the two"
     if "transcripts" in given and "summaries" not in given:
         yield "transcripts: goes with summaries, which is missing"
-    if source == "montage" and card.videos.train == card.videos.test == 0:
-        yield "videos.train: is 0 like videos.test; at least one video is needed"
+    for key in ("annotations", "summaries"):
+        parts = getattr(card, key)
+        if not isinstance(parts, list):
+            continue
+        if not parts:
+            yield f"{key}: is an empty list"
+        for number, part in enumerate(parts):
+            if (part.url is None) == (part.file is None):
+                yield f"{key}.{number}: takes url or file, one of the two"
+            if part.url and not part.sha256:
+                yield f"{key}.{number}.sha256: is missing; what is downloaded is pinned by it"
+        needed = "summaries" if card.layout == "how2" else "annotations"
+        if card.layout is not None and key != needed:
+            yield f"layout: {card.layout} is one of {needed}, which {key} are not"
+    if card.layout is not None and not any(
+        isinstance(getattr(card, key), list) for key in ("annotations", "summaries")
+    ):
+        yield f"layout: {card.layout} goes with a list of files, each with its split, under annotations or summaries"

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from pipeline import paths
-from read.data import Annotation, FeatureStore, Summary, load_annotations, load_summaries
+from read.data import Annotation, FeatureStore, Summary, load_annotations, load_summaries, make_split
 from read.errors import InputError
 
 
@@ -29,3 +29,13 @@ def load_features(dataset: str, settings: SimpleNamespace) -> FeatureStore:
         wanted = f"clip_len is {settings.clip_len:g}"
         raise InputError(f"{store.root}: features per {found:g} s, but {wanted}; run the extract stage again")
     return store
+
+
+def pretraining_videos(labels: list[Annotation] | list[Summary], domain: str | None) -> set[str] | None:
+    """Videos of the source dataset that a model may be pretrained on; None: all of them.
+
+    Where a `domain` is adapted to, the source is its own dataset: of that, the train sides of the other domains.
+    """
+    if domain is None:
+        return None
+    return set(make_split(labels, 1, 0, 0.5, 0.5, protocol="transfer", target=domain).source)

@@ -1,127 +1,39 @@
-"""Stage 1, download: a dataset's annotations and raw videos, into data/raw/<dataset>/.
+"""Stage 1, download: a dataset's annotations and its raw videos or published features, into data/raw/<dataset>/.
 
 annotations.jsonl    the dataset's queries, checked; empty where it has summaries only
 segments.jsonl       labelled segments, by which small encoders learn; empty where a dataset has none
 summaries.jsonl      a transcript and a summary per video, checked; empty likewise
 videos/<vid>.<ext>   the videos
+package.zip          in their place, where the card names features and params.yaml asks for them
 shards/<NNN>.json    what one shard has, with sizes and digests, and what it lacks, with reasons
 manifest.json        the same for the whole dataset
+missing.csv          the videos that are missing, with reasons, as a table
 
-A shard is the videos whose ids hash to it, so that a new video touches no other shard.
+A shard is the videos whose ids hash to it, so that a new video touches no other shard. With a package of features, the
+lists also name under "features" the videos that have some; no video is downloaded then, and those that earlier runs
+downloaded stay.
 """
 
 import argparse
+import csv
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from pipeline.card import Card, Remote, load_card
+from pipeline.annotations import fetch_annotations
+from pipeline.card import Card, load_card
 from pipeline.cli import add_settings, run
 from pipeline.params import Download
-from pipeline.sources import Source, UnavailableError, make_sources, mirror_folders
+from pipeline.sources import Source, UnavailableError, make_sources
 from pipeline.sources.base import exclusive
 from pipeline.sources.shards import RAW, dataset_videos, labelled_videos, shard_ids, shard_of
 from read.errors import InputError
-from read.files import atomic_path, read_json, sha256_of, write_json, write_jsonl
+from read.files import atomic_path, read_json, sha256_of, write_json
 
 SHOWN = 10  # missing videos named in a message
-
-
-def fetch_annotations(card: Card, download: Download, clip_len: float, raw: Path = RAW) -> None:
-    """Write the dataset's queries and summaries: made, copied or downloaded, and checked.
-
-    A dataset without queries gets an empty annotations.jsonl; a stage that needs queries says that it holds none.
-
-    Raises:
-        InputError: they have mistakes, or cannot be had.
-    """
-    folder = raw / card.name
-    if card.videos.source == "montage":
-        _make_annotations(card, clip_len, folder)
-        return
-    write_jsonl(folder / "segments.jsonl", [])
-    write_jsonl(folder / "summaries.jsonl", _summary_rows(card, download, folder) if card.summaries else [])
-    with atomic_path(folder / "annotations.jsonl") as draft:
-        if card.queries:
-            _write_queries(draft, card, download, clip_len)
-        else:
-            draft.touch()
-
-
-def _write_queries(draft: Path, card: Card, download: Download, clip_len: float) -> None:
-    from read.data.annotations import load_annotations
-    from read.data.subtitles import caption_rows, load_captions
-
-    with _at_hand(card.queries, "annotations", card, download, draft.parent) as file:
-        if card.subtitles is not None:
-            rows = caption_rows(load_captions(file))
-            print(f"{len(rows)} captions became queries")
-            write_jsonl(draft, rows)
-        else:
-            load_annotations(file, clip_len)
-            shutil.copyfile(file, draft)
-
-
-def _summary_rows(card: Card, download: Download, folder: Path) -> list[dict[str, str]]:
-    """Rows of summaries with their transcripts; how many videos have none is printed."""
-    from read.data.summaries import load_summaries, with_transcripts
-
-    with _at_hand(card.summaries, "summaries", card, download, folder) as file:
-        summaries = load_summaries(file)
-    if card.transcripts is not None:
-        summaries = with_transcripts(summaries, card.path(card.transcripts))
-    if silent := [summary.vid for summary in summaries if summary.silent]:
-        print(f"{len(silent)} of {len(summaries)} videos have no transcript: {', '.join(silent[:SHOWN])}")
-    return [summary.row() for summary in summaries]
-
-
-@contextmanager
-def _at_hand(origin: str | Remote, kind: str, card: Card, download: Download, folder: Path) -> Iterator[Path]:
-    """The card's own file itself, and no copy, so that a message names it; one to download for the time being."""
-    if isinstance(origin, str):
-        yield card.path(origin)
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".", suffix=".part", dir=folder) as room:
-        file = Path(room, f"{kind}.jsonl")
-        _fetch_remote(origin, file, kind, card, download)
-        yield file
-
-
-def _make_annotations(card: Card, clip_len: float, folder: Path) -> None:
-    from pipeline.sources.montage.scenes import annotation_rows, make_scene, segment_rows, summary_row, video_ids
-
-    videos = card.videos
-    scenes = [
-        make_scene(vid, videos.domain, videos.seed) for vid in video_ids(videos.domain, videos.train, videos.test)
-    ]
-    write_jsonl(folder / "segments.jsonl", [row for scene in scenes for row in segment_rows(scene)])
-    write_jsonl(folder / "summaries.jsonl", [summary_row(scene) for scene in scenes])
-    write_jsonl(folder / "annotations.jsonl", [row for scene in scenes for row in annotation_rows(scene, clip_len)])
-
-
-def _fetch_remote(remote: Remote, draft: Path, kind: str, card: Card, download: Download) -> None:
-    """A pinned file from a mirror, or from its address."""
-    from pipeline.sources import url
-
-    reasons = []
-    for mirror in mirror_folders(card, download):
-        copy = mirror / Path(urlsplit(remote.url).path).name
-        if copy.is_file():
-            if sha256_of(copy) == remote.sha256:
-                shutil.copyfile(copy, draft)
-                return
-            reasons.append(f"{copy} has another sha256")
-    try:
-        url.download(remote.url, draft, sha256=remote.sha256, retries=download.retries, timeout=download.timeout)
-    except UnavailableError as reason:
-        reasons.append(str(reason))
-        raise InputError(f"the {kind} of {card.name} cannot be had: {'; '.join(reasons)}") from None
+LONGEST = 300  # characters of a reason
 
 
 def fetch_shard(card: Card, shard: str, download: Download, raw: Path = RAW) -> None:
@@ -130,7 +42,7 @@ def fetch_shard(card: Card, shard: str, download: Download, raw: Path = RAW) -> 
     A journal beside the list keeps what is done, so that a killed job costs the video it was at.
     """
     folder = raw / card.name
-    sources = make_sources(card, download)
+    sources = make_sources(card, download, folder)
     digests = _digest_table(card)
     vids = [vid for vid in dataset_videos(card, raw) if shard_of(vid, download.shards) == shard]
     have, missing = {}, {}
@@ -147,6 +59,22 @@ def fetch_shard(card: Card, shard: str, download: Download, raw: Path = RAW) -> 
             except UnavailableError as reason:
                 missing[vid] = str(reason)
         write_json(folder / "shards" / f"{shard}.json", {"videos": have, "missing": missing})
+        _journal(folder, shard).unlink()
+
+
+def list_shard(card: Card, shard: str, download: Download, raw: Path = RAW) -> None:
+    """Get the package of features that the card names, and list which videos of a shard it has."""
+    from pipeline.packages import fetch_package
+
+    folder = raw / card.name
+    package = fetch_package(card, download, folder)
+    vids = [vid for vid in dataset_videos(card, raw) if shard_of(vid, download.shards) == shard]
+    missing = {vid: reason for vid in vids if (reason := package.lacks(vid))}
+    with exclusive(_journal(folder, shard)):
+        known = _records(folder, shard)
+        have = {vid: known[vid] for vid in vids if vid in known and _has_size(folder, known[vid])}
+        lists = {"videos": have, "missing": missing, "features": [vid for vid in vids if vid not in missing]}
+        write_json(folder / "shards" / f"{shard}.json", lists)
         _journal(folder, shard).unlink()
 
 
@@ -191,14 +119,17 @@ def _records(folder: Path, shard: str) -> dict[str, dict[str, Any]]:
 
 
 def _is_current(folder: Path, entry: dict[str, Any], recipe: str, sha256: str | None) -> bool:
-    path = folder / "videos" / entry["file"]
     return (
         entry["recipe"] == recipe
         and sha256 in (None, entry["sha256"])
-        and path.is_file()
-        and path.stat().st_size == entry["bytes"]
-        and sha256_of(path) == entry["sha256"]
+        and _has_size(folder, entry)
+        and sha256_of(folder / "videos" / entry["file"]) == entry["sha256"]
     )
+
+
+def _has_size(folder: Path, entry: dict[str, Any]) -> bool:
+    path = folder / "videos" / entry["file"]
+    return path.is_file() and path.stat().st_size == entry["bytes"]
 
 
 def _journal(folder: Path, shard: str) -> Path:
@@ -228,42 +159,66 @@ def write_manifest(card: Card, download: Download, raw: Path = RAW) -> None:
     """
     folder = raw / card.name
     lists = [folder / "shards" / f"{shard}.json" for shard in shard_ids(download.shards)]
-    merged: dict[str, dict[str, Any]] = {"videos": {}, "missing": {}}
-    for path in filter(Path.is_file, lists):
-        for key, entries in read_json(path).items():
-            merged[key] |= entries
+    merged: dict[str, dict[str, Any]] = {"videos": {}, "missing": {}, "features": {}}
+    found = [read_json(path) for path in lists if path.is_file()]
+    for content in found:
+        for key, entries in content.items():
+            merged[key] |= entries if isinstance(entries, dict) else dict.fromkeys(entries)
+    packaged = any("features" in content for content in found)
     vids = labelled_videos([folder / "annotations.jsonl", folder / "summaries.jsonl"])
-    missing = dict(_missing(vids, merged, folder / "videos"))
+    missing = dict(_missing(vids, merged, folder, packaged))
     if len(missing) > download.tolerance * len(vids):
         for path in lists:
             if not missing.keys().isdisjoint(vid for vid in vids if shard_of(vid, download.shards) == path.stem):
                 path.unlink(missing_ok=True)
-        raise InputError(_too_many(card.name, missing, len(vids), download.tolerance))
-    videos = {vid: merged["videos"][vid] for vid in vids if vid not in missing}
+        raise InputError(_too_many(card, missing, len(vids), download.tolerance))
+    videos = {vid: entry for vid, entry in merged["videos"].items() if vid in vids and _has_size(folder, entry)}
+    manifest = {"dataset": card.name, "videos": videos, "missing": missing}
+    if packaged:
+        manifest["features"] = [vid for vid in vids if vid in merged["features"]]
     _sweep(folder / "videos", {entry["file"] for entry in videos.values()})
     _sweep(folder / "shards", {path.name for path in lists})
     _sweep(folder, {path.name for path in folder.iterdir() if path.suffix != ".part"})
-    write_json(folder / "manifest.json", {"dataset": card.name, "videos": videos, "missing": missing})
+    _write_table(folder / "missing.csv", missing)
+    write_json(folder / "manifest.json", manifest)
 
 
-def _missing(vids: list[str], merged: dict[str, dict[str, Any]], folder: Path) -> Iterator[tuple[str, str]]:
-    """Videos that are not there, with reasons."""
+def _missing(
+    vids: list[str], merged: dict[str, dict[str, Any]], folder: Path, packaged: bool
+) -> Iterator[tuple[str, str]]:
+    """Videos that are not there, or without features in a package, with reasons."""
     for vid in vids:
         entry = merged["videos"].get(vid)
-        if entry is None:
-            yield vid, merged["missing"].get(vid, "no shard lists it; run the download again")
-        elif not (folder / entry["file"]).is_file() or (folder / entry["file"]).stat().st_size != entry["bytes"]:
-            yield vid, f"{folder / entry['file']} is gone or changed; run the download again"
+        if packaged and vid in merged["features"]:
+            continue
+        if packaged or entry is None:
+            yield vid, _short(merged["missing"].get(vid, "no shard lists it; run the download again"))
+        elif not _has_size(folder, entry):
+            yield vid, f"{folder / 'videos' / entry['file']} is gone or changed; run the download again"
 
 
-def _too_many(name: str, missing: dict[str, str], total: int, tolerance: float) -> str:
+def _short(reason: str) -> str:
+    """A reason in one line of at most LONGEST characters, without the middle of a longer one."""
+    line = " ".join(reason.split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-(LONGEST // 2) :]}"
+
+
+def _write_table(path: Path, missing: dict[str, str]) -> None:
+    with atomic_path(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("vid", "reason"), *missing.items()])
+
+
+def _too_many(card: Card, missing: dict[str, str], total: int, tolerance: float) -> str:
     lines = [f"  {vid}: {reason}" for vid, reason in list(missing.items())[:SHOWN]]
     more = [f"  ... and {len(missing) - SHOWN} more"] if len(missing) > SHOWN else []
     head = (
-        f"dataset {name}: {len(missing)} of {total} videos are missing ({len(missing) / total:.1%}), more than "
+        f"dataset {card.name}: {len(missing)} of {total} videos are missing ({len(missing) / total:.1%}), more than "
         f"download.tolerance ({tolerance:.1%}) allows; the next run asks for them again:"
     )
-    return "\n".join([head, *lines, *more])
+    if card.videos.source == "manual":
+        place = card.path(card.videos.folder)
+        more.append(f"put them into {place}, each named by its id, such as {next(iter(missing))}.mp4")
+    return "\n".join([head, *lines, *more, *([card.instructions] if card.instructions else [])])
 
 
 def _sweep(folder: Path, keep: set[str]) -> None:
@@ -297,6 +252,8 @@ def main() -> None:
     match arguments.command:
         case "annotations":
             fetch_annotations(card, settings.download, settings.clip_len)
+        case "shard" if card.features is not None and settings.features == "package":
+            list_shard(card, arguments.shard, settings.download)
         case "shard":
             fetch_shard(card, arguments.shard, settings.download)
         case "manifest":

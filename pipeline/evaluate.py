@@ -44,7 +44,7 @@ def evaluate_run(work: Work, task: str, strategy: str, shots: int, seed: int, se
     folder = paths.result(settings.dataset, task, strategy, shots, seed)
     write_looks(folder, *work.looks(model, samples, alignment))
     shutil.copyfile(trained / "curve.csv", folder / "curve.csv")
-    write_scores(folder, work, model, samples, record)
+    write_scores(folder, work, model, samples, record, split)
     print(f"{folder}: {len(samples)} samples scored")
 
 
@@ -61,16 +61,24 @@ def references(task: str, settings: SimpleNamespace) -> None:
     }
     folder = paths.result(settings.dataset, task, "zero_shot", 0, 0)
     write_looks(folder, *work.looks(model, samples, None))
-    write_scores(folder, work, model, samples, record)
+    write_scores(folder, work, model, samples, record, split)
     write_json(paths.results(settings.dataset, task) / "references.json", work.levels(samples))
 
 
-def write_scores(folder: Path, work: Work, model: nn.Module, samples: Sequence[Any], record: dict[str, Any]) -> None:
-    """Predict every sample; write the predictions, and their scores beside what is on record of the run."""
+def write_scores(
+    folder: Path,
+    work: Work,
+    model: nn.Module,
+    samples: Sequence[Any],
+    record: dict[str, Any],
+    split: dict[str, Any],
+) -> None:
+    """Predict every sample; write the predictions, and their scores beside what is on record of run and split."""
     rows = work.predict(model, samples)
     write_jsonl(folder / "predictions.jsonl", rows)
     counts = {"n_samples": len(samples), "n_videos": len({sample.vid for sample in samples})}
-    write_json(folder / "scores.json", record | counts | work.scores(rows, samples))
+    rule = {"protocol": split["protocol"], "optimistic": split["optimistic"]}
+    write_json(folder / "scores.json", record | rule | counts | work.scores(rows, samples))
 
 
 def write_looks(folder: Path, arrays: dict[str, np.ndarray], notes: dict[str, Any]) -> None:

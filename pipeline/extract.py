@@ -1,16 +1,22 @@
-"""Stage 3: features per clip of a shard's videos, and per word of the queries."""
+"""Stage 3: features per clip of a shard's videos, and per word of the queries; extracted, or taken from a package."""
 
 import argparse
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from pipeline import paths
 from pipeline.cli import add_settings, device_of, run
-from read.data import FeatureStore, load_annotations, write_shard
+from read.data import Annotation, FeatureStore, load_annotations, write_shard
+from read.data.packages import Package
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import ffmpeg_binary
 from read.errors import InputError
-from read.files import read_json, write_json
+from read.files import read_json, read_jsonl, write_json
+
+CONTEXT = 77  # tokens that CLIP reads at most
+SHOWN = 10  # videos or queries named in a message
 
 
 def extractor_of(settings: SimpleNamespace) -> Extractor:
@@ -21,11 +27,18 @@ def extractor_of(settings: SimpleNamespace) -> Extractor:
 
 def extract_shard(dataset: str, shard: str, settings: SimpleNamespace) -> None:
     """Features of the videos of one shard. A video that cannot be decoded is listed with its reason."""
+    listed = read_json(paths.raw(dataset) / "shards" / f"{shard}.json")
+    if "features" in listed:
+        _take_shard(dataset, shard, listed["features"], settings)
+    else:
+        _extract_shard(dataset, shard, listed["videos"], settings)
+
+
+def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: SimpleNamespace) -> None:
     from tqdm import tqdm
 
     ffmpeg_binary()  # where it is absent, the job fails, and not each of its videos
     extractor = extractor_of(settings)
-    videos = read_json(paths.raw(dataset) / "shards" / f"{shard}.json")["videos"]
     arrays, failed = {}, {}
     for vid, entry in tqdm(videos.items(), desc=f"{dataset} {shard}", unit="video"):
         try:
@@ -38,15 +51,104 @@ def extract_shard(dataset: str, shard: str, settings: SimpleNamespace) -> None:
     write_shard(paths.features(dataset), shard, arrays, extractor.spec, failed)
 
 
+def _take_shard(dataset: str, shard: str, vids: list[str], settings: SimpleNamespace) -> None:
+    """Features of a shard's videos from the package. A file that is damaged or holds NaN is listed with its reason."""
+    package, spec, _ = _package(dataset, settings)
+    arrays, failed = {}, {}
+    for vid in vids:
+        try:
+            arrays |= {f"{encoder}/{vid}": array for encoder, array in package.video(vid).items()}
+        except InputError as error:
+            failed[vid] = str(error)
+            print(f"{vid}: {error}")
+    if package.cut:
+        most = max(package.cut.values())
+        print(f"{len(package.cut)} of {len(vids)} videos: some encoder has more clips, at most {most}; they were cut")
+    write_shard(paths.features(dataset), shard, arrays, spec, failed)
+
+
 def extract_text(dataset: str, settings: SimpleNamespace) -> None:
-    """Features of all queries of a dataset."""
-    extractor = extractor_of(settings)
-    annotations = load_annotations(paths.raw(dataset) / "annotations.jsonl", settings.clip_len)
-    words = extractor.text([annotation.query for annotation in annotations])
-    arrays = {str(annotation.qid): array for annotation, array in zip(annotations, words, strict=True)}
-    labels = {str(annotation.qid): extractor.clip.words(annotation.query) for annotation in annotations}
-    write_json(paths.features(dataset) / "words.json", labels)
-    write_shard(paths.features(dataset), "text", arrays, extractor.spec)
+    """Features of a dataset's queries; with a package, of those whose videos it has. A dataset may have none."""
+    annotations = _annotations(dataset, settings)
+    if is_packaged(dataset):
+        package, spec, clip = _package(dataset, settings)
+        annotations = [annotation for annotation in annotations if not package.lacks(annotation.vid)]
+    else:
+        extractor = extractor_of(settings)
+        package, spec, clip = None, extractor.spec, extractor.clip
+    if not annotations:
+        words, labels = [], []
+    elif clip is None:
+        words = _package_text(package, annotations)
+        labels = [_labels(annotation.query, len(rows)) for annotation, rows in zip(annotations, words, strict=True)]
+    else:
+        words = clip.text([annotation.query for annotation in annotations])
+        labels = [clip.words(annotation.query) for annotation in annotations]
+    qids = [str(annotation.qid) for annotation in annotations]
+    write_json(paths.features(dataset) / "words.json", dict(zip(qids, labels, strict=True)))
+    write_shard(paths.features(dataset), "text", dict(zip(qids, words, strict=True)), spec)
+
+
+def is_packaged(dataset: str) -> bool:
+    """Whether the download stage had a package of features in the place of videos."""
+    lists = sorted((paths.raw(dataset) / "shards").glob("*.json"))
+    return any("features" in read_json(path) for path in lists)
+
+
+def _annotations(dataset: str, settings: SimpleNamespace) -> list[Annotation]:
+    path = paths.raw(dataset) / "annotations.jsonl"
+    return load_annotations(path, settings.clip_len) if read_jsonl(path) else []
+
+
+def _package(dataset: str, settings: SimpleNamespace) -> tuple[Package, dict[str, Any], Any | None]:
+    """The package, the spec of its features, and a CLIP for the queries where it has no features of them.
+
+    Raises:
+        InputError: its clips are of another length than params.yaml says.
+    """
+    from read.encoders.clip import Clip
+
+    package = Package(paths.raw(dataset))
+    if package.clip_len != settings.clip_len:
+        wanted = f"clip_len is {settings.clip_len:g} in params.yaml"
+        raise InputError(f"{dataset}: the package has features per {package.clip_len:g} s, but {wanted}")
+    if package.has_text or not read_jsonl(paths.raw(dataset) / "annotations.jsonl"):
+        return package, package.spec | {"text": "package"}, None
+    clip = Clip.load(paths.ENCODERS / "clip", device_of(settings.device))
+    return package, package.spec | {"text": clip.identity}, clip
+
+
+def _package_text(package: Package, annotations: list[Annotation]) -> list[Any]:
+    """Features of the queries' words. Raises InputError where some have none; a score without them would be another."""
+    words, absent = [], []
+    for annotation in annotations:
+        try:
+            words.append(package.text(annotation.qid, annotation.vid))
+        except InputError as error:
+            absent.append(f"  query {annotation.qid}: {error}")
+    if absent:
+        more = [f"  ... and {len(absent) - SHOWN} more"] if len(absent) > SHOWN else []
+        head = f"{len(absent)} of {len(annotations)} queries have no features in the package:"
+        raise InputError("\n".join([head, *absent[:SHOWN], *more]))
+    return words
+
+
+@cache
+def _tokenizer() -> Any:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer()
+
+
+def _labels(query: str, count: int) -> list[str]:
+    """What each of a query's `count` tokens stands for, in pictures: CLIP's tokens if there are so many, else words."""
+    tokenizer = _tokenizer()
+    pieces = [tokenizer.decoder[piece].removesuffix("</w>") for piece in tokenizer.encode(query)]
+    for tokens in (["[start]", *pieces[: CONTEXT - 2], "[end]"], pieces, query.split()):
+        if len(tokens) == count:
+            return tokens
+    words = query.split()[:count]
+    return words + [""] * (count - len(words))
 
 
 def collect(dataset: str) -> None:
@@ -58,8 +160,9 @@ def collect(dataset: str) -> None:
             path.unlink()
     store = FeatureStore(folder)
     if not store.videos:
-        reasons = "\n".join(f"  {vid}: {reason}" for vid, reason in list(store.failed.items())[:10])
-        raise InputError(f"{dataset}: no video could be decoded\n{reasons}")
+        reasons = "\n".join(f"  {vid}: {reason}" for vid, reason in list(store.failed.items())[:SHOWN])
+        what = "no video of the package has features" if "package" in store.spec else "no video could be decoded"
+        raise InputError(f"{dataset}: {what}\n{reasons}")
     for vid, reason in store.failed.items():
         print(f"no features of {vid}: {reason}")
     write_json(folder / "features.json", {"videos": len(store.videos), "failed": store.failed, "spec": store.spec})

@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -73,6 +73,7 @@ class SplitSection(Section):
     val_share: Share
     test_share: Share
     test_seed: int
+    shots_per: Literal["dataset", "domain"]
 
 
 class Runs(Section):
@@ -201,7 +202,10 @@ class Params(Section):
     dataset: Name
     source: Name
     backbone: Backbone
+    protocol: Literal["honest", "paper", "transfer"]
+    domain: str | None
     clip_len: Positive
+    features: Literal["videos", "package"]
     device: Literal["auto", "cpu", "cuda"]
     download: Download
     encoders: Encoders
@@ -231,8 +235,7 @@ def check_params(values: Any, name: str = "params.yaml") -> Params:
     """Validate a mapping of params. Raises InputError with every mistake: key, reason and the nearest valid key."""
     params = validated(Params, values, name)
     mistakes = []
-    if params.dataset == params.source:
-        mistakes.append(f"{name}: source: is {params.source!r} like dataset; pretraining would see the test videos")
+    mistakes += [f"{name}: {mistake}" for mistake in _protocol_mistakes(params)]
     lists = {"task": params.task, "runs.shots": params.runs.shots, "runs.seeds": params.runs.seeds}
     mistakes += [
         f"{name}: {key}: holds a value twice: {listed}"
@@ -245,6 +248,16 @@ def check_params(values: Any, name: str = "params.yaml") -> Params:
     if mistakes:
         raise InputError("\n".join(mistakes))
     return params
+
+
+def _protocol_mistakes(params: Params) -> Iterator[str]:
+    transfer = params.protocol == "transfer"
+    if transfer != (params.domain is not None):
+        yield f"domain: is {params.domain!r}, but protocol is {params.protocol}; it is what transfer adapts to"
+    if transfer and params.source != params.dataset:
+        yield f"source: is {params.source!r}; transfer pretrains on the dataset's other domains: {params.dataset}"
+    if not transfer and params.source == params.dataset:
+        yield f"source: is {params.source!r} like dataset; pretraining would see the test videos"
 
 
 def validated(model: type[BaseModel], values: Any, name: str) -> Any:

@@ -36,9 +36,9 @@ def main() -> None:
     if steps:
         print(f"{len(train)} samples to train on, {len(val)} to choose the best step by")
         budget = TrainSettings(steps, wanted.batch_size, wanted.learning_rate, eval_every=max(1, steps // 10))
-        history = fit(model, work.task(), train, val, budget, wanted.seed, on_epoch=print)
+        history = fit(model, work.task(settings.source), train, val, budget, wanted.seed, on_epoch=print)
     else:
-        score = work.task().score(model, val)
+        score = work.task(settings.source).score(model, val)
         history = History([{"step": 0, "score": score}], 0, score)
     work.save(model)
     folder = paths.backbone(arguments.task)
@@ -49,7 +49,7 @@ def main() -> None:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "best_step": history.best_step,
         "score": history.best_score,
-        "features": spec,
+        "features": spec if steps else None,  # what others trained on is not told
     }
     write_json(folder / "pretrain.json", summary)
 

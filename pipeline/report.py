@@ -6,6 +6,7 @@ Writes index.html (works from the file system, no network), scores.json for `dvc
 import csv
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 from pipeline import paths
 from pipeline.cli import run, settings_parser
@@ -15,7 +16,8 @@ from pipeline.reporting.inputs import Inputs, Provenance, load_report
 from pipeline.reporting.page import render
 from pipeline.reporting.summarization import SUMMARIZATION
 from pipeline.reporting.tables import csv_rows, flat_scores
-from read.files import write_json, write_text
+from read.files import read_json, write_json, write_text
+from read.metrics.protocols import get_protocol
 
 TASKS = {task.name: task for task in (GROUNDING, SUMMARIZATION)}
 
@@ -38,6 +40,14 @@ def build_report(inputs: Inputs, out: Path) -> None:
     write_text(out / "index.html", page)
 
 
+def metric_of(task: str, settings: SimpleNamespace) -> str:
+    """The metric of a task that params.yaml names, or that of the dataset's benchmark."""
+    named = getattr(settings.report.metrics, task)
+    if named != "auto":
+        return named
+    return get_protocol(read_json(paths.raw(settings.dataset) / "dataset.json")["metric"]).primary
+
+
 def main() -> None:
     """Command line of the stage."""
     settings = settings_parser(__doc__).parse_args().settings
@@ -45,7 +55,7 @@ def main() -> None:
         dataset=settings.dataset,
         runs=Path("results/runs", settings.dataset),
         raw=paths.raw(settings.dataset),
-        metrics={task: getattr(settings.report.metrics, task) for task in settings.task},
+        metrics={task: metric_of(task, settings) for task in settings.task},
         examples=settings.report.examples,
         clip_len=settings.clip_len,
         provenance=Provenance.model_validate(gather(settings)),

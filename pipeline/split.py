@@ -1,9 +1,9 @@
-"""Stage 4: low-resource splits, one per number of shots and seed, as JSON."""
+"""Stage 4: low-resource splits, one per number of shots and seed, as JSON; videos on two sides fail it."""
 
 from pipeline import paths
 from pipeline.cli import run, task_parser
 from pipeline.data import load_features, load_labels
-from read.data import make_split
+from read.data import check_leaks, find_twins, make_split
 from read.errors import InputError
 from read.files import write_json
 
@@ -13,17 +13,21 @@ def main() -> None:
     arguments = task_parser(__doc__).parse_args()
     settings, task = arguments.settings, arguments.task
     labels = load_labels(task, settings.dataset, settings)
-    videos = load_features(settings.dataset, settings).videos
-    usable = [label for label in labels if label.vid in videos]
+    rule, store = settings.split, load_features(settings.dataset, settings)
+    usable = [label for label in labels if label.vid in store.videos]
     if not usable:
         manifest = paths.raw(settings.dataset) / "manifest.json"
         raise InputError(f"{settings.dataset}: no labelled video has features; {manifest} says what is missing")
     folder = paths.splits(settings.dataset, task)
+    twins = find_twins(store, {label.vid for label in usable})
     files = []
     for shots in settings.runs.shots:
         for seed in settings.runs.seeds:
-            rule = settings.split
-            split = make_split(usable, shots, seed, rule.val_share, rule.test_share, rule.test_seed)
+            split = make_split(
+                usable, shots, seed, rule.val_share, rule.test_share, rule.test_seed,
+                protocol=settings.protocol, target=settings.domain or "", shots_per=rule.shots_per,
+            )  # fmt: skip
+            check_leaks(split.sides, twins)
             file = paths.split_file(settings.dataset, task, shots, seed)
             write_json(file, split.row())
             files.append(file)

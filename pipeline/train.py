@@ -41,7 +41,7 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
     )
     began = time.perf_counter()
     tuned = tune(
-        lambda: prepare(work, strategy, settings), work.task(), train, val, budget, seed, wanted.learning_rates,
+        lambda: prepare(work, strategy, settings), work.task(settings.dataset), train, val, budget, seed, wanted.learning_rates,
         Alignment(**alignment) if aligns else None,
         on_epoch=print,
     )  # fmt: skip
@@ -67,11 +67,23 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
     print(f"{counts.total} parameters trained, {counts.share:.2%} of the model")
 
 
-def check_features(wanted: dict, spec: dict) -> None:
-    """Raise InputError unless the backbone was trained on features of the same extractor."""
-    if wanted != spec:
-        different = ", ".join(key for key in wanted if wanted[key] != spec.get(key))
-        raise InputError(f"the backbone was trained on other features than these ({different}); run pretrain again")
+def check_features(wanted: dict | None, spec: dict) -> None:
+    """Raise InputError unless the backbone was trained on features of the same extractor, where that is known.
+
+    Packages of two datasets are two files of the same features where their layouts are the same.
+    """
+    if wanted is None:
+        return
+    different = sorted(key for key in wanted.keys() | spec.keys() if _maker(wanted).get(key) != _maker(spec).get(key))
+    if different:
+        raise InputError(
+            f"the backbone was trained on other features than these ({', '.join(different)}); run pretrain again"
+        )
+
+
+def _maker(spec: dict) -> dict:
+    package = spec.get("package")
+    return spec | {"package": package["layout"]} if package else spec
 
 
 def main() -> None:

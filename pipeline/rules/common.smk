@@ -15,9 +15,8 @@ except ValueError as error:
 RECORDED = dvc_records(config)
 
 
-# What a task is labelled by, and what of the features it reads.
+# What a task is labelled by.
 LABELS = {"grounding": "annotations.jsonl", "summarization": "summaries.jsonl"}
-TEXT = ["text"] if "grounding" in PARAMS.task else []
 
 
 wildcard_constraints:

@@ -10,6 +10,15 @@ try:
     }
 except ValueError as error:
     raise WorkflowError(str(error)) from None
+if PARAMS.features == "package" and not any(card.features for card in CARDS.values()):
+    raise WorkflowError(
+        f"params.yaml: features: package, but neither {PARAMS.dataset}'s card nor {PARAMS.source}'s names one"
+    )
+PACKAGED = [
+    dataset
+    for dataset, card in CARDS.items()
+    if PARAMS.features == "package" and card.features
+]
 
 
 rule annotations:
@@ -19,6 +28,7 @@ rule annotations:
         annotations="data/raw/{dataset}/annotations.jsonl",
         segments="data/raw/{dataset}/segments.jsonl",
         summaries="data/raw/{dataset}/summaries.jsonl",
+        dataset="data/raw/{dataset}/dataset.json",
     log:
         "logs/annotations/{dataset}.log",
     params:

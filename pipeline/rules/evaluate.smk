@@ -5,6 +5,7 @@ SCORED = ["scores.json", "predictions.jsonl", "looks.json", "looks.safetensors"]
 rule evaluate_runs:
     input:
         labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
+        dataset=f"data/raw/{PARAMS.dataset}/dataset.json",
         features=f"data/features/{PARAMS.dataset}/features.json",
         splits=f"data/splits/{PARAMS.dataset}/{{task}}/splits.json",
         backbone="models/backbone/{task}/pretrain.json",
@@ -34,6 +35,7 @@ rule evaluate_runs:
 rule references:
     input:
         labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
+        dataset=f"data/raw/{PARAMS.dataset}/dataset.json",
         features=f"data/features/{PARAMS.dataset}/features.json",
         splits=f"data/splits/{PARAMS.dataset}/{{task}}/splits.json",
         backbone="models/backbone/{task}/pretrain.json",

@@ -12,7 +12,7 @@ rule extract_shard:
     resources:
         gpu=1,
     params:
-        settings=settings("extract", PARAMS, "task"),
+        settings=settings("extract", PARAMS),
         code=code_digest("extract"),
     shell:
         "python -m pipeline.extract shard {wildcards.dataset} {wildcards.shard}"
@@ -23,6 +23,11 @@ rule extract_text:
     input:
         annotations="data/raw/{dataset}/annotations.jsonl",
         encoders="models/encoders/encoders.json",
+        package=lambda wildcards: (
+            f"data/raw/{wildcards.dataset}/manifest.json"
+            if wildcards.dataset in PACKAGED
+            else []
+        ),
     output:
         features="data/features/{dataset}/text.safetensors",
         sidecar="data/features/{dataset}/text.json",
@@ -34,7 +39,7 @@ rule extract_text:
     resources:
         gpu=1,
     params:
-        settings=settings("extract", PARAMS, "task"),
+        settings=settings("extract", PARAMS),
         code=code_digest("extract"),
     shell:
         "python -m pipeline.extract text {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
@@ -44,7 +49,7 @@ rule extract:
     input:
         expand(
             "data/features/{{dataset}}/{shard}.{suffix}",
-            shard=[*SHARDS, *TEXT],
+            shard=[*SHARDS, "text"],
             suffix=["safetensors", "json"],
         ),
         manifest="data/raw/{dataset}/manifest.json",
@@ -53,7 +58,7 @@ rule extract:
     log:
         "logs/extract/{dataset}.log",
     params:
-        settings=settings("extract", PARAMS, "task"),
+        settings=settings("extract", PARAMS),
         code=code_digest("extract"),
     shell:
         "python -m pipeline.extract collect {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"

@@ -10,6 +10,7 @@ for task in PARAMS.task:
             f"pretrain_{task}"
         input:
             labels=f"data/raw/{PARAMS.source}/{LABELS[task]}",
+            dataset=f"data/raw/{PARAMS.source}/dataset.json",
             features=f"data/features/{PARAMS.source}/features.json",
         output:
             weights=f"models/backbone/{task}/model.safetensors",

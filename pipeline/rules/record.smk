@@ -6,7 +6,7 @@ ARTIFACTS = [
     *expand(
         "data/features/{dataset}/{shard}.safetensors",
         dataset=DATASETS,
-        shard=[*SHARDS, *TEXT],
+        shard=[*SHARDS, "text"],
     ),
     "models/encoders/encoders.json",
     *expand("models/backbone/{task}/pretrain.json", task=PARAMS.task),

@@ -13,6 +13,7 @@ OF_STRATEGY = expand(
 rule train_run:
     input:
         labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
+        dataset=f"data/raw/{PARAMS.dataset}/dataset.json",
         features=f"data/features/{PARAMS.dataset}/features.json",
         split=f"data/splits/{PARAMS.dataset}/{{task}}/k{{shots}}-s{{seed}}.json",
         backbone="models/backbone/{task}/pretrain.json",

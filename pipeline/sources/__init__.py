@@ -10,15 +10,26 @@ from read.errors import InputError
 __all__ = ["Source", "UnavailableError", "make_sources", "mirror_folders"]
 
 
-def make_sources(card: Card, download: Download) -> list[Source]:
-    """The places to ask for a video, in order: mirrors first, the card's own source last."""
+def make_sources(card: Card, download: Download, folder: Path) -> list[Source]:
+    """The places to ask for a video, in order: mirrors first, the card's own source last.
+
+    `folder` is the dataset's own; what a source needs for a while lies in it as *.part, until the stage is done.
+    """
     from pipeline.sources.local import Folder
 
     videos = card.videos
-    mirrors = [Folder(folder, videos.extensions) for folder in mirror_folders(card, download)]
+    places = mirror_folders(card, download)
+    mirrors = [Folder(place, videos.extensions) for place in places]
     match videos.source:
         case "local":
             return [Folder(card.path(videos.folder), videos.extensions)]
+        case "manual":
+            return [*mirrors, Folder(card.path(videos.folder), videos.extensions, optional=True)]
+        case "archive":
+            from pipeline.sources.archive import Archive
+
+            url, sha256, room = videos.archive.url, videos.archive.sha256, folder / "archive.part"
+            return [*mirrors, Archive(url, sha256, room, places, videos.extensions, download)]
         case "montage":
             from pipeline.sources.montage import Montage
 
@@ -30,7 +41,8 @@ def make_sources(card: Card, download: Download) -> list[Source]:
         case "youtube":
             from pipeline.sources.youtube import Youtube
 
-            return [*mirrors, Youtube(videos.url, download.retries, download.timeout)]
+            ranges = bool(videos.ranges)
+            return [*mirrors, Youtube(videos.url, download.retries, download.timeout, ranges)]
 
 
 def mirror_folders(card: Card, download: Download) -> list[Path]:

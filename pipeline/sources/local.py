@@ -19,24 +19,37 @@ class Folder:
     """A folder of videos, each named by its video id and a suffix.
 
     Args:
-        folder: where the videos lie; subfolders are not searched.
+        folder: where the videos lie.
         extensions: suffixes that count as videos.
+        deep: search subfolders too.
+        name: what messages call it.
+        optional: it need not be there; then it holds nothing.
 
     Raises:
         InputError: there is no such folder.
     """
 
-    def __init__(self, folder: Path, extensions: Sequence[str] | None = None) -> None:
-        if not folder.is_dir():
+    def __init__(
+        self,
+        folder: Path,
+        extensions: Sequence[str] | None = None,
+        *,
+        deep: bool = False,
+        name: str = "",
+        optional: bool = False,
+    ) -> None:
+        if not folder.is_dir() and not optional:
             raise InputError(f"{folder}: no such folder of videos")
         self.folder = folder
         self.extensions = {suffix.lower() for suffix in extensions or VIDEO_SUFFIXES}
+        self.deep = deep
+        self.name = name or str(folder)
 
     @cached_property
     def _files(self) -> dict[str, list[Path]]:
         """Files by id; a file is also found by its whole name."""
         files: dict[str, list[Path]] = {}
-        for path in sorted(self.folder.iterdir()):
+        for path in sorted(self.folder.glob("**/*" if self.deep else "*")):
             if path.suffix.lower() in self.extensions and path.is_file():
                 files.setdefault(path.stem, []).append(path)
                 files.setdefault(path.name, []).append(path)
@@ -48,9 +61,10 @@ class Folder:
             case [path]:
                 return path
             case []:
-                raise UnavailableError(f"no video named {vid} in {self.folder}")
+                raise UnavailableError(f"no video named {vid} in {self.name}")
             case paths:
-                raise UnavailableError(f"{self.folder} holds several: {', '.join(path.name for path in paths)}")
+                names = ", ".join(path.relative_to(self.folder).as_posix() for path in paths)
+                raise UnavailableError(f"{self.name} holds several: {names}")
 
     def recipe(self, vid: str) -> str:
         """The digest of the file, so that an exchanged one is copied again."""

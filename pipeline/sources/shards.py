@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.card import CATALOG, Card, Remote, load_card, subtitle_files
+from pipeline.card import CATALOG, Card, load_card, subtitle_files
 from read.errors import InputError
 from read.files import sha256_of
 
@@ -41,18 +41,21 @@ def dataset_videos(card: Card, raw: Path = RAW) -> list[str]:
 def shard_digests(dataset: str, shards: int, catalog: Path = CATALOG) -> dict[str, str]:
     """For each shard a digest of what its content depends on: its videos' ids and where they come from.
 
-    Labels that have to be downloaded count by their pinned digest, so that the plan is the same before and after.
+    Labels that have to be downloaded or converted count by their files' digests, so that the plan is the same before
+    and after.
     """
     card = load_card(dataset, catalog)
     origin = card.videos.model_dump(exclude={"mirror", "train", "test"})
     if card.videos.sha256 is not None and card.path(card.videos.sha256).is_file():
         origin["sha256"] = sha256_of(card.path(card.videos.sha256))
+    if card.features is not None:
+        origin["features"] = card.features.model_dump()
     if card.videos.source == "montage":
         vids = dataset_videos(card)
     else:
         vids = labelled_videos(card.path(path) for path in card.labels.values() if isinstance(path, str))
-        pinned = {name: remote.sha256 for name, remote in card.labels.items() if isinstance(remote, Remote)}
-        origin |= {Path(name).stem: sha256 for name, sha256 in pinned.items()}
+        pinned = {name: card.pinned(labels) for name, labels in card.labels.items() if not isinstance(labels, str)}
+        origin |= {Path(name).stem: digests for name, digests in pinned.items()}
     members: dict[str, list[str]] = {shard: [] for shard in shard_ids(shards)}
     for vid in vids:
         members[shard_of(vid, shards)].append(vid)

@@ -41,12 +41,17 @@ class Url:
         suffix = Path(urlsplit(url).path).suffix.lower()
         draft = room / f"video{suffix if suffix in VIDEO_SUFFIXES else '.mp4'}"
         download(url, draft, retries=self.retries, timeout=self.timeout)
-        with draft.open("rb") as file:
-            head = file.read(256).lstrip().lower()
-        if not head or head.startswith((b"<!doctype html", b"<html")):
+        if not draft.stat().st_size or _is_page(draft):
+            reason = "a web page instead of a video" if draft.stat().st_size else "an empty file"
             draft.unlink()
-            raise UnavailableError(f"{url}: {'a web page instead of a video' if head else 'an empty file'}")
+            raise UnavailableError(f"{url}: {reason}")
         return draft
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file is HTML: what servers send in place of a file when they ask for a login or a click."""
+    with path.open("rb") as file:
+        return file.read(256).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 class _TransientError(Exception):
@@ -89,8 +94,9 @@ def download(
             file.flush()
             found = sha256_of(part)
             if sha256 not in (None, found):
+                page = "a web page instead of the file; " if _is_page(part) else ""
                 _discard(part)
-                raise UnavailableError(f"{url}: its sha256 is {found}, not {sha256}; it was deleted")
+                raise UnavailableError(f"{url}: {page}its sha256 is {found}, not {sha256}; it was deleted")
             part.replace(path)
         _discard(part)
 

@@ -39,8 +39,8 @@ class Work(Protocol):
     def backbone(self) -> nn.Module:
         """The pretrained model."""
 
-    def task(self) -> Any:
-        """What is learned, a `read.train.Task`."""
+    def task(self, dataset: str) -> Any:
+        """What is learned on a dataset, a `read.train.Task`."""
 
     def extras(self, model: nn.Module, val: Sequence[Any]) -> dict[str, Any]:
         """What else a run chooses on its validation side, for its run.json."""

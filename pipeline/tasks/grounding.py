@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.data import load_features, load_labels
+from pipeline.data import load_features, load_labels, pretraining_videos
 from pipeline.tasks import Aligner, Levels, Rows
 from read.backbones import Backbone, build_backbone, get_backbone, load_backbone
 from read.data import Annotation, Sample, make_samples
@@ -16,8 +16,9 @@ from read.errors import InputError
 from read.files import read_json
 from read.grounding.predict import forward_batches, predict
 from read.grounding.task import Grounding
+from read.grounding.threshold import best_threshold
 from read.grounding.windows import WindowSettings
-from read.metrics.grounding import evaluate, oracle_level, random_level
+from read.metrics.protocols import Protocol, get_protocol
 
 NAME = "grounding"
 LOOKED_AT = 64  # samples at a time
@@ -41,7 +42,8 @@ class Work:
     def source(self) -> tuple[Backbone, list[Sample], dict[str, Any], int]:
         """A new backbone and what to train it on, or a published one, which takes no step."""
         wanted = self.settings.pretrain
-        samples, spec = self.samples(self.settings.source)
+        labels = load_labels(NAME, self.settings.source, self.settings)
+        samples, spec = self.samples(self.settings.source, pretraining_videos(labels, self.settings.domain))
         dims = samples[0].video.shape[-1], samples[0].text.shape[-1]
         if wanted.checkpoint is not None:
             return load_public(self.settings.backbone, wanted.checkpoint, dims, wanted.max_clips), samples, spec, 0
@@ -55,33 +57,36 @@ class Work:
         """The pretrained backbone."""
         return load_backbone(paths.backbone(NAME))
 
-    def task(self) -> Grounding:
-        """The losses of the backbone, chosen by mAP."""
-        return Grounding()
+    def task(self, dataset: str) -> Grounding:
+        """The losses of the backbone, and the dataset's own metric to choose by."""
+        return Grounding(metric=metric_of(dataset).name)
 
     def extras(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
-        """Nothing."""
-        return {}
+        """`threshold`: the score from which on a moment is worth showing."""
+        rows = predict(model, val)
+        return {"threshold": best_threshold(rows, [sample.annotation for sample in val])}
 
     def predict(self, model: Backbone, samples: Sequence[Sample]) -> Rows:
         """Windows and saliency for every query."""
         return predict(model, samples, WindowSettings(self.settings.evaluate.windows))
 
     def scores(self, rows: Rows, samples: Sequence[Sample]) -> dict[str, Any]:
-        """Scores of all queries and of each kind of query."""
+        """Scores of all queries and of each kind of query, by the dataset's own metric."""
+        metric, clip_len = metric_of(self.settings.dataset), self.settings.clip_len
 
-        def score(part: list[Annotation]) -> dict[str, Any]:
+        def score(part: list[Annotation]) -> dict[str, float]:
             wanted = {annotation.qid for annotation in part}
-            return evaluate([row for row in rows if row["qid"] in wanted], part, self.settings.clip_len)
+            return metric.scores([row for row in rows if row["qid"] in wanted], part, clip_len)
 
         return by_kind(samples, score)
 
     def levels(self, samples: Sequence[Sample]) -> Levels:
         """`random` ranks clips and draws windows by chance, `oracle` predicts the ground truth."""
-        clip_len, draws = self.settings.clip_len, self.settings.evaluate.random_draws
+        metric, clip_len = metric_of(self.settings.dataset), self.settings.clip_len
+        draws = self.settings.evaluate.random_draws
         return {
-            "random": by_kind(samples, lambda part: random_level(part, clip_len, draws=draws, seed=0)),
-            "oracle": by_kind(samples, lambda part: oracle_level(part, clip_len)),
+            "random": by_kind(samples, lambda part: metric.random(part, clip_len, draws, 0)),
+            "oracle": by_kind(samples, lambda part: metric.oracle(part, clip_len)),
         }
 
     def looks(
@@ -100,18 +105,18 @@ class Work:
         return plans, notes
 
 
-def by_kind(samples: Sequence[Sample], score: Callable[[list[Annotation]], dict[str, Any]]) -> dict[str, Any]:
-    """Flat `scores` of all annotations, and `by_kind` of each kind that they name, under their published names."""
+def metric_of(dataset: str) -> Protocol:
+    """How the dataset's queries are scored, as its card says."""
+    return get_protocol(read_json(paths.raw(dataset) / "dataset.json")["metric"])
 
-    def flat(part: list[Annotation]) -> dict[str, float]:
-        exact = score(part)["exact"]
-        return {**exact["brief"], **exact["extra"]}
 
+def by_kind(samples: Sequence[Sample], score: Callable[[list[Annotation]], dict[str, float]]) -> dict[str, Any]:
+    """`scores` of all annotations, and `by_kind` of each kind that they name."""
     annotations = [sample.annotation for sample in samples]
     kinds = sorted({annotation.kind for annotation in annotations} - {""})
     return {
-        "scores": flat(annotations),
-        "by_kind": {kind: flat([a for a in annotations if a.kind == kind]) for kind in kinds},
+        "scores": score(annotations),
+        "by_kind": {kind: score([a for a in annotations if a.kind == kind]) for kind in kinds},
     }
 
 

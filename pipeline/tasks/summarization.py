@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.data import load_features, load_labels
+from pipeline.data import load_features, load_labels, pretraining_videos
 from pipeline.tasks import Aligner, Levels, Rows
 from read.backbones.small_bart import load_tokenizer, small_bart, train_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
@@ -62,18 +62,20 @@ class Work:
         wanted, source = self.settings.pretrain, self.settings.source
         store = load_features(source, self.settings)
         video_dim = store.video(min(store.videos)).shape[-1]
+        labels = load_labels(NAME, source, self.settings)
+        videos = pretraining_videos(labels, self.settings.domain)
         if self.settings.backbone == SMALL:
-            texts = [
-                text for label in load_labels(NAME, source, self.settings) for text in (label.transcript, label.summary)
-            ]
-            self._tokenizer = train_tokenizer(texts, wanted.vocabulary)
+            seen = [label for label in labels if videos is None or label.vid in videos]
+            self._tokenizer = train_tokenizer(
+                (text for label in seen for text in (label.transcript, label.summary)), wanted.vocabulary
+            )
             sizes = {name: getattr(wanted, name) for name in ("hidden", "layers", "heads", "feed_forward", "dropout")}
             model = small_bart(len(self._tokenizer), video_dim, visual_layers=wanted.visual_layers, **sizes)
         else:
             self._tokenizer = public_tokenizer(self.settings.backbone)
             guide = {"visual_layers": wanted.visual_layers, "dropout": wanted.dropout}
             model = VisualGuidance.from_pretrained(self.settings.backbone, video_dim=video_dim, **guide)
-        samples, spec = self._samples(source, None, longest_transcript(model))
+        samples, spec = self._samples(source, videos, longest_transcript(model))
         return model, samples, spec, wanted.steps
 
     def save(self, model: VisualGuidance) -> None:
@@ -90,7 +92,7 @@ class Work:
         """The pretrained model."""
         return VisualGuidance.load(paths.backbone(NAME))
 
-    def task(self) -> Summarization:
+    def task(self, dataset: str) -> Summarization:
         """Cross-entropy of the summaries' tokens, chosen by ROUGE-L."""
         return Summarization(self.tokenizer)
 

@@ -2,6 +2,8 @@
 
 from read.data.annotations import Annotation, load_annotations
 from read.data.features import FeatureStore, write_shard
+from read.data.layouts import load_how2_sides, load_parts, youtube_of
+from read.data.leaks import check_leaks, find_twins
 from read.data.pieces import pieces, training_pieces
 from read.data.samples import Sample, collate, make_samples
 from read.data.splits import Split, make_split
@@ -14,9 +16,13 @@ __all__ = [
     "Sample",
     "Split",
     "Summary",
+    "check_leaks",
     "collate",
+    "find_twins",
     "load_annotations",
     "load_how2",
+    "load_how2_sides",
+    "load_parts",
     "load_summaries",
     "load_transcript",
     "make_samples",
@@ -26,4 +32,5 @@ __all__ = [
     "training_pieces",
     "with_transcripts",
     "write_shard",
+    "youtube_of",
 ]

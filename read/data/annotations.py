@@ -2,7 +2,8 @@
 
 Required keys: `qid`, `query`, `vid`, `duration` (seconds), `relevant_windows` ([[start, end], ...] in seconds).
 Optional: `relevant_clip_ids` with `saliency_scores` (one row of annotators' scores 0..4 per relevant clip), derived
-from the windows when absent; `kind`, a name by which scores are reported apart; `split`, `train` or `test`.
+from the windows when absent; `kind`, a name by which scores are reported apart; `split`, `train`, `val` or `test`;
+`judged`, the clips that a benchmark ranks where they are not ours: [start, end, score, ...], seconds and annotators.
 """
 
 import json
@@ -26,7 +27,8 @@ Parsed = TypeVar("Parsed")
 class Annotation:
     """One query with its ground truth; times in seconds.
 
-    `saliency` holds one row per entry of `clip_ids`, one column per annotator, 0..4.
+    `saliency` holds one row per entry of `clip_ids`, one column per annotator, 0..4. `judged` holds a row per clip
+    that a benchmark ranks: start, end, and the annotators' scores in the benchmark's own scale.
     """
 
     qid: int | str
@@ -38,6 +40,7 @@ class Annotation:
     saliency: tuple[tuple[float, ...], ...]
     kind: str = ""
     split: str = ""
+    judged: tuple[tuple[float, ...], ...] = ()
 
     def row(self) -> dict[str, Any]:
         """The annotation as a line of QVHighlights' jsonl."""
@@ -50,7 +53,8 @@ class Annotation:
             "relevant_clip_ids": list(self.clip_ids),
             "saliency_scores": [list(scores) for scores in self.saliency],
         }
-        return row | {key: value for key, value in (("kind", self.kind), ("split", self.split)) if value}
+        optional = {"kind": self.kind, "split": self.split, "judged": [list(clip) for clip in self.judged]}
+        return row | {key: value for key, value in optional.items() if value}
 
 
 def load_annotations(path: str | Path, clip_len: float) -> list[Annotation]:
@@ -124,7 +128,7 @@ def parse(row: Any, clip_len: float) -> Annotation:
     clip_ids, saliency = _saliency(row, windows, duration, clip_len)
     return Annotation(
         row["qid"], row["query"], row["vid"], duration, windows, clip_ids, saliency,
-        row.get("kind", ""), row.get("split", ""),
+        row.get("kind", ""), row.get("split", ""), _judged(row.get("judged", ()), duration, row["qid"]),
     )  # fmt: skip
 
 
@@ -181,6 +185,16 @@ def checked_window(start: float, end: float, duration: float, name: str) -> tupl
     if start < 0 or end > duration + SLACK:
         raise InputError(f"{name} [{start:g}, {end:g}] lies outside the video, which lasts {duration:g} s")
     return start, min(end, duration)
+
+
+def _judged(clips: Any, duration: float, qid: Any) -> tuple[tuple[float, ...], ...]:
+    name = f"qid {qid}: judged"
+    if not isinstance(clips, list | tuple) or any(not isinstance(clip, list | tuple) for clip in clips):
+        raise InputError(f"{name} is no list of [start, end, score, ...]")
+    if len({len(clip) for clip in clips}) > 1 or any(len(clip) < 3 for clip in clips):
+        raise InputError(f"{name}: a clip is [start, end, score, ...], with as many scores as every other")
+    rows = [[number_of(value, f"{name}: a number") for value in clip] for clip in clips]
+    return tuple((*checked_window(start, end, duration, name), *scores) for start, end, *scores in rows)
 
 
 def _saliency(row: dict, windows: tuple, duration: float, clip_len: float) -> tuple[tuple, tuple]:

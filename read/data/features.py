@@ -7,6 +7,7 @@ A dataset's folder holds `000.safetensors`, `001.safetensors`, ... (`<encoder>/<
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ def write_shard(
 
 
 class FeatureStore:
-    """Read access to the shards in a folder; tensors are loaded when asked for and kept.
+    """Read access to the shards in a folder; tensors are loaded when asked for, once for all that hold them.
 
     Args:
         root: folder of the dataset's features.
@@ -65,7 +66,7 @@ class FeatureStore:
         self.failed: dict[str, str] = {}
         self._videos: dict[str, tuple[Path, list[str]]] = {}
         self._texts: dict[str, Path] = {}
-        self._cache: dict[str, torch.Tensor] = {}
+        self._cache: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()  # one copy for all of its queries
         self.spec = spec or read_json(sidecars[0])["spec"]
         for sidecar in sidecars:
             content = read_json(sidecar)
@@ -98,18 +99,23 @@ class FeatureStore:
         return self.video(min(self._videos)).shape[-1], self.text(min(self._texts)).shape[-1]
 
     def video(self, vid: str) -> torch.Tensor:
-        """(N, dim) float32 features of a video: `join_features` of all encoders, in the order of their names.
+        """(N, dim) float32 features of a video: `join_features` of all encoders, in the order of the spec.
+
+        Public checkpoints know SlowFast before CLIP, UMT's know colour before flow.
 
         Raises:
             InputError: it has none; the message says why.
         """
         if vid not in self._videos:
             raise InputError(f"{self.root}: no features of video {vid} ({self.failed.get(vid, 'never extracted')})")
-        if vid not in self._cache:
+        if (features := self._cache.get(vid)) is None:
             path, encoders = self._videos[vid]
             with safe_open(path, framework="pt") as file:
-                self._cache[vid] = join_features([file.get_tensor(f"{name}/{vid}") for name in sorted(encoders)])
-        return self._cache[vid]
+                order = [*self.spec["encoders"], *sorted(encoders)]
+                names = sorted(encoders, key=order.index)
+                features = join_features([file.get_tensor(f"{name}/{vid}") for name in names])
+            self._cache[vid] = features
+        return features
 
     def text(self, qid: int | str) -> torch.Tensor:
         """(M, dim) float32 token features of a query, L2-normalised token by token. Raises InputError where none is."""

@@ -1,28 +1,42 @@
-"""Low-resource splits: k labelled videos to train on, nested in k and drawn anew for every seed."""
+"""Low-resource splits: k labelled videos to train on, nested in k, spread over the strata, drawn anew for every seed.
 
-import random
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Protocol
+A stratum is a domain (the distinct `kind`s of a video's labels) and a bucket of how many windows they hold. Three
+protocols say what is validated on:
 
+* `honest`: a part of the train side; nothing of the side that is reported is looked at.
+* `paper`: the reported side itself, as the literature does; optimistic, and labelled so.
+* `transfer`: honest, inside one domain; the train sides of the others are listed for pretraining.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from typing import Literal
+
+from read.data.leaks import youtube_id
+from read.data.strata import SIDES, Labelled, Video, count_strata, order_of, orders_of, videos_of
 from read.errors import InputError
 
-
-class Labelled(Protocol):
-    """What a split is drawn from: a query or a summary that knows its video and, where it is told, its side."""
-
-    @property
-    def vid(self) -> str:
-        """Id of the video."""
-
-    @property
-    def split(self) -> str:
-        """`test` for the test side, another name for the rest; empty where nothing is said."""
+PROTOCOLS = ("honest", "paper", "transfer")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Video ids of the three sides, and the rule that made them."""
+    """Video ids of the sides, and the rule that made them.
+
+    Attributes:
+        rule: in words.
+        seed: of the draw.
+        shots: k, of the dataset or of every domain, as `shots_per` says.
+        train: k videos, or k of every domain.
+        val: what is selected on; of `paper`, the test side itself.
+        test: what is reported.
+        protocol: honest, paper or transfer.
+        shots_per: dataset or domain.
+        target: of transfer, the domain that is adapted to.
+        source: of transfer, videos of the other domains that a pretraining may see.
+        strata: domain and bucket of windows -> side -> number of videos.
+    """
 
     rule: str
     seed: int
@@ -30,27 +44,56 @@ class Split:
     train: tuple[str, ...]
     val: tuple[str, ...]
     test: tuple[str, ...]
+    protocol: str = "honest"
+    shots_per: str = "dataset"
+    target: str = ""
+    source: tuple[str, ...] = ()
+    strata: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        sides = {"train": set(self.train), "val": set(self.val), "test": set(self.test)}
-        for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-            both = sorted(sides[one] & sides[other])
-            if both:
+        for (one, left), (other, right) in combinations(self.sides.items(), 2):
+            if both := sorted(set(left) & set(right)):
                 raise InputError(f"video {both[0]} stands on two sides, {one} and {other} ({len(both)} do)")
+
+    @property
+    def optimistic(self) -> bool:
+        """Whether the reported side was looked at to select."""
+        return self.protocol == "paper"
+
+    @property
+    def sides(self) -> dict[str, tuple[str, ...]]:
+        """The sides that must not meet: of `paper`, whose validation side is its test side, it counts once."""
+        val = {} if self.optimistic else {"val": self.val}
+        return {"train": self.train, **val, "test": self.test, "source": self.source}
 
     def row(self) -> dict:
         """The split as JSON."""
-        return asdict(self)
+        return asdict(self) | {"optimistic": self.optimistic}
 
 
 def make_split(
-    labels: Sequence[Labelled], shots: int, seed: int, val_share: float, test_share: float, split_seed: int = 0
+    labels: Sequence[Labelled],
+    shots: int,
+    seed: int,
+    val_share: float,
+    test_share: float,
+    split_seed: int = 0,
+    *,
+    protocol: Literal["honest", "paper", "transfer"] = "honest",
+    target: str = "",
+    shots_per: Literal["dataset", "domain"] = "dataset",
+    recording: Callable[[str], str] = youtube_id,
 ) -> Split:
     """Draw a split by video.
 
-    The test side is what the labels say (`split: test`), or, where they say nothing, a `test_share` drawn once
-    with `split_seed`, the same for every seed. The rest is shuffled by `seed`: the first k videos train, the last
-    `val_share` times k validate, so that a larger k holds a smaller one.
+    The test side is the side `test` of the labels; where there is none, their side `val`, which is then what the
+    literature reports; where they say nothing, a `test_share` drawn once with `split_seed`, the same for every seed.
+
+    The train side is put in an order of which every beginning and every end holds of each domain its share, up or
+    down to a whole number; within a domain so for each bucket of windows. The first k videos train, the last
+    `val_share` times k validate, so that a larger k holds a smaller one. Labels that have a side `val` beside a side
+    `test` give the validation videos from there. The very last video of a domain's order is the (seed mod n)-th of its
+    n videos: one held-out video a domain (TVSum's 4, of which 3 train) is leave-one-out over n seeds.
 
     Args:
         labels: all annotations or all summaries of the dataset, of videos that have features.
@@ -59,47 +102,126 @@ def make_split(
         val_share: validation videos per training video; at least one.
         test_share: used only where no label names its side.
         split_seed: of the test side.
+        protocol: what is validated on, see the module.
+        target: the `kind` that `transfer` adapts to.
+        shots_per: whether k counts for the dataset or for each domain.
+        recording: id of a video -> of the recording that it was cut from; no recording is shared by two drawn sides.
 
     Raises:
-        InputError: fewer videos than asked for, or a video that its labels put on two sides.
+        InputError: fewer videos than asked for, no video to test on, a video that its labels put on two sides, or a
+            target that is no kind.
     """
-    sides: dict[str, set[str]] = {}
-    for label in labels:
-        sides.setdefault(label.vid, set()).add(label.split)
-    torn = sorted(vid for vid, names in sides.items() if len(names) > 1)
-    if torn:
-        raise InputError(f"video {torn[0]} is on two sides: its labels say {', '.join(sorted(sides[torn[0]]))}")
-    pool, test, source = _divide(sides, test_share, split_seed)
-    validation = max(1, round(val_share * shots))
     if shots < 1:
         raise InputError(f"shots is {shots}: at least one labelled video is needed")
-    if shots + validation > len(pool):
+    if protocol not in PROTOCOLS:
+        raise InputError(f"protocol is {protocol!r}, not one of {', '.join(PROTOCOLS)}")
+    if (protocol == "transfer") != bool(target):
         raise InputError(
-            f"{shots} shots and {validation} videos for validation were asked for, but the train side holds "
-            f"{len(pool)} videos; ask for at most {_largest_shots(len(pool), val_share)} shots"
+            f"protocol {protocol} with target {target!r}: transfer needs the kind to adapt to, no other does"
         )
-    random.Random(seed).shuffle(pool)
+    videos = videos_of(labels)
+    sides, origin = _sides(videos, test_share, split_seed, recording)
+    source: list[str] = []
+    if target:
+        sides, source = _transfer(videos, sides, target, recording)
+    held = 0 if protocol == "paper" else max(1, round(val_share * shots))
+    orders = orders_of(sides["train"], videos, seed, shots_per)
+    _check_shots(orders, shots, val_share, 0 if sides["val"] else held)
+    train = [vid for order in orders.values() for vid in order[:shots]]
+    each = " of each domain" if shots_per == "domain" else ""
+    if protocol == "paper":
+        val, held_out = sides["test"], "selected on the test side itself, so the scores are optimistic"
+    else:
+        own = orders_of(sides["val"], videos, seed, shots_per)
+        ends = {domain: order[::-1] for domain, order in orders.items()}
+        val = _hold_out(own or ends, held, train, recording)
+        held_out = f"the {f'first {held} of the side val' if own else f'last {held}'}{each} validate; "
+        held_out += "nothing of the test side is looked at"
     rule = (
-        f"test side: {source}; the other {len(pool)} videos shuffled by seed {seed}: "
-        f"the first {shots} train, the last {validation} validate"
+        f"{f'transfer to {target}' if target else protocol}; test side: {origin}; {len(sides['train'])} videos to "
+        f"train on, in an order by seed {seed} that spreads domains and numbers of windows: "
+        f"the first {shots}{each} train, {held_out}"
     )
-    return Split(rule, seed, shots, tuple(pool[:shots]), tuple(pool[-validation:]), tuple(test))
+    drawn = {"train": train, "val": val, "test": sides["test"], "source": source}
+    return Split(
+        rule, seed, shots, **{name: tuple(vids) for name, vids in drawn.items()},
+        protocol=protocol, shots_per=shots_per, target=target, strata=count_strata(videos, drawn),
+    )  # fmt: skip
 
 
-def _divide(sides: dict[str, set[str]], test_share: float, split_seed: int) -> tuple[list[str], list[str], str]:
-    """The pool to draw from, the test side, and words for how they were told apart."""
-    videos = sorted(sides)
-    named = {vid: next(iter(names)) for vid, names in sides.items()}
-    if any(named.values()):
-        return (
-            [vid for vid in videos if named[vid] != "test"],
-            [vid for vid in videos if named[vid] == "test"],
-            "as the annotations say",
+def _sides(
+    videos: Mapping[str, Video], share: float, seed: int, recording: Callable[[str], str]
+) -> tuple[dict[str, list[str]], str]:
+    """The sides before anything is drawn for k, and words for where the test side is from."""
+    named = {video.side for video in videos.values()}
+    if not named - {""}:
+        test = _draw_test(videos, share, seed, recording)
+        sides = {"train": [vid for vid in videos if vid not in test], "val": [], "test": sorted(test)}
+        return sides, f"a share of {share:g}, drawn once by seed {seed}"
+    if not named & {"val", "test"}:
+        raise InputError(
+            "the labels name the side train, but no test and no val: say which videos are reported, or no side"
         )
-    random.Random(split_seed).shuffle(videos)
-    count = max(1, round(test_share * len(videos)))
-    return sorted(videos[count:]), sorted(videos[:count]), f"a share of {test_share:g}, drawn once by seed {split_seed}"
+    sides = {name: [vid for vid, video in videos.items() if (video.side or "train") == name] for name in SIDES[1:]}
+    if sides["test"]:
+        return sides, "as the annotations say"
+    return {"train": sides["train"], "val": [], "test": sides["val"]}, "as the annotations say, which call it val"
 
 
-def _largest_shots(pool: int, val_share: float) -> int:
-    return max((k for k in range(1, pool) if k + max(1, round(val_share * k)) <= pool), default=0)
+def _draw_test(
+    videos: Mapping[str, Video], share: float, seed: int, recording: Callable[[str], str]
+) -> Collection[str]:
+    """A share of the videos, recordings kept whole."""
+    cuts: dict[str, list[str]] = {}
+    for vid in videos:
+        cuts.setdefault(recording(vid), []).append(vid)
+    count, test = max(1, round(share * len(videos))), set()
+    for vid in order_of(videos, videos, seed):
+        if len(test) >= count:
+            break
+        test.update(cuts[recording(vid)])
+    return test
+
+
+def _transfer(
+    videos: Mapping[str, Video], sides: dict[str, list[str]], target: str, recording: Callable[[str], str]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The sides of the target domain, and the videos of the other domains' train sides."""
+    kinds = sorted({kind for video in videos.values() for kind in video.kinds})
+    own = {name: [vid for vid in vids if target in videos[vid].kinds] for name, vids in sides.items()}
+    for name in ("train", "test"):
+        if not own[name]:
+            raise InputError(
+                f"no video of kind {target!r} is on the {name} side; kinds are {', '.join(kinds) or 'none'}"
+            )
+    unseen = {recording(vid) for vids in own.values() for vid in vids}
+    return own, [vid for vid in sides["train"] if target not in videos[vid].kinds and recording(vid) not in unseen]
+
+
+def _check_shots(orders: Mapping[str, Sequence[str]], shots: int, val_share: float, held: int) -> None:
+    """Raise InputError where an order is too short for k and what is held out."""
+    for domain, order in orders.items():
+        if shots + held > len(order):
+            each = f" of {domain}" if domain else ""
+            fitting = range(1, len(order) + 1)
+            largest = max((k for k in fitting if k + (held and max(1, round(val_share * k))) <= len(order)), default=0)
+            raise InputError(
+                f"{shots} shots and {held} videos for validation were asked for, but the train side holds "
+                f"{len(order)} videos{each}; ask for at most {largest} shots"
+            )
+
+
+def _hold_out(
+    orders: Mapping[str, Sequence[str]], count: int, train: Iterable[str], recording: Callable[[str], str]
+) -> list[str]:
+    """The first `count` of each order, or all of a shorter one, that share no recording with a training video."""
+    seen, val = {recording(vid) for vid in train}, []
+    for order in orders.values():
+        free = [vid for vid in order if recording(vid) not in seen][:count]
+        if len(free) < min(count, len(order)):
+            raise InputError(
+                f"{count} videos for validation were asked for, but only {len(free)} are of recordings that no "
+                f"training video is cut from; ask for fewer shots or a smaller val_share"
+            )
+        val += free
+    return val

@@ -65,7 +65,8 @@ class Extractor:
 
         self.settings = settings
         self.clip = Clip.load(Path(weights_dir) / "clip", device)
-        self.encoders = {"clip": self.clip, "slowfast": SlowFast.load(Path(weights_dir) / "slowfast", device)}
+        # The order in which features are joined, and in which public checkpoints expect them.
+        self.encoders = {"slowfast": SlowFast.load(Path(weights_dir) / "slowfast", device), "clip": self.clip}
 
     @property
     def spec(self) -> dict[str, Any]:

@@ -9,14 +9,20 @@ from torch import Tensor, nn
 from read.data import Sample, collate, training_pieces
 from read.grounding.predict import INPUTS, check, predict
 from read.grounding.windows import WindowSettings
-from read.metrics.grounding import evaluate
+from read.metrics.protocols import get_protocol
 
 
 @dataclass(frozen=True)
 class Grounding:
-    """A `read.train.Task`: find the moments that a sentence describes. `windows`: how they are read off to validate."""
+    """A `read.train.Task`: find the moments that a sentence describes.
+
+    Attributes:
+        windows: how they are read off to validate.
+        metric: the benchmark's, a name of `read.metrics.protocols`, whose `choice` is validated by.
+    """
 
     windows: WindowSettings = field(default_factory=WindowSettings)
+    metric: str = "qvhighlights"
 
     def prepare(self, model: nn.Module, samples: Sequence[Sample]) -> list[Sample]:
         """Checked samples; of videos longer than the model's `max_clips`, the pieces `training_pieces`."""
@@ -38,11 +44,12 @@ class Grounding:
 
     def score(self, model: nn.Module, samples: Sequence[Sample]) -> float:
         """See `validation_score`."""
-        return validation_score(model, samples, self.windows)
+        return validation_score(model, samples, self.windows, self.metric)
 
 
-def validation_score(model: nn.Module, samples: Sequence[Sample], windows: WindowSettings) -> float:
-    """The number that chooses states and learning rates: mean of the windows' mAP and the clips' AP, in percent."""
+def validation_score(
+    model: nn.Module, samples: Sequence[Sample], windows: WindowSettings, metric: str = "qvhighlights"
+) -> float:
+    """The number that chooses states and learning rates, in percent: see `read.metrics.protocols`."""
     rows = predict(model, samples, windows)
-    exact = evaluate(rows, [sample.annotation for sample in samples], samples[0].clip_len)["exact"]
-    return (exact["brief"]["MR-full-mAP"] + exact["extra"]["HL-clip-AP"]) / 2
+    return get_protocol(metric).choice(rows, [sample.annotation for sample in samples], samples[0].clip_len)

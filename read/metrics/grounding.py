@@ -31,7 +31,15 @@ from read.metrics.rows import (
     saliency_sheet,
 )
 
-__all__ = ["evaluate", "evaluate_by", "load_predictions", "oracle_level", "random_level"]
+__all__ = [
+    "evaluate",
+    "evaluate_by",
+    "load_predictions",
+    "oracle_level",
+    "oracle_prediction",
+    "random_level",
+    "random_prediction",
+]
 
 THRESHOLDS = np.array([0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95])
 LENGTHS = {"short": (0, 10), "middle": (10, 30), "long": (30, 150)}  # seconds, the lower end left out
@@ -95,7 +103,7 @@ def random_level(annotations: Sequence[Any], clip_len: float = 2.0, draws: int =
     generator = np.random.default_rng(seed)
     results = []
     for _ in range(draws):
-        predictions = [_random_prediction(annotation, clip_len, generator) for annotation in annotations]
+        predictions = [random_prediction(annotation, clip_len, generator) for annotation in annotations]
         results.append(_exact(predictions, pair(predictions, annotations), clip_len))
     exact = _mean(results)
     return {**_published(exact), "exact": exact}
@@ -106,7 +114,7 @@ def oracle_level(annotations: Sequence[Any], clip_len: float = 2.0) -> dict[str,
 
     Below 100 where the annotators disagree, or where a query has more windows than mAP looks at.
     """
-    return evaluate([_oracle_prediction(annotation, clip_len) for annotation in annotations], annotations, clip_len)
+    return evaluate([oracle_prediction(annotation, clip_len) for annotation in annotations], annotations, clip_len)
 
 
 def _exact(predictions: Sequence[Row], annotations: Sequence[Any], clip_len: float) -> dict[str, Any]:
@@ -192,7 +200,8 @@ def _highlight_scores(highlights: Highlights, least: int) -> dict[str, float]:
     }
 
 
-def _random_prediction(annotation: Any, clip_len: float, generator: np.random.Generator) -> Row:
+def random_prediction(annotation: Any, clip_len: float, generator: np.random.Generator) -> Row:
+    """Saliency and ten windows on clip boundaries, drawn uniformly, for one query."""
     clips = clip_count(annotation, clip_len)
     first = generator.integers(clips + 1, size=MAX_WINDOWS)
     second = (first + 1 + generator.integers(clips, size=MAX_WINDOWS)) % (clips + 1)  # any other boundary
@@ -204,7 +213,8 @@ def _random_prediction(annotation: Any, clip_len: float, generator: np.random.Ge
     }
 
 
-def _oracle_prediction(annotation: Any, clip_len: float) -> Row:
+def oracle_prediction(annotation: Any, clip_len: float) -> Row:
+    """The ground truth of one query as a prediction."""
     row: Row = {"qid": field(annotation, "qid")}
     windows, ids = field(annotation, "relevant_windows"), field(annotation, "relevant_clip_ids")
     if windows is not None:

@@ -47,6 +47,14 @@ def test_one_key_of_the_params(project, key, value, stages):
 
 
 @pytest.mark.slow
+def test_transfer_reads_one_dataset_only(project):
+    project.edit({"source": "montage", "protocol": "transfer", "domain": "move"})
+    assert project.planned_jobs()["download"] == 1
+    project.edit({"protocol": "honest", "domain": None})
+    assert "pretraining would see the test videos" in project.snakemake("-n", status=1)
+
+
+@pytest.mark.slow
 def test_a_new_strategy_trains_alone_once_a_task(project):
     project.edit({"strategies.bias": {}})
     jobs = project.planned_jobs()

@@ -1,5 +1,6 @@
 """The stage as a whole: annotations, shards and the manifest, on folders, servers and the montage."""
 
+import csv
 import hashlib
 import json
 import os
@@ -8,97 +9,29 @@ import subprocess
 import sys
 import threading
 import time
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
+from pipeline.annotations import fetch_annotations
 from pipeline.card import load_card
-from pipeline.download import fetch_annotations, fetch_shard, write_manifest
-from pipeline.params import Download
-from pipeline.sources.shards import shard_ids, shard_of
+from pipeline.download import fetch_shard, write_manifest
+from pipeline.sources.shards import shard_of
 from read.data import load_annotations, load_summaries
-from read.encoders.frames import write_video
+from read.encoders.frames import iter_clips, write_video
 from read.errors import InputError
 from read.files import read_json, read_jsonl, sha256_of, write_jsonl
+from tests.pipeline.datasets import download, make_card, make_files, options, row, servers, stored
 
 ROOT = Path(__file__).parents[2]
 
 
-class Server(SimpleHTTPRequestHandler):
-    """Serves a folder and notes what it was asked for."""
-
-    def __init__(self, *args, asked, **kwargs):
-        self.asked = asked
-        super().__init__(*args, **kwargs)
-
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        self.asked.append(self.path)
-        super().do_GET()
-
-
 @pytest.fixture
 def serve():
-    servers = []
-
-    def start(folder):
-        asked = []
-        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=folder, asked=asked))
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}", asked
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-def options(**changes) -> Download:
-    return Download(**{"shards": 2, "tolerance": 0.0, "retries": 0, "timeout": 5.0, "mirror": None} | changes)
-
-
-def row(number: int, vid: str) -> str:
-    values = {"qid": number, "query": "a dog", "vid": vid, "duration": 30.0, "relevant_windows": [[2, 8]]}
-    return json.dumps(values) + "\n"
-
-
-def make_card(tmp_path: Path, videos: dict, vids: list[str], **values):
-    """A dataset `mine` with one query a video."""
-    folder = tmp_path / "catalog" / "mine"
-    folder.mkdir(parents=True, exist_ok=True)
-    annotate(tmp_path, vids)
-    card = {"title": "t", "licence": "l", "annotations": "annotations.jsonl", "videos": videos} | values
-    (folder / "card.yaml").write_text(yaml.safe_dump(card))
-    return load_card("mine", tmp_path / "catalog")
-
-
-def annotate(tmp_path: Path, vids: list[str]) -> None:
-    text = "".join(row(number, vid) for number, vid in enumerate(vids))
-    (tmp_path / "catalog" / "mine" / "annotations.jsonl").write_text(text)
-
-
-def make_files(folder: Path, names: list[str]) -> Path:
-    folder.mkdir(exist_ok=True)
-    for name in names:
-        (folder / name).write_bytes(f"content of {name} ".encode() * 50)
-    return folder
-
-
-def download(card, tmp_path, settings=None) -> dict:
-    """All jobs of the stage, one after the other; the manifest."""
-    settings = settings or options()
-    fetch_annotations(card, settings, 2.0, tmp_path / "raw")
-    for shard in shard_ids(settings.shards):
-        fetch_shard(card, shard, settings, tmp_path / "raw")
-    write_manifest(card, settings, tmp_path / "raw")
-    return read_json(tmp_path / "raw" / "mine" / "manifest.json")
+    with servers() as start:
+        yield start
 
 
 LOCAL = {"source": "local", "folder": "../../videos"}
@@ -107,10 +40,6 @@ LOCAL = {"source": "local", "folder": "../../videos"}
 def subtitles(text: str) -> str:
     """SubRip with something said from 1 s to 3 s, and a word more up to 9 s."""
     return f"1\n00:00:01,000 --> 00:00:03,000\n{text}\n\n2\n00:00:08,000 --> 00:00:09,000\nthere\n"
-
-
-def stored(tmp_path: Path) -> set[str]:
-    return {path.name for path in (tmp_path / "raw" / "mine" / "videos").iterdir()}
 
 
 def test_a_folder_of_videos_is_copied_and_listed(tmp_path):
@@ -150,6 +79,8 @@ def test_missing_videos_are_listed_with_reasons_up_to_the_tolerance(tmp_path):
         "c": f"{folder} holds several: c.avi, c.mp4",
         "e": f"no video named e in {folder}",
     }
+    table = list(csv.reader((tmp_path / "raw" / "mine" / "missing.csv").open(newline="")))
+    assert table == [["vid", "reason"], *([vid, reason] for vid, reason in manifest["missing"].items())]
     with pytest.raises(InputError) as error:
         download(card, tmp_path, options(tolerance=0.5))
     assert "3 of 5 videos are missing (60.0%), more than download.tolerance (50.0%)" in str(error.value)
@@ -320,6 +251,7 @@ def test_summaries_are_downloaded_by_their_digest(tmp_path, serve):
     assert sorted(manifest["videos"]) == ["a"]
     assert {path.name for path in (tmp_path / "raw" / "mine").iterdir()} == {
         "annotations.jsonl", "segments.jsonl", "summaries.jsonl", "shards", "videos", "manifest.json",
+        "missing.csv", "dataset.json",
     }  # fmt: skip
     wrong = make_card(tmp_path, videos, [], annotations=None, summaries=remote | {"sha256": "0" * 64})
     with pytest.raises(InputError, match=r"the summaries of mine cannot be had"):
@@ -354,6 +286,18 @@ def test_youtube_by_yt_dlp_from_a_page_or_a_file(tmp_path, serve, page):
     assert stored(tmp_path) == {"clip.mp4"}
 
 
+def test_parts_of_videos_by_their_ids(tmp_path, serve):
+    (tmp_path / "site").mkdir()
+    write_video(tmp_path / "site" / "abc-_efghij.mp4", np.zeros((48, 32, 32, 3), np.uint8), 8)
+    address, _ = serve(tmp_path / "site")
+    videos = {"source": "youtube", "url": address + "/{vid}.mp4", "ranges": True}
+    vid = "abc-_efghij_1.0_4.0"
+    manifest = download(make_card(tmp_path, videos, [vid]), tmp_path)
+    assert stored(tmp_path) == {f"{vid}.mp4"}
+    assert sum(1 for _ in iter_clips(tmp_path / "raw/mine/videos" / f"{vid}.mp4", 2.0, 0.5, 16)) == 6
+    assert manifest["videos"][vid]["recipe"].endswith(" 1.0-4.0")
+
+
 def test_two_jobs_for_one_shard_ask_once(tmp_path, serve):
     address, asked = serve(make_files(tmp_path / "videos", ["a.mp4", "b.mp4", "c.mp4"]))
     card = make_card(tmp_path, {"source": "url", "url": address + "/{vid}.mp4"}, ["a", "b", "c"])
@@ -366,6 +310,34 @@ def test_two_jobs_for_one_shard_ask_once(tmp_path, serve):
         job.join()
     assert sorted(asked) == ["/a.mp4", "/b.mp4", "/c.mp4"]
     write_manifest(card, settings, tmp_path / "raw")
+
+
+def test_a_long_reason_becomes_one_short_line(tmp_path, serve):
+    address, _ = serve(make_files(tmp_path / "videos", []))
+    url = f"{address}/{'x' * 400}/{{vid}}.mp4"
+    card = make_card(tmp_path, {"source": "url", "url": url}, ["a"])
+    reason = download(card, tmp_path, options(tolerance=1.0))["missing"]["a"]
+    assert len(reason) < 320
+    assert reason.startswith("http://127.0.0.1")
+    assert reason.endswith("HTTP 404 File not found")
+
+
+MANUAL = {"source": "manual", "folder": "../../videos"}
+INSTRUCTIONS = "Ask its authors for the videos, see their page."
+
+
+def test_videos_that_a_person_brings(tmp_path):
+    card = make_card(tmp_path, MANUAL, ["a", "b"], instructions=INSTRUCTIONS)
+    with pytest.raises(InputError) as error:  # the folder need not be there yet
+        download(card, tmp_path)
+    message = str(error.value)
+    assert "2 of 2 videos are missing" in message
+    assert f"put them into {card.folder}/../../videos, each named by its id, such as a.mp4" in message
+    assert message.endswith(INSTRUCTIONS)
+    make_files(tmp_path / "videos", ["a.mp4"])
+    mirror = make_files(tmp_path / "mirror", ["b.mkv"])
+    manifest = download(card, tmp_path, options(mirror=str(mirror)))
+    assert (manifest["missing"], stored(tmp_path)) == ({}, {"a.mp4", "b.mkv"})
 
 
 MONTAGE = {"source": "montage", "domain": "source", "train": 6, "test": 0, "seed": 0}
@@ -402,6 +374,7 @@ def test_a_killed_job_costs_the_video_it_was_at(tmp_path):
     assert len(read_json(videos.parent / "manifest.json")["videos"]) == 6
     assert {path.name for path in videos.parent.iterdir()} == {
         "annotations.jsonl", "segments.jsonl", "summaries.jsonl", "shards", "videos", "manifest.json",
+        "missing.csv", "dataset.json",
     }  # fmt: skip
     assert all(path.suffix == ".mp4" for path in videos.iterdir())
 

@@ -99,6 +99,13 @@ def test_what_no_single_key_shows(values):
     ]
 
 
+def test_transfer_has_a_domain_and_the_dataset_as_its_source(values):
+    values["protocol"] = "transfer"
+    assert len(lines := mistakes(values)) == 2
+    assert "domain: is None" in lines[0] and "source: is 'montage_source'; transfer pretrains" in lines[1]
+    check_params(values | {"domain": "move", "source": "montage"})
+
+
 def test_tasks_are_a_list(values):
     values["task"] = "both"
     assert len(lines := mistakes(values)) == 1

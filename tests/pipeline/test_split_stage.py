@@ -24,13 +24,15 @@ def stage(tmp_path, monkeypatch):
         for number, vid in enumerate(VIDEOS)
     ]
     write_jsonl("data/raw/mine/annotations.jsonl", rows)
-    arrays = {f"clip/{vid}": np.ones((4, 2), np.float32) for vid in VIDEOS[1:]}
+    rng = np.random.default_rng(0)
+    arrays = {f"clip/{vid}": rng.normal(size=(4, 8)).astype(np.float32) for vid in VIDEOS[1:]}
     write_shard("data/features/mine", "000", arrays, SPEC, {VIDEOS[0]: "broken"})
 
     def run(shots, seeds):
         settings = {
             "clip_len": 2.0, "dataset": "mine", "runs": {"shots": shots, "seeds": seeds},
-            "split": {"val_share": 0.25, "test_share": 0.4, "test_seed": 0},
+            "split": {"val_share": 0.25, "test_share": 0.4, "test_seed": 0, "shots_per": "dataset"},
+            "protocol": "honest", "domain": None,
         }  # fmt: skip
         monkeypatch.setattr("sys.argv", ["split", "grounding", "--settings", json.dumps(settings)])
         split.main()
@@ -58,6 +60,18 @@ def test_a_file_for_each_run_with_nested_shots_and_one_test_side(stage):
 def test_files_of_runs_that_are_no_longer_asked_for_go(stage):
     stage([2, 4], [0])
     assert set(stage([2], [0])[0]) == {"k2-s0"}
+
+
+def test_a_copy_on_another_side_fails_the_stage(stage, tmp_path):
+    sides = stage([2], [0])[0]["k2-s0"]
+    original, copy = sides["train"][0], sides["test"][0]
+    folder = tmp_path / "data/features/mine"
+    arrays = {f"clip/{vid}": np.random.default_rng(i).normal(size=(4, 8)) for i, vid in enumerate(VIDEOS[1:])}
+    arrays[f"clip/{copy}"] = arrays[f"clip/{original}"] + 1e-3
+    write_shard(folder, "000", arrays, SPEC)
+    with pytest.raises(InputError, match="near-identical") as error:
+        stage([2], [0])
+    assert original in str(error.value) and copy in str(error.value)
 
 
 def test_more_shots_than_videos(stage):

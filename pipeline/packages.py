@@ -1,0 +1,121 @@
+"""Packages of published features, in the place of videos: had once, and kept as one file.
+
+package.zip     the files that the layout names, under the layout's names, in data/raw/<dataset>/
+package.json    the layout, seconds per clip, the digest of what was published, and what the zip was made from
+"""
+
+import shutil
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.archives import DamagedError, Member, copy_content, members
+from pipeline.card import Card
+from pipeline.params import Download
+from pipeline.sources import UnavailableError, mirror_folders
+from pipeline.sources.base import exclusive
+from pipeline.sources.pinned import fetch_pinned
+from pipeline.sources.shards import digest
+from read.data.packages import LAYOUTS, RECORD, ZIP, Package, form_of, name_in_layout, patterns_of
+from read.errors import InputError
+from read.files import atomic_path, read_json, sha256_of, write_json
+
+
+def needs_clip(card: Card) -> bool:
+    """Whether a CLIP has to read the dataset's queries: packages in its layout may come without their features."""
+    return card.queries is not None and any(form.text is None for form in LAYOUTS[card.features.layout])
+
+
+def fetch_package(card: Card, download: Download, folder: Path) -> Package:
+    """Get a dataset's package of features, if it is not there yet; jobs that want it wait for the one that came first.
+
+    Raises:
+        InputError: the card names none; it cannot be had, is damaged or unsafe, or has another layout.
+    """
+    if card.features is None:
+        raise InputError(f"{card.folder / 'card.yaml'}: names no package of features; extract them from the videos")
+    recipe = _recipe(card)
+    with exclusive(folder / "package.lock.part"):
+        record = folder / RECORD
+        if not record.is_file() or not (folder / ZIP).is_file() or read_json(record)["recipe"] != recipe:
+            record.unlink(missing_ok=True)
+            sha256 = _make(card, download, folder)
+            layout, clip_len = card.features.layout, card.features.clip_len
+            write_json(record, {"layout": layout, "clip_len": clip_len, "sha256": sha256, "recipe": recipe})
+    return Package(folder)
+
+
+def _recipe(card: Card) -> list[Any]:
+    """What decides the content of the zip; of a folder or a file on this machine, names, sizes and times."""
+    recipe: list[Any] = [card.features.model_dump()]
+    if card.features.path is not None:
+        origin = _origin(card)
+        files = _below(origin) if origin.is_dir() else [origin]
+        recipe.append(digest([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]))
+    return recipe
+
+
+def _origin(card: Card) -> Path:
+    origin = card.path(card.features.path)
+    if not origin.exists():
+        raise InputError(f"{origin}: no such folder or archive of features\n{card.instructions}".rstrip())
+    return origin
+
+
+def _make(card: Card, download: Download, folder: Path) -> str:
+    """Write package.zip; the digest of what it was made from."""
+    with _published(card, download, folder) as origin, atomic_path(folder / ZIP) as draft:
+        _pack(origin, card.features.layout, draft)
+        return card.features.sha256 or sha256_of(origin if origin.is_file() else draft)
+
+
+@contextmanager
+def _published(card: Card, download: Download, folder: Path) -> Iterator[Path]:
+    """The archive or folder as it was published. A download is removed when it is no longer needed."""
+    features, room = card.features, folder / "package.part"
+    if features.path is not None:
+        origin = _origin(card)
+        if origin.is_file() and features.sha256 not in (None, sha256_of(origin)):
+            raise InputError(f"{origin}: its sha256 is not {features.sha256}, which the card gives")
+        yield origin
+        return
+    try:
+        yield fetch_pinned(features.url, features.sha256, room, mirror_folders(card, download), download)
+    except UnavailableError as reason:
+        raise InputError(f"the features of {card.name} cannot be had: {reason}\n{card.instructions}".rstrip()) from None
+    except DamagedError:
+        shutil.rmtree(room, ignore_errors=True)  # so that the next run asks for it again
+        raise
+    shutil.rmtree(room, ignore_errors=True)
+
+
+def _pack(origin: Path, layout: str, draft: Path) -> None:
+    """Copy what belongs to the layout from a folder or an archive into a zip; equal content gives equal bytes."""
+    names: dict[str, str] = {}
+    seen = []
+    with zipfile.ZipFile(draft, "w") as bundle:
+        for member in _folder_members(origin) if origin.is_dir() else members(origin):
+            seen += [member.name] if len(seen) < 3 else []
+            name = name_in_layout(layout, member.name)
+            if name is None:
+                continue
+            if name in names:
+                raise InputError(f"{origin}: holds {name} twice, as {names[name]} and {member.name}")
+            names[name] = member.name
+            with bundle.open(zipfile.ZipInfo(name), "w", force_zip64=True) as file:
+                copy_content(member, origin, draft, file)
+    if form_of(layout, names) is None:
+        wanted, there = patterns_of(layout), ", ".join(seen) or "nothing"
+        raise InputError(f"{origin}: holds no features in the layout {layout}, which has {wanted}; there is {there}")
+
+
+def _folder_members(folder: Path) -> Iterator[Member]:
+    for path in _below(folder):
+        with path.open("rb") as file:
+            yield Member(path.relative_to(folder).as_posix(), path.stat().st_size, file)
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())

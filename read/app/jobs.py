@@ -1,0 +1,110 @@
+"""One thing at a time: a line of jobs, and one thread that does them in turn."""
+
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from read.errors import InputError
+
+UNEXPECTED = "Something went wrong here that is no fault of the video; the terminal that serves this page says what."
+
+
+class Cancelled(Exception):  # noqa: N818 - no error: somebody has gone
+    """Raised inside a job that nobody waits for any more."""
+
+
+class Job:
+    """Something to be done. `state` goes from "waiting" over "running" to "done" or "failed"."""
+
+    def __init__(self, work: Callable[["Job"], Any]) -> None:
+        self.state = "waiting"
+        self.done, self.total = 0.0, None  # seconds of video
+        self.result: Any = None
+        self.error = ""
+        self._work = work
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """Let the job end at its next sign of progress, or never begin."""
+        self._cancelled.set()
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Note how far the job is.
+
+        Raises:
+            Cancelled: nobody waits for it any more.
+        """
+        if self._cancelled.is_set():
+            raise Cancelled
+        self.done, self.total = done, total
+
+    def run(self) -> None:
+        """Do it; what it raises becomes its error, a sentence."""
+        self.state = "running"
+        try:
+            self.progress(0.0)
+            self.result = self._work(self)
+            self.progress(self.done, self.total)
+            self.state = "done"
+        except Cancelled:
+            self.state, self.result, self.error = "failed", None, "This video was removed."
+        except InputError as error:
+            self.state, self.error = "failed", str(error)
+        except Exception:
+            traceback.print_exc()
+            self.state, self.error = "failed", UNEXPECTED
+
+
+class Line:
+    """Jobs that wait, and the thread that does one after the other, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Job] = deque()
+        self._running: Job | None = None
+        self._change = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._go, name="encoding", daemon=True)
+        self._thread.start()
+
+    def add(self, job: Job) -> Job:
+        """Put a job at the end."""
+        with self._change:
+            self._waiting.append(job)
+            self._change.notify()
+        return job
+
+    def before(self, job: Job) -> int:
+        """How many jobs come first, the running one among them."""
+        with self._change:
+            if job not in self._waiting:
+                return 0
+            return self._waiting.index(job) + (self._running is not None)
+
+    def cancel(self, job: Job) -> None:
+        """Take a job out of the line, or have it end at its next sign of progress."""
+        with self._change:
+            job.cancel()
+            if job in self._waiting:
+                self._waiting.remove(job)
+
+    def close(self, patience: float = 5.0) -> None:
+        """Cancel everything, and wait up to `patience` seconds for the running job to notice."""
+        with self._change:
+            self._closed = True
+            self._waiting.clear()
+            if self._running is not None:
+                self._running.cancel()
+            self._change.notify()
+        self._thread.join(patience)
+
+    def _go(self) -> None:
+        while True:
+            with self._change:
+                self._running = None
+                self._change.wait_for(lambda: self._closed or self._waiting)
+                if self._closed:
+                    return
+                job = self._running = self._waiting.popleft()
+            job.run()

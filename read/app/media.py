@@ -1,0 +1,80 @@
+"""What an uploaded file is, by ffmpeg.
+
+An uploaded file is hostile until shown otherwise: ffmpeg also reads play lists (HLS, DASH, concat), which make it open
+other files and addresses. Only containers that hold their own content are let through, whatever the name says.
+"""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from read.encoders.frames import ffmpeg_binary
+from read.errors import InputError
+
+SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
+_CONTAINERS = "mov,matroska,avi,mpeg,mpegts,ogg,flv,asf"
+_INPUT = ("-hide_banner", "-nostdin", "-protocol_whitelist", "file", "-format_whitelist", _CONTAINERS)
+_PATIENCE = 120.0  # seconds that reading the packets of a file may take; a gigabyte takes one or two
+
+# What the browsers of today play as it is: the container's type, and the video codecs in it.
+_PLAYED = {"mov": ("video/mp4", {"h264", "av1"}), "matroska": ("video/webm", {"vp8", "vp9", "av1"})}
+_CONTAINER = re.compile(r"^Input #0, (\w+)", re.MULTILINE)
+_CODEC = re.compile(r"^ *Stream #0:\d+.*?: Video: (\w+).*?(?:, (yuvj?420p)\b|$)", re.MULTILINE)
+_TIME = re.compile(r"^out_time=(\d+):(\d+):([\d.]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Media:
+    """How long a video is in seconds, and the type under which browsers play it; None: they do not."""
+
+    seconds: float
+    played_as: str | None
+
+
+def inspect(path: Path, max_seconds: float, name: str) -> Media:
+    """Go through the packets of a file, without decoding them: its header is not believed.
+
+    Raises:
+        InputError: the file is no video, of a container that is not taken, or longer than `max_seconds`. The message
+            calls it by `name`, and does not hold the path.
+    """
+    until = ("-t", str(max_seconds + 1))
+    command = [ffmpeg_binary(), *_INPUT, "-i", f"file:{path}", "-map", "0:V:0", "-c", "copy", *until]
+    status, said, log = _run([*command, "-f", "null", "-progress", "pipe:1", "-"])
+    if "Format not on whitelist" in log:
+        raise InputError(f"{name}: a file of a kind that is not taken here, whatever its name says")
+    if "matches no streams" in log:
+        raise InputError(f"{name}: the file has no video stream")
+    if status:
+        raise InputError(f"{name}: could not be read as a video (ffmpeg: {_reason(log)})")
+    times = [int(hours) * 3600 + int(minutes) * 60 + float(rest) for hours, minutes, rest in _TIME.findall(said)]
+    if not times:
+        raise InputError(f"{name}: the video has no pictures")
+    if times[-1] > max_seconds:
+        raise InputError(f"{name}: the video is longer than the {spoken(max_seconds)} that this page takes")
+    container, codec = _CONTAINER.search(log), _CODEC.search(log)
+    played_as, codecs = _PLAYED.get(container[1] if container else "", (None, ()))
+    return Media(times[-1], played_as if codec and codec[1] in codecs and codec[2] else None)
+
+
+def spoken(seconds: float) -> str:
+    """A length of time as people say it."""
+    unit, name = next(pair for pair in ((3600, "hour"), (60, "minute"), (0, "second")) if seconds >= pair[0])
+    count = f"{seconds / (unit or 1):.3g}"
+    return f"{count} {name}{'' if count == '1' else 's'}"
+
+
+def _run(command: list[str]) -> tuple[int, str, str]:
+    """Exit status, output and log of ffmpeg."""
+    try:
+        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"ffmpeg did not get through the file in {spoken(_PATIENCE)}") from None
+    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+
+def _reason(log: str) -> str:
+    """The end of ffmpeg's last line, which says what is wrong without the file's path."""
+    lines = [line for line in log.splitlines() if line.strip()]
+    return lines[-1].rsplit(": ", 1)[-1].rstrip(".") if lines else "failed without a message"

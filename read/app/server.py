@@ -1,0 +1,64 @@
+"""The page on an address of this machine, until it is stopped."""
+
+import signal
+import socket
+import sys
+import threading
+import webbrowser
+from typing import Any
+
+import uvicorn
+
+from read.app.guard import is_loopback
+from read.app.site import Site
+from read.errors import InputError
+
+IDLE_SECONDS = 60 * 60.0
+CONNECTIONS = 200
+
+
+def run(
+    predictor: Any,
+    host: str,
+    port: int,
+    max_bytes: int,
+    max_seconds: float,
+    open_browser: bool,
+    idle_seconds: float = IDLE_SECONDS,
+) -> None:
+    """Serve `predictor` until a signal comes; arguments as of `read.app.serve`."""  # fmt: skip
+    with _listening(host, port) as listening:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+        site = Site(predictor, max_bytes, max_seconds, idle_seconds)
+        server = server_of(site, host)
+        if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+            # A terminal that is closed ends the page as Ctrl-C does: with its files removed.
+            signal.signal(signal.SIGHUP, server.handle_exit)
+        print(f"The page: {address}   (Ctrl-C ends it)", flush=True)
+        if not is_loopback(host):
+            print(f"Whoever reaches {host} can use it: there is no password.", file=sys.stderr)
+        if open_browser:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        try:
+            server.run(sockets=[listening])
+        finally:
+            site.close()  # a second time, or the first, if the server never came up
+
+
+def server_of(site: Site, host: str) -> uvicorn.Server:
+    """A server of the page that is to listen on `host`."""
+    config = uvicorn.Config(
+        site.app(host), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        http="h11", ws="none", loop="asyncio", limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=3,
+    )  # fmt: skip
+    return uvicorn.Server(config)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=100)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{host}:{port}: cannot be listened on ({reason}); another port is taken by --port") from None

@@ -1,0 +1,295 @@
+"""The page's own code on the server: uploads, the line of encodings, answers."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from hmac import compare_digest
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from read.app.asked import asked_of, refusal, size, text_of
+from read.app.guard import Guard
+from read.app.jobs import UNEXPECTED, Job, Line
+from read.app.media import SUFFIXES, inspect, spoken
+from read.app.sessions import Session, Sessions, Video, shown_name, suffix_of, unguessable
+from read.data.transcripts import load_transcript
+from read.encoders.cut import cut
+from read.encoders.frames import transcode_for_web
+from read.errors import InputError
+
+STATIC = Path(__file__).parent / "static"
+PARTS = ("page.js", "timeline.js", "page.css")
+MAX_QUERY, MAX_TRANSCRIPT = 400, 1_000_000  # characters
+SHOWN_WIDTH = 640  # pixels of the copy that browsers play
+SUBTITLES = {"srt": ".srt", "vtt": ".vtt"}
+
+
+class Site:
+    """The page and what it asks for.
+
+    Args:
+        predictor: a `read.predictor.Predictor`.
+        max_bytes: of an uploaded file.
+        max_seconds: of an uploaded video.
+        idle_seconds: after which a session that nobody uses is removed with its files.
+    """
+
+    def __init__(self, predictor: Any, max_bytes: int, max_seconds: float, idle_seconds: float) -> None:
+        self.predictor = predictor
+        self.max_bytes, self.max_seconds = max_bytes, max_seconds
+        self.line = Line()
+        self.sessions = Sessions(self.line, idle_seconds)
+        self.cookie = f"read-{unguessable()[:8]}"  # cookies know no ports: two servers must not share one
+        self._cutting, self._asking = asyncio.Lock(), asyncio.Lock()
+
+    def app(self, bound: str) -> Guard:
+        """The ASGI application of a server that listens on the address `bound`."""
+        video = "/api/videos/{key}"
+        routes = [
+            Route("/", self.page),
+            Route("/{name:str}", self.static),
+            Route("/api/session", self.session),
+            Route("/api/videos", self.upload, methods=["POST"]),
+            Route(video, self.status, methods=["GET"]),
+            Route(video, self.remove, methods=["DELETE"]),
+            Route(f"{video}/file", self.file),
+            Route(f"{video}/clip", self.clip),
+            Route(f"{video}/answer", self.answer, methods=["POST"]),
+            Route(f"{video}/summary", self.summary, methods=["POST"]),
+        ]
+        handlers = {
+            HTTPException: lambda _, error: refusal(error.status_code, error.detail),
+            InputError: lambda _, error: refusal(422, str(error)),
+            Exception: lambda _, error: refusal(500, UNEXPECTED),
+        }
+        return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=self.lifespan), bound)
+
+    @asynccontextmanager
+    async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        """Sweep now and then; at the end stop the line and remove all files."""
+
+        async def sweep() -> None:
+            while True:
+                await asyncio.sleep(min(60.0, self.sessions.idle_seconds))
+                await run_in_threadpool(self.sessions.sweep)
+
+        sweeping = asyncio.create_task(sweep())
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            await run_in_threadpool(self.close)
+
+    def close(self) -> None:
+        """Stop the line of encodings and remove all files."""
+        self.line.close()
+        self.sessions.close()
+
+    async def page(self, _: Request) -> Response:
+        """The page itself."""
+        return FileResponse(STATIC / "page.html")
+
+    async def static(self, request: Request) -> Response:
+        """Its script and its style: two names, and no others."""
+        name = request.path_params["name"]
+        if name not in PARTS:
+            raise HTTPException(404, "There is nothing here.")
+        return FileResponse(STATIC / name)
+
+    async def session(self, request: Request) -> Response:
+        """What the page has to know; begins a session for who has none."""
+        session = self.sessions.get(request.cookies.get(self.cookie)) or self.sessions.new()
+        if session is None:
+            raise HTTPException(503, "Too many people use this page at the moment; try again later.")
+        response = JSONResponse(
+            {
+                "token": session.token,
+                "bundle": self.predictor.bundle.folder.name,
+                "adapters": {task: list(self.predictor.bundle.adapters(task)) for task in self.predictor.tasks},
+                "suffixes": SUFFIXES,
+                "max_bytes": self.max_bytes,
+                "max_seconds": self.max_seconds,
+                "max_query": MAX_QUERY,
+                "limits": f"up to {size(self.max_bytes)} and {spoken(self.max_seconds)}",
+                "idle": spoken(self.sessions.idle_seconds),
+                "videos": [self._told(video) for video in session.videos.values()],
+            }
+        )
+        response.set_cookie(self.cookie, session.id, httponly=True, samesite="strict")
+        return response
+
+    async def upload(self, request: Request) -> Response:
+        """Take a video, which is the body as it is, to disk, look what it is, and put it in the line."""
+        session = self._session(request, changes=True)
+        given = request.query_params.get("name", "")
+        suffix = suffix_of(given)
+        declared = int(request.headers.get("content-length") or 0)
+        self._refuse_large(declared)
+        if declared > shutil.disk_usage(self.sessions.root).free:
+            raise HTTPException(507, "There is no room for this file on the disk here.")
+        folder = session.new_folder()
+        path = folder / f"upload{suffix}"
+        try:
+            written = 0
+            with path.open("xb") as file:
+                async for part in request.stream():
+                    written += len(part)
+                    self._refuse_large(written)
+                    file.write(part)
+                    session.touch()  # who uploads is not idle
+            media = await run_in_threadpool(inspect, path, self.max_seconds, shown_name(given))
+        except BaseException:  # whoever has gone away in the middle, too
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        video = Video(shown_name(given), path, media, Job(lambda job: self._prepare(session, video)))
+        video.shown = path if media.played_as else None
+        self.sessions.add(session, video)
+        self.line.add(video.job)
+        return JSONResponse(self._told(video), 201)
+
+    async def status(self, request: Request) -> Response:
+        """How far a video is."""
+        return JSONResponse(self._told(self._video(request)))
+
+    async def remove(self, request: Request) -> Response:
+        """Forget a video and its files."""
+        video = self._video(request, changes=True)
+        await run_in_threadpool(self.sessions.remove, self._session(request), video.id)
+        return Response(status_code=204)
+
+    async def file(self, request: Request) -> Response:
+        """The video as browsers play it, in ranges."""
+        video = self._video(request)
+        if video.shown is None:
+            raise HTTPException(404, "There is no copy to play yet.")
+        return FileResponse(video.shown, media_type=video.media.played_as or "video/mp4")
+
+    async def clip(self, request: Request) -> Response:
+        """A piece of the video as a file of its own; `start` and `end` in seconds."""
+        video = self._video(request)
+        try:
+            start, end = (float(request.query_params[key]) for key in ("start", "end"))
+        except (KeyError, ValueError):
+            raise HTTPException(422, "A piece has a start and an end, in seconds.") from None
+        if not (0 <= start < end < float("inf") and start < video.media.seconds):
+            raise HTTPException(422, "There is no such piece in this video.")
+        out = video.path.parent / f"{unguessable()}.mp4"
+        async with self._cutting:
+            await self._named(video, cut, video.path, start, end, out)
+        name = f"{Path(video.name).stem} {start:.1f}-{end:.1f} s.mp4"
+        return FileResponse(out, filename=name, background=BackgroundTask(out.unlink, missing_ok=True))
+
+    async def answer(self, request: Request) -> Response:
+        """Moments and saliency of a sentence, by one of the adapters."""
+        video, asked = self._ready(request), await asked_of(request)
+        query, adapter = text_of(asked, "query", MAX_QUERY).strip(), self._adapter(asked, "grounding")
+        if not query:
+            raise HTTPException(422, "Type a sentence first: what happens in the moment that you look for?")
+        encoded = video.job.result
+        async with self._asking:
+            (found,) = await self._named(video, encoded.answer, [query], adapter)
+        moments = [dict(zip(("start", "end", "score"), map(float, moment), strict=True)) for moment in found.moments]
+        return JSONResponse(
+            {
+                "video": video.name, "duration": encoded.duration, "clip_len": encoded.clip_len, "query": query,
+                "adapter": adapter, "threshold": self.predictor.threshold(adapter), "moments": moments,
+                "saliency": [float(value) for value in found.saliency],
+            }
+        )  # fmt: skip
+
+    async def summary(self, request: Request) -> Response:
+        """A summary, with what is said in the video where that is given: as text or as subtitles."""
+        video, asked = self._ready(request), await asked_of(request)
+        adapter, transcript = self._adapter(asked, "summarization"), text_of(asked, "transcript", MAX_TRANSCRIPT)
+        if suffix := SUBTITLES.get(text_of(asked, "kind", 10)):
+            path = video.path.parent / f"{unguessable()}{suffix}"
+            try:
+                path.write_text(transcript, encoding="utf-8")
+                transcript = load_transcript(path)
+            except InputError as error:
+                raise InputError(str(error).replace(str(path), "transcript")) from None
+            finally:
+                path.unlink(missing_ok=True)
+        async with self._asking:
+            text = await self._named(video, video.job.result.summary, transcript, adapter)
+        return JSONResponse({"video": video.name, "adapter": adapter, "summary": text})
+
+    def _prepare(self, session: Session, video: Video) -> Any:
+        """Make what browsers play, where they cannot play the file, and encode the video."""
+        try:
+            if video.shown is None:
+                copy = video.path.with_name("shown.mp4")
+                transcode_for_web(video.path, copy, width=SHOWN_WIDTH)
+                video.shown = copy
+            return self.predictor.encode(video.path, progress=video.job.progress)
+        except InputError as error:
+            raise _named(error, video) from None
+        finally:
+            if video.id not in session.videos:  # removed meanwhile, and perhaps written to after that
+                video.discard()
+
+    def _session(self, request: Request, *, changes: bool = False) -> Session:
+        """The session of a request; what changes something has to show the token of its page."""
+        session = self.sessions.get(request.cookies.get(self.cookie))
+        if session is None:
+            raise HTTPException(403, "This visit has ended and its files were removed; load the page again.")
+        if changes and not compare_digest(request.headers.get("x-token", "").encode(), session.token.encode()):
+            raise HTTPException(403, "This did not come from the page; load it again.")
+        return session
+
+    def _video(self, request: Request, *, changes: bool = False) -> Video:
+        """The video of a request, if it is one of the session's own."""
+        video = self._session(request, changes=changes).videos.get(request.path_params["key"])
+        if video is None:
+            raise HTTPException(404, "This video is no longer here; add it again.")
+        return video
+
+    def _ready(self, request: Request) -> Video:
+        video = self._video(request, changes=True)
+        if video.job.state != "done":
+            raise HTTPException(409, video.job.error or "The video has not been read yet.")
+        return video
+
+    def _told(self, video: Video) -> dict[str, Any]:
+        job, encoded = video.job, video.job.result
+        return {
+            "id": video.id, "name": video.name, "state": job.state, "before": self.line.before(job),
+            "done": job.done, "total": job.total or video.media.seconds, "error": job.error,
+            "playable": video.shown is not None, "copied": video.media.played_as is None,
+            "duration": encoded.duration if job.state == "done" else video.media.seconds,
+        }  # fmt: skip
+
+    async def _named(self, video: Video, work: Any, *arguments: Any) -> Any:
+        """Do work in a thread; its complaints name the video as the person does."""
+        try:
+            return await run_in_threadpool(work, *arguments)
+        except InputError as error:
+            raise _named(error, video) from None
+
+    def _adapter(self, asked: dict[str, Any], task: str) -> str:
+        """The adapter that is asked for, else the task's first."""
+        known = list(self.predictor.bundle.adapters(task))
+        if not known:
+            raise HTTPException(422, f"This bundle has no model for {task}.")
+        adapter = asked.get("adapter") or known[0]
+        if adapter not in known:
+            raise HTTPException(422, f"There is no such adapter; there are {', '.join(known)}.")
+        return adapter
+
+    def _refuse_large(self, count: int) -> None:
+        if count > self.max_bytes:
+            raise HTTPException(413, f"The file is larger than the {size(self.max_bytes)} that this page takes.")
+
+
+def _named(error: InputError, video: Video) -> InputError:
+    """An error that names the video as the person does."""
+    return InputError(str(error).replace(str(video.path), video.name))

@@ -1,0 +1,303 @@
+// The page: a video is added and read, sentences are asked, moments shown.
+import { Timeline, clock } from "./timeline.js";
+
+const find = (id) => document.getElementById(id);
+const [video, alert] = [find("video"), find("alert")];
+const timeline = new Timeline(find("timeline"), video);
+const SOON = 400; // milliseconds between looks at how far a video is
+let visit = null; // what the server told of this visit: token, adapters, limits
+let current = null; // the video on the page
+let uploading = null; // the request that carries a video to the server
+let answer = null;
+let summary = null;
+let waiting = false; // a sentence was asked before the video had been read
+
+const say = (sentence) => { alert.textContent = sentence ?? ""; alert.hidden = !sentence; };
+
+async function call(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers: { "X-Token": visit?.token ?? "" } });
+  } catch {
+    throw new Error("The server does not answer; does it still run in its terminal?");
+  }
+  if (response.ok) return response;
+  throw new Error((await response.json().catch(() => ({}))).error ?? `The server answered with status ${response.status}.`);
+}
+const post = async (path, body) => (await call(path, { method: "POST", body: JSON.stringify(body) })).json();
+const address = (part = "", id = current.id) => `api/videos/${id}${part}`;
+
+function save(blob, name) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+// Adding a video
+
+function refuse(file) { // what the server would say as well, after all of it had travelled
+  if (!visit.suffixes.some((suffix) => file.name.toLowerCase().endsWith(suffix))) return `${file.name}: not a video file by its name; taken are ${visit.suffixes.join(", ")}`;
+  if (file.size > visit.max_bytes) return `${file.name}: too large; this page takes videos ${visit.limits}.`;
+  return file.size ? null : `${file.name}: the file is empty.`;
+}
+
+function add(file) {
+  const reason = refuse(file);
+  say(reason);
+  if (reason) return;
+  uploading?.abort();
+  const before = current?.id ? current : null;
+  open({ name: file.name, state: "uploading", playable: false, copied: false });
+  const request = uploading = new XMLHttpRequest(); // fetch does not tell how much of a body has left
+  const end = (sentence) => {
+    if (uploading !== request) return;
+    uploading = null;
+    if (before) { open(before); watch(); } else close();
+    say(sentence);
+  };
+  request.upload.addEventListener("progress", ({ loaded, total }) => {
+    if (uploading === request) tell(loaded < total ? `Uploading: ${Math.floor((100 * loaded) / total)} %` : "Looking at the file …", loaded / total);
+  });
+  request.addEventListener("load", () => {
+    let told = {};
+    try { told = JSON.parse(request.responseText); } catch { /* told below */ }
+    if (request.status !== 201) return end(told.error ?? `The server answered with status ${request.status}.`);
+    if (uploading !== request) return;
+    uploading = null;
+    open(told);
+    watch();
+    if (before) forget(before);
+  });
+  request.addEventListener("error", () => end("The upload broke off; does the server still run in its terminal?"));
+  request.open("POST", `api/videos?name=${encodeURIComponent(file.name)}`);
+  request.setRequestHeader("X-Token", visit.token);
+  request.send(file);
+}
+
+const forget = ({ id }) => call(address("", id), { method: "DELETE" }).catch((error) => say(error.message));
+
+function open(told) {
+  current = told;
+  [answer, summary, waiting] = [null, null, false];
+  find("add").hidden = true;
+  find("work").hidden = false;
+  find("found").hidden = find("summary").hidden = true;
+  find("moments").replaceChildren();
+  find("asked").textContent = find("summary-note").textContent = "";
+  video.removeAttribute("src");
+  video.load();
+  timeline.show(null);
+  show();
+}
+
+function close() {
+  current = null;
+  video.removeAttribute("src");
+  video.load();
+  find("work").hidden = true;
+  find("add").hidden = false;
+}
+
+function show() { // what is known of the current video by now
+  find("name").textContent = current.name;
+  find("length").textContent = current.duration ? clock(current.duration) : "";
+  find("copied").hidden = !(current.copied && current.playable);
+  video.hidden = !current.playable;
+  find("blank").hidden = current.playable;
+  if (current.playable && !video.getAttribute("src")) video.src = address("/file");
+  if (current.state === "waiting") tell(current.before === 1 ? "One video is read before yours …" : current.before ? `${current.before} videos are read before yours …` : "It is your turn …");
+  if (current.state === "running") {
+    const known = current.total > 0 && current.done > 0;
+    tell(known ? `Reading the video: ${clock(current.done)} of ${clock(current.total)}` : "Reading the video …", known ? current.done / current.total : undefined);
+  }
+  find("progress").hidden = current.state === "done";
+}
+
+function tell(text, share) {
+  find("progress").hidden = false;
+  find("progress-text").textContent = text;
+  const bar = find("progress-bar");
+  if (share === undefined) bar.removeAttribute("value"); else bar.value = share;
+}
+
+async function watch() {
+  const { id } = current;
+  while (current?.id === id && ["waiting", "running"].includes(current.state)) {
+    await new Promise((resolve) => setTimeout(resolve, SOON));
+    try {
+      const told = await (await call(address("", id))).json();
+      if (current?.id === id) { current = told; show(); }
+    } catch (error) {
+      if (current?.id === id) { close(); say(error.message); }
+      return;
+    }
+  }
+  if (current?.id !== id) return;
+  if (current.state === "failed") {
+    const { error } = current;
+    close();
+    say(error);
+  } else if (waiting) ask();
+}
+
+// Asking
+
+async function ask() {
+  const query = find("query").value.trim();
+  say(query ? null : "Type a sentence first: what happens in the moment that you look for?");
+  if (!query) return find("query").focus();
+  waiting = current.state !== "done";
+  if (waiting) { find("asked").textContent = "You get the answer as soon as the video has been read."; return; }
+  const { id } = current;
+  find("asked").textContent = "Looking …";
+  try {
+    const found = await post(address("/answer"), { query, adapter: find("adapter").value });
+    if (current?.id !== id) return;
+    answer = found;
+    draw();
+  } catch (error) {
+    find("asked").textContent = "";
+    say(error.message);
+  }
+}
+
+function draw() {
+  find("asked").textContent = answer.moments.length ? `“${answer.query}”, by ${answer.adapter}:` : `No moment found for “${answer.query}”.`;
+  find("found").hidden = false;
+  const best = Math.max(...answer.moments.map(({ score }) => score), 1e-9);
+  find("moments").replaceChildren(...answer.moments.map((moment, rank) => row(moment, rank, best)));
+  find("doubt").hidden = !find("moments").querySelector(".doubtful");
+  timeline.show(answer);
+  if (answer.moments.length) timeline.seek(answer.moments[0].start);
+}
+
+function row({ start, end, score }, rank, best) {
+  const item = find("row").content.cloneNode(true).firstElementChild;
+  const [go, clip] = item.querySelectorAll("button");
+  const span = `${clock(start)} – ${clock(end)}`;
+  item.querySelector(".rank").textContent = rank + 1;
+  item.querySelector(".span").textContent = span;
+  item.querySelector(".score").textContent = score.toFixed(2);
+  item.querySelector("i").style.width = `${100 * Math.max(score / best, 0)}%`;
+  item.classList.toggle("doubtful", answer.threshold !== null && score < answer.threshold);
+  go.setAttribute("aria-label", `Moment ${rank + 1}: ${span}, score ${score.toFixed(2)}; go there`);
+  go.addEventListener("click", () => timeline.seek(start));
+  clip.setAttribute("aria-label", `Download moment ${rank + 1} as a clip`);
+  clip.addEventListener("click", () => cut(clip, start, end));
+  return item;
+}
+
+async function cut(button, start, end) {
+  button.disabled = true;
+  say(null);
+  try {
+    const blob = await (await call(address(`/clip?start=${start}&end=${end}`))).blob();
+    save(blob, `${current.name.replace(/\.\w+$/, "")} ${start.toFixed(1)}-${end.toFixed(1)} s.mp4`);
+  } catch (error) {
+    say(error.message);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+// Summaries
+
+let kind = "text";
+async function summarize() {
+  say(null);
+  if (current.state !== "done") return void (find("summary-note").textContent = "The video has to be read first.");
+  const { id } = current;
+  find("summary-note").textContent = "Writing …";
+  find("summarize-button").disabled = true;
+  try {
+    const written = await post(address("/summary"), { transcript: find("transcript").value, kind, adapter: find("writer").value });
+    if (current?.id !== id) return;
+    summary = written;
+    find("summary-note").textContent = `By ${summary.adapter}:`;
+    find("summary").textContent = summary.summary || "(no words)";
+    find("summary").hidden = false;
+  } catch (error) {
+    find("summary-note").textContent = "";
+    say(error.message);
+  } finally {
+    find("summarize-button").disabled = false;
+  }
+}
+
+async function openSubtitles([file]) {
+  if (!file) return;
+  const suffix = file.name.toLowerCase().split(".").at(-1);
+  if (!["srt", "vtt", "txt"].includes(suffix)) return say(`${file.name}: a transcript is a .srt, .vtt or .txt file.`);
+  if (file.size > 1e6) return say(`${file.name}: too large for a transcript.`);
+  find("transcript").value = await file.text();
+  kind = suffix === "txt" ? "text" : suffix;
+}
+
+// What a person does
+
+const on = (id, type, act) => find(id).addEventListener(type, act);
+on("pick", "change", ({ target }) => { if (target.files.length) add(target.files[0]); target.value = ""; });
+for (const type of ["dragenter", "dragover"]) {
+  document.addEventListener(type, (event) => { event.preventDefault(); find("drop").classList.add("over"); });
+}
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) find("drop").classList.remove("over"); });
+document.addEventListener("drop", (event) => { // anywhere: a browser would leave the page to show the file
+  event.preventDefault();
+  find("drop").classList.remove("over");
+  const [file] = event.dataTransfer.files;
+  if (file && visit) add(file);
+});
+on("another", "click", () => find("pick").click());
+on("remove", "click", () => {
+  const gone = current;
+  uploading?.abort();
+  uploading = null;
+  close();
+  say(null);
+  find("pick").focus();
+  if (gone.id) forget(gone);
+});
+on("ask", "submit", (event) => { event.preventDefault(); ask(); });
+on("adapter", "change", () => { if (answer || waiting) ask(); });
+on("download", "click", () => {
+  const { video: name } = answer;
+  const text = JSON.stringify(summary ? { ...answer, summary: summary.summary } : answer, null, 2);
+  save(new Blob([text], { type: "application/json" }), `${name.replace(/\.\w+$/, "")}.json`);
+});
+on("summarize", "submit", (event) => { event.preventDefault(); summarize(); });
+on("subtitles", "change", ({ target }) => { openSubtitles(target.files); target.value = ""; });
+on("transcript", "input", ({ target }) => { // what is pasted may be a file's content
+  kind = /^\uFEFF?WEBVTT/.test(target.value) ? "vtt" : /^\uFEFF?\s*\d+\s*\n[\d:,.]+ -->/.test(target.value) ? "srt" : "text";
+});
+
+const modes = ["auto", "light", "dark"];
+on("theme", "click", ({ target }) => {
+  const { dataset } = document.documentElement;
+  dataset.theme = modes[(modes.indexOf(dataset.theme ?? "auto") + 1) % modes.length];
+  target.textContent = `Theme: ${dataset.theme}`;
+});
+
+function fill(task, select, choice) {
+  const names = visit.adapters[task] ?? [];
+  find(task).hidden = !names.length;
+  find(select).replaceChildren(...names.map((name) => new Option(name, name)));
+  find(choice).hidden = names.length < 2;
+}
+
+async function begin() {
+  try {
+    visit = await (await call("api/session")).json();
+  } catch (error) {
+    return say(error.message);
+  }
+  find("bundle").textContent = visit.bundle;
+  find("limits").textContent = `${visit.suffixes.join(" ")} · ${visit.limits}`;
+  find("keeping").textContent = `Videos go to the machine that serves this page and nowhere else. They are removed with “Remove it”, when a visit is idle for ${visit.idle}, and when the server ends.`;
+  find("pick").accept = `video/*,${visit.suffixes.join(",")}`;
+  find("query").maxLength = visit.max_query;
+  fill("grounding", "adapter", "adapter-choice");
+  fill("summarization", "writer", "writer-choice");
+  const last = visit.videos.at(-1);
+  if (last && last.state !== "failed") { open(last); watch(); } // the page was loaded again
+}
+begin();

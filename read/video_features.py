@@ -1,0 +1,113 @@
+"""Features of a video file as models read them, made with a report of progress, and kept so that it is decoded once.
+
+Symbols: N clips of a video, d width of its features.
+"""
+
+import copy
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from read.data.features import join_features
+from read.encoders.cut import stated_seconds
+from read.encoders.extractor import Extractor
+from read.files import atomic_path
+
+KEPT = 16  # videos in memory; two hours at 2 s a clip and d = 576 are 8 MB
+Progress = Callable[[float, float | None], None]  # seconds done, and seconds in all where the file says so
+
+
+class Features(NamedTuple):
+    """(N, d) features as models read them, and how long the video is in seconds."""
+
+    clips: Tensor
+    seconds: float
+
+
+def features_of(extractor: Extractor, path: str | Path, progress: Progress | None = None) -> Features:
+    """Encode a video; `progress` is called after each batch. Raises InputError for a file that cannot be decoded."""
+    if progress:
+        extractor = _watched(extractor, progress, stated_seconds(path))
+    found = extractor.video(path)
+    parts = [torch.from_numpy(array) for array in found.arrays.values()]
+    return Features(join_features(parts), found.seconds)
+
+
+class FeatureCache:
+    """Features by the digest of the video's file: the last ones in memory, all in a folder where one is given.
+
+    Args:
+        spec: of the extractor; features of another one are not found.
+        folder: None: in memory only.
+    """
+
+    def __init__(self, spec: dict[str, Any], folder: str | Path | None) -> None:
+        self._kept: OrderedDict[str, Features] = OrderedDict()
+        self._folder = None if folder is None else Path(folder)
+        self._spec = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+
+    def get(self, digest: str) -> Features | None:
+        """What was put there, or None."""
+        if digest not in self._kept and (features := self._read(digest)):
+            self._keep(digest, features)
+        if digest in self._kept:
+            self._kept.move_to_end(digest)
+        return self._kept.get(digest)
+
+    def put(self, digest: str, features: Features) -> None:
+        """Keep the features of a video."""
+        self._keep(digest, features)
+        if self._folder is not None:
+            with atomic_path(self._file(digest)) as draft:
+                save_file({"clips": features.clips.contiguous()}, draft, {"seconds": repr(features.seconds)})
+
+    def _keep(self, digest: str, features: Features) -> None:
+        self._kept[digest] = features
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+    def _file(self, digest: str) -> Path:
+        return self._folder / f"{digest[:32]}-{self._spec[:16]}.safetensors"
+
+    def _read(self, digest: str) -> Features | None:
+        if self._folder is None or not self._file(digest).is_file():
+            return None
+        try:
+            with safe_open(self._file(digest), framework="pt") as file:
+                return Features(file.get_tensor("clips"), float(file.metadata()["seconds"]))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+            return None  # damaged: it is made anew
+
+
+class _Watching:
+    """An encoder that tells how many clips it has seen."""
+
+    def __init__(self, encoder: Any, report: Callable[[int], None]) -> None:
+        self._encoder, self._report, self._seen = encoder, report, 0
+
+    def video(self, clips: Any) -> Any:
+        features = self._encoder.video(clips)
+        self._seen += len(clips)
+        self._report(self._seen)
+        return features
+
+
+def _watched(extractor: Extractor, progress: Progress, total: float | None) -> Extractor:
+    """The same extractor, whose last encoder reports."""
+
+    def report(clips: int) -> None:
+        done = clips * extractor.settings.clip_len
+        progress(min(done, total or done), total)
+
+    watched = copy.copy(extractor)
+    name, encoder = list(extractor.encoders.items())[-1]
+    watched.encoders = {**extractor.encoders, name: _Watching(encoder, report)}
+    return watched

@@ -1,0 +1,91 @@
+"""The stage around the extractor: what it writes, what it lists as failed, what it refuses."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pipeline import extract, paths
+from read.data import FeatureStore
+from read.errors import InputError
+from read.files import read_json, write_json, write_jsonl
+
+SETTINGS = SimpleNamespace(clip_len=2.0, device="cpu", extract=SimpleNamespace(fps=8.0, batch_size=4))
+QUERY = {"qid": 1, "query": "a dog", "vid": "a", "duration": 6.0, "relevant_windows": [[0, 2]]}
+
+
+class Fake:
+    """An extractor that cannot decode what is called bad, and a CLIP that reads words."""
+
+    def __init__(self):
+        self.spec = {"clip_len": 2.0, "encoders": {"clip": {"name": "fake"}}}
+        self.clip = self
+
+    def video(self, path):
+        if path.stem == "bad":
+            raise InputError(f"{path}: ffmpeg decoded no frame")
+        return SimpleNamespace(arrays={"clip": np.ones((3, 4), np.float32)})
+
+    def text(self, queries):
+        return [np.ones((len(query.split()), 4), np.float32) for query in queries]
+
+    def words(self, query):
+        return query.split()
+
+
+@pytest.fixture(autouse=True)
+def raw(tmp_path, monkeypatch):
+    """A dataset of two videos in two shards, as the download stage leaves it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(extract, "extractor_of", lambda settings: Fake())
+    folder = paths.raw("mine")
+    for shard, vid in (("000", "a"), ("001", "bad")):
+        write_json(folder / "shards" / f"{shard}.json", {"videos": {vid: {"file": f"{vid}.mp4"}}, "missing": {}})
+    write_jsonl(folder / "annotations.jsonl", [QUERY])
+    return folder
+
+
+def run(*shards):
+    for shard in shards:
+        extract.extract_shard("mine", shard, SETTINGS)
+    extract.extract_text("mine", SETTINGS)
+    extract.collect("mine")
+    return FeatureStore(paths.features("mine"))
+
+
+def test_what_cannot_be_decoded_is_listed_with_its_reason(raw, capsys):
+    store = run("000", "001")
+    assert store.videos == {"a"}
+    reason = f"{raw}/videos/bad.mp4: ffmpeg decoded no frame"
+    assert store.failed == {"bad": reason}
+    assert read_json(paths.features("mine") / "features.json")["failed"] == {"bad": reason}
+    assert f"no features of bad: {reason}" in capsys.readouterr().out
+    assert read_json(paths.features("mine") / "words.json") == {"1": ["a", "dog"]}
+    assert store.dims == (4, 4)
+
+
+def test_a_dataset_without_queries_has_an_empty_text_shard(raw):
+    (raw / "annotations.jsonl").write_text("")
+    assert run("000", "001").videos == {"a"}
+    assert read_json(paths.features("mine") / "words.json") == {}
+
+
+def test_shards_that_are_no_more_go(raw):
+    run("000", "001")
+    (raw / "shards" / "001.json").unlink()
+    extract.collect("mine")
+    assert not (paths.features("mine") / "001.safetensors").exists()
+    assert FeatureStore(paths.features("mine")).failed == {}
+
+
+def test_no_feature_at_all_is_an_error(raw):
+    (raw / "shards" / "000.json").unlink()
+    with pytest.raises(InputError, match=r"mine: no video could be decoded\n  bad: .*no frame"):
+        run("001")
+
+
+def test_mistakes_in_annotations_are_told(raw):
+    (raw / "annotations.jsonl").write_text(json.dumps(QUERY | {"query": ""}) + "\n")
+    with pytest.raises(InputError, match=r"annotations\.jsonl:1: "):
+        extract.extract_text("mine", SETTINGS)
