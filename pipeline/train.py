@@ -41,9 +41,8 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
     )
     began = time.perf_counter()
     tuned = tune(
-        lambda: prepare(work, strategy, settings), work.task(settings.dataset), train, val, budget, seed, wanted.learning_rates,
-        Alignment(**alignment) if aligns else None,
-        on_epoch=print,
+        lambda: prepare(work, strategy, settings), work.task(settings.dataset), train, val, budget, seed,
+        wanted.learning_rates, Alignment(**alignment) if aligns else None, on_epoch=print,
     )  # fmt: skip
     seconds = time.perf_counter() - began
     folder = paths.adapter(settings.dataset, task, strategy, shots, seed)

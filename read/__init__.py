@@ -18,6 +18,7 @@ _HOMES = {
     "read.alignment": ("Alignment",),
     "read.backbones": ("build_backbone", "load_backbone"),
     "read.backbones.visual_guidance": ("VisualGuidance",),
+    "read.predictor": ("Predictor",),
     "read.transport": ("certificate", "partial_alignment_loss", "partial_transport"),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
