@@ -14,6 +14,7 @@ include: "pipeline/rules/train.smk"
 include: "pipeline/rules/evaluate.smk"
 include: "pipeline/rules/report.smk"
 include: "pipeline/rules/record.smk"
+include: "pipeline/rules/export.smk"
 
 
 rule all:

@@ -39,12 +39,13 @@ def evaluate_run(work: Work, task: str, strategy: str, shots: int, seed: int, se
     record = read_json(trained / "run.json")
     split = read_json(paths.split_file(settings.dataset, task, shots, seed))
     samples, _ = work.samples(settings.dataset, split["test"])
+    val, _ = work.samples(settings.dataset, split["val"])
     model = load_adapter(work.backbone(), trained).to(device_of(settings.device))
     alignment = Alignment(**record["alignment"]) if record["alignment"] else None
     folder = paths.result(settings.dataset, task, strategy, shots, seed)
     write_looks(folder, *work.looks(model, samples, alignment))
     shutil.copyfile(trained / "curve.csv", folder / "curve.csv")
-    write_scores(folder, work, model, samples, record, split)
+    write_scores(folder, work, model, samples, record | work.habits(model, val), split)
     print(f"{folder}: {len(samples)} samples scored")
 
 

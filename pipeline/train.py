@@ -60,7 +60,6 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
             "learning_rate": tuned.learning_rate, "grid": tuned.trials, "steps": wanted.steps,
             "best_step": tuned.history.best_step, "val_score": tuned.history.best_score, "seconds": seconds,
             "alignment": alignment, "split": split_file.as_posix(), "features": spec,
-            **work.extras(tuned.model, val),
         },
     )  # fmt: skip
     print(f"{counts.total} parameters trained, {counts.share:.2%} of the model")

@@ -7,7 +7,7 @@ import copy
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,12 +32,24 @@ class Features(NamedTuple):
     seconds: float
 
 
-def features_of(extractor: Extractor, path: str | Path, progress: Progress | None = None) -> Features:
-    """Encode a video; `progress` is called after each batch. Raises InputError for a file that cannot be decoded."""
+def features_of(
+    extractor: Extractor, path: str | Path, encoders: Iterable[str], progress: Progress | None = None
+) -> Features:
+    """Encode a video.
+
+    Args:
+        extractor: makes the features.
+        path: the video.
+        encoders: their names in the order in which their features are joined, that of the training's spec.
+        progress: called after each batch.
+
+    Raises:
+        InputError: the file cannot be decoded.
+    """
     if progress:
         extractor = _watched(extractor, progress, stated_seconds(path))
     found = extractor.video(path)
-    parts = [torch.from_numpy(array) for array in found.arrays.values()]
+    parts = [torch.from_numpy(found.arrays[name]) for name in encoders]
     return Features(join_features(parts), found.seconds)
 
 
@@ -45,14 +57,14 @@ class FeatureCache:
     """Features by the digest of the video's file: the last ones in memory, all in a folder where one is given.
 
     Args:
-        spec: of the extractor; features of another one are not found.
+        spec: of the extractor, its encoders in the order in which they are joined; features of another are not found.
         folder: None: in memory only.
     """
 
     def __init__(self, spec: dict[str, Any], folder: str | Path | None) -> None:
         self._kept: OrderedDict[str, Features] = OrderedDict()
         self._folder = None if folder is None else Path(folder)
-        self._spec = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+        self._spec = hashlib.sha256(json.dumps(spec).encode()).hexdigest()
 
     def get(self, digest: str) -> Features | None:
         """What was put there, or None."""

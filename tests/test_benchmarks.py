@@ -11,9 +11,13 @@ from benchmarks import measure, names
 SMALL = {
     "adapters": ["--backbone", "qd_detr", "--size", "small", "--batch", "2", "--repeats", "1", "--device", "cpu"],
     "metrics": ["--repeats", "1"],
+    "predict": ["--seconds", "4", "--repeats", "1"],
     "transport": ["--shape", "2", "6", "4", "8", "--rounds", "2", "--repeats", "1", "--device", "cpu"],
 }
-SAID = {"adapters": "full fine-tuning", "metrics": "1550 queries", "transport": "released / read exact"}
+SAID = {
+    "adapters": "full fine-tuning", "metrics": "1550 queries", "predict": "a further query",
+    "transport": "released / read exact",
+}  # fmt: skip
 
 
 def test_all_take_arguments():

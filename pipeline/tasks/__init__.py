@@ -42,8 +42,8 @@ class Work(Protocol):
     def task(self, dataset: str) -> Any:
         """What is learned on a dataset, a `read.train.Task`."""
 
-    def extras(self, model: nn.Module, val: Sequence[Any]) -> dict[str, Any]:
-        """What else a run chooses on its validation side, for its run.json."""
+    def habits(self, model: nn.Module, val: Sequence[Any]) -> dict[str, Any]:
+        """For those who predict later: settings as `predict`, and what was chosen on the validation side."""
 
     def predict(self, model: nn.Module, samples: Sequence[Any]) -> Rows:
         """A row for every sample."""

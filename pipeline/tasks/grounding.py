@@ -61,10 +61,10 @@ class Work:
         """The losses of the backbone, and the dataset's own metric to choose by."""
         return Grounding(metric=metric_of(dataset).name)
 
-    def extras(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
-        """`threshold`: the score from which on a moment is worth showing."""
-        rows = predict(model, val)
-        return {"threshold": best_threshold(rows, [sample.annotation for sample in val])}
+    def habits(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
+        """How windows are read off, and `threshold`, the score from which on a moment is worth showing."""
+        bar = best_threshold(self.predict(model, val), [sample.annotation for sample in val])
+        return {"predict": {"method": self.settings.evaluate.windows}, "threshold": bar}
 
     def predict(self, model: Backbone, samples: Sequence[Sample]) -> Rows:
         """Windows and saliency for every query."""

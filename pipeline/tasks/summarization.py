@@ -96,9 +96,9 @@ class Work:
         """Cross-entropy of the summaries' tokens, chosen by ROUGE-L."""
         return Summarization(self.tokenizer)
 
-    def extras(self, model: VisualGuidance, val: Sequence[SummarySample]) -> dict[str, Any]:
-        """Nothing."""
-        return {}
+    def habits(self, model: VisualGuidance, val: Sequence[SummarySample]) -> dict[str, Any]:
+        """How summaries are searched for."""
+        return {"predict": {"beams": self.settings.evaluate.beams}}
 
     def predict(self, model: VisualGuidance, samples: Sequence[SummarySample]) -> Rows:
         """A summary of every video."""

@@ -72,6 +72,7 @@ class Extractor:
     def spec(self) -> dict[str, Any]:
         """Everything that must be equal for features to be used together, as JSON takes it."""
         frames = {"fps": float(self.settings.fps), "clip_len": float(self.settings.clip_len), "size": self.clip.size}
+        frames["joined"] = [*self.encoders]  # in this order, which dicts that are equal do not tell
         return {**frames, "encoders": {name: encoder.identity for name, encoder in self.encoders.items()}}
 
     def video(self, path: str | Path) -> VideoFeatures:

@@ -104,6 +104,7 @@ def test_summarization_from_split_to_scores(stages, tmp_path, backbone, capsys):
         result = paths.results("mine", TASK) / run
         assert {row["vid"] for row in read_jsonl(result / "predictions.jsonl")} == test
         scores = read_json(result / "scores.json")
+        assert scores.get("predict", {"beams": 5}) == {"beams": 5}
         assert scores["n_samples"] == scores["n_videos"] == len(test)
         assert 0 <= scores["scores"]["ROUGE-L-whitespace"] <= 100
         for vid, note in read_json(result / "looks.json").items():

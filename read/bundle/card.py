@@ -1,0 +1,174 @@
+"""The model card of a bundle: what it is, what it was trained on, what it scores. For people, and for the hub."""
+
+import json
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from statistics import fmean, stdev
+from typing import Any
+
+from read.bundle.folder import TASKS
+from read.bundle.workspace import Run
+from read.files import read_json
+
+CONFIDENCE = 0.95
+TAGS = {
+    "grounding": ["moment-retrieval", "highlight-detection", "video-grounding"],
+    "summarization": ["video-summarization", "summarization"],
+}
+TITLES = {"grounding": "Moments and highlights for a sentence", "summarization": "A summary of a video"}
+TRAINING = (
+    "shots", "seed", "trainable", "total", "share", "adapter_bytes", "learning_rate", "steps", "best_step", "val_score",
+    "alignment",
+)  # fmt: skip
+
+
+def card_of(name: str, runs: Mapping[tuple[str, str], Run], licence: str) -> dict[str, Any]:
+    """The card as JSON: `name`, `licence`, `version`, and for each task its `backbone` and `adapters`.
+
+    Args:
+        name: of the bundle.
+        runs: by task and name of the adapter.
+        licence: of the models.
+    """
+    from read import __version__
+
+    tasks = {task: {name: run for (of, name), run in runs.items() if of == task} for task in TASKS}
+    return {
+        "name": name, "licence": licence, "version": __version__,
+        "tasks": {
+            task: {
+                "backbone": next(iter(of_task.values())).pretraining()
+                | {"config": _plain(read_json(next(iter(of_task.values())).backbone / "config.json"))},
+                "adapters": {name: _adapter(run) for name, run in of_task.items()},
+            }
+            for task, of_task in tasks.items()
+            if of_task
+        },
+    }  # fmt: skip
+
+
+def _adapter(run: Run) -> dict[str, Any]:
+    values = read_json(run.folder / "adapter.json")
+    return {
+        "dataset": run.dataset,
+        "data": run.data(),
+        "split": run.split(),
+        "strategy": {"name": values["strategy"], "options": values["options"]},
+        "training": {key: run.record[key] for key in TRAINING if run.record.get(key) is not None},
+        "threshold": run.record.get("threshold"),
+        "predict": run.record.get("predict", {}),
+        "scores": run.record.get("scores", {}),
+        "seeds": intervals(run.scores_of_seeds()),
+    }
+
+
+def intervals(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean and 95 % interval (Student's t) of each score over runs with other seeds; empty for fewer than two runs."""
+    if len(rows) < 2:
+        return {}
+    from scipy.special import stdtrit
+
+    factor = float(stdtrit(len(rows) - 1, (1 + CONFIDENCE) / 2)) / sqrt(len(rows))
+    found = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows if name in row]
+        if len(values) == len(rows):
+            mean, half = fmean(values), factor * stdev(values)
+            found[name] = {"mean": mean, "low": mean - half, "high": mean + half, "seeds": len(values)}
+    return found
+
+
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    """A model's sizes, without the text model's own hundred settings."""
+    return {key: value for key, value in config.items() if not isinstance(value, dict | list)}
+
+
+def readme(card: Mapping[str, Any]) -> str:
+    """The card as the hub shows it: Markdown under YAML front matter."""
+    import yaml  # comes with the encoders' packages
+
+    head = yaml.safe_dump(_front_matter(card), sort_keys=False, allow_unicode=True)
+    return f"---\n{head}---\n\n{body(card)}"
+
+
+def body(card: Mapping[str, Any]) -> str:
+    """The card as Markdown."""
+    parts = [f"# {card['name']}", _USE.format(name=card["name"])]
+    for task, content in card["tasks"].items():
+        parts += [f"## {TITLES[task]}", _table(content["backbone"] | content["backbone"].get("config", {}))]
+        for name, adapter in content["adapters"].items():
+            parts += [f"### Adapter `{name}`", *_of_adapter(adapter)]
+    return "\n\n".join(parts) + "\n"
+
+
+_USE = """Adapters made with READ (`pip install read-adapters`). Ask it of any video:
+
+```bash
+read-adapters predict --bundle {name} --query "the dog jumps over the fence" party.mp4
+```
+
+```python
+from read import Predictor
+
+video = Predictor.from_bundle("{name}").encode("party.mp4")
+video.moments("the dog jumps over the fence")  # [(start, end, score), ...] in seconds, best first
+```"""
+
+
+def _front_matter(card: Mapping[str, Any]) -> dict[str, Any]:
+    tags = ["video", "read-adapters", *(tag for task in card["tasks"] for tag in TAGS[task])]
+    results = [
+        {
+            "task": {"type": TAGS[task][0], "name": TITLES[task]},
+            "dataset": {"type": adapter["dataset"], "name": adapter["data"].get("title", adapter["dataset"])},
+            "metrics": [
+                {"type": metric, "value": round(value, 2), "name": f"{metric} ({name})"}
+                for metric, value in adapter["scores"].items()
+            ],
+        }
+        for task, content in card["tasks"].items()
+        for name, adapter in content["adapters"].items()
+        if adapter["scores"]
+    ]
+    index = {"model-index": [{"name": card["name"], "results": results}]} if results else {}
+    return {"license": card["licence"], "library_name": "read-adapters", "tags": tags} | index
+
+
+def _of_adapter(adapter: Mapping[str, Any]) -> list[str]:
+    strategy, data = adapter["strategy"], adapter["data"]
+    bar = adapter["threshold"]
+    facts = {
+        "dataset": adapter["dataset"], **data, "licence of the data": data.get("licence", "not stated"),
+        "strategy": strategy["name"], "threshold of moments": "none" if bar is None else bar, **adapter["predict"],
+    }  # fmt: skip
+    facts.pop("licence", None)
+    parts = [_table(facts)]
+    for title, values in (
+        ("Split, in videos", adapter["split"]),
+        ("Training", adapter["training"]),
+        ("Options of the strategy", strategy["options"]),
+    ):
+        if values:
+            parts += [f"{title}:", _table(values)]
+    return [*parts, *_scores(adapter)]
+
+
+def _scores(adapter: Mapping[str, Any]) -> list[str]:
+    if not adapter["scores"]:
+        return ["This run was not evaluated."]
+    rows = ["| score on the test side | this run | mean over seeds, 95 % interval |", "|---|---|---|"]
+    for name, value in adapter["scores"].items():
+        over = adapter["seeds"].get(name)
+        told = f"{over['mean']:.1f} [{over['low']:.1f}, {over['high']:.1f}], {over['seeds']} seeds" if over else ""
+        rows.append(f"| {name} | {value:.1f} | {told} |")
+    return ["\n".join(rows), "The interval is Student's t: it speaks of another draw of videos to train on."]
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    rows = (f"| {_cell(key)} | {_cell(value)} |" for key, value in values.items() if not isinstance(value, dict))
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
+    return text.replace("|", "\\|").replace("\n", " ")

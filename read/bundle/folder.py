@@ -1,0 +1,196 @@
+"""A bundle: all that prediction needs in one folder, laid out as a model of the Hugging Face hub.
+
+    README.md                                       the model card, for people
+    config.json                                     what is in here, and the SHA-256 of every file that is read
+    <task>/model.safetensors, config.json           the backbone; <task> is grounding or summarization
+    <task>/adapters/<name>/adapter.safetensors, adapter.json
+    summarization/tokenizer/*.json
+    encoders/{clip,slowfast}/model.safetensors, config.json
+
+Weights are safetensors, all else is JSON; a file of another kind or place is refused. Nothing here needs torch.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from read.errors import InputError
+from read.files import read_json, sha256_of
+
+FORMAT, VERSION = "read-bundle", 1
+CONFIG, CARD = "config.json", "README.md"
+TASKS, ENCODERS = ("grounding", "summarization"), ("clip", "slowfast")
+MODEL = ("model.safetensors", "config.json")
+ADAPTER = ("adapter.safetensors", "adapter.json")
+NAME = r"[A-Za-z][A-Za-z0-9_]*"  # of an adapter: torch makes an attribute of it
+PLACES = re.compile(
+    rf"({'|'.join(TASKS)})/(model\.safetensors|config\.json|adapters/{NAME}/adapter\.(safetensors|json))"
+    r"|summarization/tokenizer/[A-Za-z0-9_-]+\.json"
+    rf"|encoders/({'|'.join(ENCODERS)})/(model\.safetensors|config\.json)"
+)
+SETTINGS = {  # of prediction, as the evaluate stage took them
+    "grounding": {"method", "share", "nms"},
+    "summarization": {"beams", "max_new_tokens", "no_repeat_ngram"},
+}
+KEYS = {"format": str, "version": int, "features": dict, "encoders": dict, "tasks": dict, "card": dict, "files": dict}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder that was found to be whole, and what its config says."""
+
+    folder: Path
+    config: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Check a bundle, each file's digest included. No model is loaded.
+
+        Raises:
+            InputError: there is no bundle, it is of a later version, or a file is missing, changed or not one of a
+                bundle's.
+        """
+        folder = Path(folder)
+        bundle = cls(folder, _read_config(folder / CONFIG))
+        bundle._check_files()
+        return bundle
+
+    @property
+    def features(self) -> dict[str, Any]:
+        """The spec of the extractor whose features the models were trained on."""
+        return self.config["features"]
+
+    @property
+    def tasks(self) -> list[str]:
+        """What it can do."""
+        return [task for task in TASKS if task in self.config["tasks"]]
+
+    def adapters(self, task: str) -> dict[str, dict[str, Any]]:
+        """Name -> `threshold` of a moment's score or None, `predict` settings; the default adapter first."""
+        return self.config["tasks"].get(task, {}).get("adapters", {})
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the adapters of all tasks, the default first."""
+        return list(dict.fromkeys(name for task in self.tasks for name in self.adapters(task)))
+
+    def model(self, task: str) -> Path:
+        """Folder of a task's backbone."""
+        return self.folder / task
+
+    def adapter(self, task: str, name: str) -> Path:
+        """Folder of an adapter."""
+        return self.folder / task / "adapters" / name
+
+    def weights(self, encoders: str | Path | None = None) -> Path:
+        """The folder that holds the encoders' weights.
+
+        Args:
+            encoders: one to take in the bundle's place.
+
+        Raises:
+            InputError: weights are missing; says which, and where they can be had.
+        """
+        folder = self.folder / "encoders" if encoders is None else Path(encoders)
+        if missing := [name for name in ENCODERS if not all((folder / name / file).is_file() for file in MODEL)]:
+            where = "; ".join(f"{name}: {origin_of(self, name)}" for name in missing)
+            raise InputError(
+                f"{folder}: the weights of {' and '.join(missing)} are missing ({where}); "
+                f"on a machine with internet, read-adapters fetch {self.folder} brings them"
+            )
+        return folder
+
+    def _check_files(self) -> None:
+        files, config = self.config["files"], self.folder / CONFIG
+        if strange := [name for name in files if not PLACES.fullmatch(name)]:
+            raise InputError(f"{config}: files: {strange[0]!r} is no file of a bundle")
+        if missing := [name for name in self._needed() if name not in files]:
+            raise InputError(f"{config}: files: lacks {', '.join(missing)}")
+        if strange := sorted({*_present(self.folder)} - {*files} - {*self._own_weights()}):
+            raise InputError(f"{self.folder}: {', '.join(strange[:5])} is not among the files that {CONFIG} lists")
+        for name, digest in files.items():
+            if not (self.folder / name).is_file():
+                raise InputError(f"{self.folder / name}: is missing; copy the bundle again, whole")
+            if sha256_of(self.folder / name) != digest:
+                raise InputError(f"{self.folder / name}: is damaged or was changed; its digest is not {digest[:12]}...")
+
+    def _needed(self) -> Iterator[str]:
+        """The files that have to be listed."""
+        for task in self.tasks:
+            yield from (f"{task}/{file}" for file in MODEL)
+            for name in self.adapters(task):
+                yield from (f"{task}/adapters/{name}/{file}" for file in ADAPTER)
+        if "summarization" in self.tasks:
+            yield "summarization/tokenizer/tokenizer_config.json"
+        if not self.config["encoders"]:
+            yield from _ENCODER_FILES
+
+    def _own_weights(self) -> tuple[str, ...]:
+        """Files that may stand there unlisted: public weights that were fetched, which the features' spec pins."""
+        return _ENCODER_FILES if self.config["encoders"] else ()
+
+
+_ENCODER_FILES = tuple(f"encoders/{name}/{file}" for name in ENCODERS for file in MODEL)
+
+
+def origin_of(bundle: Bundle, encoder: str) -> str:
+    """Where an encoder's weights come from, in words."""
+    source = bundle.config["encoders"].get(encoder)
+    if source is None:
+        return "trained by whoever made the bundle"
+    name = bundle.features["encoders"][encoder]["name"]
+    return f"open_clip's {name}, {source}" if encoder == "clip" else f"pytorchvideo's {name}, {source}"
+
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Where two nested mappings differ, as `key is this, not that`, with dotted keys."""
+    lines: list[str] = []
+    for key in sorted({*found, *wanted}):
+        here, there = found.get(key), wanted.get(key)
+        if isinstance(here, Mapping) and isinstance(there, Mapping):
+            lines += differences(here, there, f"{prefix}{key}.")
+        elif here != there:
+            lines.append(f"{prefix}{key} is {here!r}, not {there!r}")
+    return lines
+
+
+def _present(folder: Path) -> Iterator[str]:
+    """Files in a bundle, but for the card, the config, a licence, and the hidden ones of git and the hub's client."""
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        hidden = any(part.startswith(".") for part in Path(name).parts)
+        if not (path.is_dir() or hidden or name in (CARD, CONFIG, "LICENSE")):
+            yield name
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; a bundle is a folder that read-adapters export has made")
+    try:
+        config = read_json(path)
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error})") from None
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise InputError(f'{path}: not of a bundle, whose "format" is "{FORMAT}"')
+    if config.get("version") != VERSION:
+        raise InputError(f"{path}: version {config.get('version')} of the format; this program reads {VERSION}")
+    if wrong := [key for key, kind in KEYS.items() if not isinstance(config.get(key), kind)]:
+        raise InputError(f"{path}: {', '.join(wrong)} is missing or no {KEYS[wrong[0]].__name__}")
+    _check_tasks(path, config["tasks"])
+    return config
+
+
+def _check_tasks(path: Path, tasks: dict[str, Any]) -> None:
+    if not tasks or not tasks.keys() <= set(TASKS):
+        raise InputError(f"{path}: tasks: {', '.join(map(repr, tasks)) or 'none'}; there are {' and '.join(TASKS)}")
+    for task, content in tasks.items():
+        adapters = content.get("adapters") if isinstance(content, dict) else None
+        if not isinstance(adapters, dict) or not adapters or not all(isinstance(a, dict) for a in adapters.values()):
+            raise InputError(f"{path}: tasks.{task}.adapters: must hold one adapter at least")
+        if wrong := [name for name in adapters if not re.fullmatch(NAME, name)]:
+            raise InputError(f"{path}: tasks.{task}.adapters: {wrong[0]!r} is no name of an adapter")
+        for name, adapter in adapters.items():
+            if unknown := sorted(adapter.get("predict", {}).keys() - SETTINGS[task]):
+                raise InputError(f"{path}: tasks.{task}.adapters.{name}.predict: {unknown[0]!r} is no setting")

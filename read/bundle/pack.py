@@ -1,0 +1,171 @@
+"""Trained runs to a bundle."""
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from read.bundle.card import card_of, readme
+from read.bundle.folder import ADAPTER, CARD, CONFIG, ENCODERS, FORMAT, MODEL, TASKS, VERSION, Bundle, differences
+from read.bundle.workspace import Run, find_run
+from read.errors import InputError
+from read.files import atomic_path, sha256_of, write_json, write_text
+
+
+def export(runs: Sequence[str | Path], out: str | Path, *, weights: bool = True, licence: str = "other") -> Bundle:
+    """Pack trained runs into one folder, whole or not at all, and check that it loads.
+
+    Args:
+        runs: folders of the train stage's, of one workspace or of several; the first becomes the default adapter. An
+            adapter is named by its strategy, with shots and seed and then the dataset where that is not enough.
+        out: the bundle's folder, new, empty or a bundle that is replaced.
+        weights: pack the encoders' weights; False names public ones only, which `fetch` brings.
+        licence: of the models, by the hub's name for it. The data's is told apart.
+
+    Raises:
+        InputError: a folder is no run's; runs do not go together; the encoders or the backbone have changed since the
+            training; weights that are not public are to be left out; `out` holds something else.
+    """
+    found = [find_run(folder) for folder in runs]
+    if not found:
+        raise InputError(
+            "export: no run to pack; name a folder, " + "models/adapters/<dataset>/<task>/<strategy>/k32-s0"
+        )
+    out = Path(out)
+    _check_free(out)
+    features = _features(found)
+    _check_backbones(found)
+    sources = {} if weights else _public_sources(found[0], features)
+    named = dict(zip(names_of(found), found, strict=True))
+    card = card_of(out.resolve().name, named, licence)
+    with atomic_path(out) as draft:
+        for (task, name), run in named.items():
+            _copy(run, draft, task, name)
+        if weights:
+            for name in ENCODERS:
+                _copy_files(found[0].encoders / name, draft / "encoders" / name, MODEL)
+        _check_models(draft, named)
+        tasks = {
+            task: {"adapters": {name: _settings(run) for (of, name), run in named.items() if of == task}}
+            for task in TASKS
+            if any(of == task for of, _ in named)
+        }
+        files = {
+            path.relative_to(draft).as_posix(): sha256_of(path) for path in sorted(draft.rglob("*")) if path.is_file()
+        }
+        config = {
+            "format": FORMAT, "version": VERSION, "features": features, "encoders": sources,
+            "tasks": tasks, "card": card, "files": files,
+        }  # fmt: skip
+        write_json(draft / CONFIG, config)
+        write_text(draft / CARD, readme(card))
+        Bundle.open(draft)
+    return Bundle(out, config)
+
+
+def names_of(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Task and name of each run's adapter: the shortest of three that tells the runs of a task apart.
+
+    Raises:
+        InputError: a run is there twice.
+    """
+    forms = [[run.label, f"{run.label}_{run.draw}", f"{run.dataset}_{run.label}_{run.draw}"] for run in runs]
+    clean = [[_identifier(form) for form in each] for each in forms]
+    names = []
+    for run, options in zip(runs, clean, strict=True):
+        for level, name in enumerate(options):
+            same = Counter(other[level] for one, other in zip(runs, clean, strict=True) if one.task == run.task)
+            if same[name] == 1:
+                break
+        else:
+            raise InputError(f"export: {run.folder} is there twice, or under a name that differs in punctuation only")
+        names.append((run.task, name))
+    return names
+
+
+def _identifier(text: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9_]", "_", text)
+    return name if name[0].isalpha() else f"a{name}"
+
+
+def _check_free(out: Path) -> None:
+    """Exporting replaces a folder, so it must not be one that holds anything else."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not out.is_dir() or not (out / CONFIG).is_file() or any(path.name.startswith(".") for path in out.iterdir()):
+        raise InputError(f"{out}: is there already and is more than a bundle; name a new folder")
+    Bundle.open(out)  # says what is strange in it
+
+
+def _features(runs: Sequence[Run]) -> dict[str, Any]:
+    """The spec of the features that all runs were trained on, found true of the encoders in the workspace."""
+    from read.encoders.extractor import Extractor, ExtractorSettings
+
+    first = runs[0].record.get("features")
+    if first is None:
+        raise InputError(f"{runs[0].folder / 'run.json'}: features: is missing; train the run with this version")
+    for run in runs[1:]:
+        if found := differences(run.record.get("features") or {}, first):
+            raise InputError(f"{run.folder}: trained on other features than {runs[0].folder}: {'; '.join(found)}")
+    spec = Extractor(ExtractorSettings(first["fps"], first["clip_len"]), runs[0].encoders).spec
+    if found := differences(spec, first):
+        raise InputError(f"{runs[0].encoders}: changed since {runs[0].folder} was trained: {'; '.join(found)}")
+    return first
+
+
+def _check_backbones(runs: Sequence[Run]) -> None:
+    """All runs of a task have adapted the same model."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        other = first.setdefault(run.task, run)
+        for file in MODEL:
+            if not (run.backbone / file).is_file():
+                raise InputError(f"{run.backbone / file}: no such file; run the pretrain stage")
+            if run.root != other.root and sha256_of(run.backbone / file) != sha256_of(other.backbone / file):
+                raise InputError(f"{run.folder}: adapts another backbone than {other.folder}; export them apart")
+
+
+def _check_models(draft: Path, named: dict[tuple[str, str], Run]) -> None:
+    """Every adapter loads into its backbone, which says so where that was trained anew since."""
+    from read.adapters import load_adapter
+    from read.backbones.small_bart import load_tokenizer
+    from read.bundle.models import load_model
+
+    for task, name in named:
+        load_adapter(load_model(task, draft / task), draft / task / "adapters" / name)
+        if task == "summarization":
+            load_tokenizer(draft / task / "tokenizer")
+
+
+def _public_sources(run: Run, features: dict[str, Any]) -> dict[str, str]:
+    """Where each encoder's weights can be had by anybody. Raises InputError for those that cannot."""
+    from read.bundle.fetch import public_source
+
+    said = run.encoder_sources()
+    sources = {name: public_source(name, features["encoders"][name]["name"], said.get(name)) for name in ENCODERS}
+    if private := [name for name in ENCODERS if sources[name] is None]:
+        raise InputError(f"export: the weights of {' and '.join(private)} are not public; pack them into the bundle")
+    return sources
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    return {"threshold": run.record.get("threshold"), "predict": run.record.get("predict", {})}
+
+
+def _copy(run: Run, draft: Path, task: str, name: str) -> None:
+    _copy_files(run.folder, draft / task / "adapters" / name, ADAPTER)
+    if not (draft / task / MODEL[0]).exists():
+        _copy_files(run.backbone, draft / task, MODEL)
+        if task == "summarization":
+            tokenizer = run.backbone / "tokenizer"
+            _copy_files(tokenizer, draft / task / "tokenizer", [path.name for path in tokenizer.glob("*.json")])
+
+
+def _copy_files(source: Path, target: Path, files: Sequence[str]) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        if not (source / file).is_file():
+            raise InputError(f"{source / file}: no such file; run the pipeline to its end")
+        shutil.copyfile(source / file, target / file)

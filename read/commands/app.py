@@ -1,0 +1,26 @@
+"""`read-adapters app`: the page in the browser."""
+
+import argparse
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "app", help="a page in the browser", description="Serve a page that answers questions about a video."
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; by default this machine only sees it"
+    )
+    parser.add_argument("--port", type=int, default=8765, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
+    parser.add_argument("--open", action="store_true", help="show the page in this machine's browser")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until stopped."""
+    from read.app import serve
+
+    serve(options.bundle, options.host, options.port, device=options.device, open_browser=options.open)
+    return 0

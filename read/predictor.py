@@ -1,0 +1,284 @@
+"""Moments, highlights and summaries of any video, by a bundle of adapted models.
+
+    predictor = Predictor.from_bundle("my-bundle")
+    video = predictor.encode("party.mp4")
+    video.moments("the dog jumps over the fence")  # [(start, end, score), ...] in seconds, best first
+
+Symbols: N clips of a video, d width of its features.
+"""
+
+import difflib
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Self, overload
+
+import torch
+from torch import nn
+
+from read.bundle import Bundle, differences
+from read.bundle.models import Models
+from read.data import Annotation, Sample, Summary
+from read.encoders.extractor import Extractor, ExtractorSettings
+from read.errors import InputError
+from read.files import sha256_of
+from read.grounding.predict import predict
+from read.grounding.windows import WindowSettings
+from read.video_features import FeatureCache, Features, Progress, features_of
+
+
+class Moment(NamedTuple):
+    """A part of a video, in seconds, and how well it fits the query."""
+
+    start: float
+    end: float
+    score: float
+
+
+class Answer(NamedTuple):
+    """What one forward pass says of a query: moments, best first, and a score for each of the N clips."""
+
+    query: str
+    moments: list[Moment]
+    saliency: list[float]
+
+
+class Predictor:
+    """The models of a bundle, loaded when first asked for. Threads may share one; they take turns.
+
+    Args:
+        bundle: checked.
+        extractor: with the settings and weights that the models were trained behind.
+        device: where all runs.
+        cache_dir: folder in which features of videos are kept beyond the process; None: nowhere.
+
+    Attributes:
+        adapters: names of the adapters.
+        adapter: the name chosen last.
+        tasks: what the bundle can do: "grounding", "summarization".
+        info: the bundle's card, as a dict.
+    """
+
+    def __init__(
+        self, bundle: Bundle, extractor: Extractor, device: str = "cpu", cache_dir: str | Path | None = None
+    ) -> None:
+        self.bundle, self.extractor, self.device = bundle, extractor, device
+        self.adapters, self.tasks, self.info = bundle.names, bundle.tasks, bundle.config["card"]
+        self.adapter = self.adapters[0]
+        self._models = {task: Models(bundle, task, device) for task in self.tasks}
+        self._cache = FeatureCache(bundle.features, cache_dir)
+        self._encoding, self._predicting = threading.Lock(), threading.RLock()
+
+    @classmethod
+    def from_bundle(
+        cls,
+        folder: str | Path | Bundle,
+        device: str = "auto",
+        adapter: str | None = None,
+        *,
+        encoders: str | Path | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> Self:
+        """Load a bundle.
+
+        Args:
+            folder: made by `read-adapters export` or `read.bundle.export`; or one that was opened.
+            device: "auto" is a GPU where there is one.
+            adapter: which one to use; by default the bundle's first.
+            encoders: folder with the encoders' weights, where the bundle has none: `clip/` and `slowfast/`.
+            cache_dir: folder in which features of videos are kept beyond the process.
+
+        Raises:
+            InputError: the bundle is damaged, its encoders' weights are missing or not those of training, or there is
+                no such adapter or device.
+        """
+        bundle, device = folder if isinstance(folder, Bundle) else Bundle.open(folder), _device(device)
+        wanted = bundle.features
+        settings = ExtractorSettings(wanted["fps"], wanted["clip_len"])
+        weights = bundle.weights(encoders)
+        extractor = Extractor(settings, weights, device)
+        if found := differences(extractor.spec, wanted):
+            raise InputError(f"{weights}: not the encoders that the models were trained behind: {'; '.join(found)}")
+        predictor = cls(bundle, extractor, device, cache_dir)
+        if adapter is not None:
+            predictor.use(adapter)
+        return predictor
+
+    def use(self, name: str) -> Self:
+        """Switch to an adapter, for every task that has one of this name; nothing is loaded twice.
+
+        Raises:
+            InputError: there is none.
+        """
+        if name not in self.adapters:
+            near = difflib.get_close_matches(name, self.adapters, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"adapter {name!r}: the bundle has {', '.join(self.adapters)}{hint}")
+        self.adapter = name
+        return self
+
+    def adapter_for(self, task: str, adapter: str | None = None) -> str:
+        """The adapter that a task uses: the one asked for, else the one chosen, else the task's first.
+
+        Raises:
+            InputError: the bundle has no such adapter for the task, or does not do it at all.
+        """
+        known = self.bundle.adapters(task)
+        if not known:
+            raise InputError(f"{self.bundle.folder}: holds no model for {task}, only for {', '.join(self.tasks)}")
+        if adapter is None:
+            return self.adapter if self.adapter in known else next(iter(known))
+        if adapter not in known:
+            raise InputError(f"adapter {adapter!r}: for {task} the bundle has {', '.join(known)}")
+        return adapter
+
+    def threshold(self, adapter: str | None = None) -> float | None:
+        """The score from which on a moment is worth showing, as chosen on validation videos; None: any is."""
+        name = self.adapter_for("grounding", adapter)
+        return self.bundle.adapters("grounding")[name].get("threshold")
+
+    def encode(self, path: str | Path, progress: Progress | None = None) -> "Video":
+        """Features of a video, once: they are kept by the file's content. One video is encoded at a time.
+
+        Args:
+            path: any file that ffmpeg reads, from a fraction of a second to hours; frames are streamed.
+            progress: called after each batch with the seconds that are done and those that the file says it has, None
+                where it does not. An exception raised in it ends the encoding.
+
+        Raises:
+            InputError: the file is missing or cannot be decoded; the message says why.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        digest = sha256_of(path)
+        with self._encoding:
+            features = self._cache.get(digest)
+            if features is None:
+                features = features_of(self.extractor, path, self.bundle.features["encoders"], progress)
+                self._cache.put(digest, features)
+        if progress:
+            progress(features.seconds, features.seconds)
+        return Video(self, path, features)
+
+    def _ground(self, video: "Video", queries: list[str], adapter: str | None) -> list[Answer]:
+        name = self.adapter_for("grounding", adapter)
+        if empty := [number for number, query in enumerate(queries, 1) if not query.strip()]:
+            raise InputError(f"query {empty[0]} of {len(queries)} is empty; a few words are due")
+        settings = WindowSettings(**self.bundle.adapters("grounding")[name].get("predict", {}))
+        with self._predicting:
+            texts = [nn.functional.normalize(torch.from_numpy(text), dim=-1) for text in self.extractor.text(queries)]
+            samples = [
+                Sample(
+                    video.features.clips, text,
+                    Annotation(number, query, video.path.stem, video.duration, (), (), ()), video.clip_len,
+                )
+                for number, (query, text) in enumerate(zip(queries, texts, strict=True))
+            ]  # fmt: skip
+            rows = predict(self._models["grounding"].get(name), samples, settings)
+        return [
+            Answer(
+                row["query"], [Moment(*window) for window in row["pred_relevant_windows"]], row["pred_saliency_scores"]
+            )
+            for row in rows
+        ]
+
+    def _summarize(self, video: "Video", transcript: str, adapter: str | None) -> str:
+        from read.summarization.summarize import longest_transcript, make_summary_samples, summarize
+
+        name = self.adapter_for("summarization", adapter)
+        models, settings = self._models["summarization"], self.bundle.adapters("summarization")[name].get("predict", {})
+        with self._predicting:
+            model = models.get(name)
+            summary = Summary(video.path.stem, transcript, "")
+            samples, _ = make_summary_samples(
+                [summary], lambda _: video.features.clips, models.tokenizer, longest_transcript(model)
+            )
+            return summarize(model, models.tokenizer, samples, **settings)[0]["summary"]
+
+
+class Video:
+    """An encoded video: ask as often as you like, it is not decoded again.
+
+    Attributes:
+        path: the file.
+        features: as models read them.
+        duration: seconds, as decoded.
+        clip_len: seconds per clip.
+    """
+
+    def __init__(self, predictor: Predictor, path: Path, features: Features) -> None:
+        self.predictor, self.path, self.features = predictor, path, features
+        self.duration, self.clip_len = features.seconds, float(predictor.extractor.settings.clip_len)
+
+    def answer(self, queries: Sequence[str], adapter: str | None = None) -> list[Answer]:
+        """Moments and saliency of each query, all from one batch.
+
+        Args:
+            queries: sentences.
+            adapter: by default the predictor's.
+
+        Raises:
+            InputError: a query is empty, or the bundle has no such adapter or no model for grounding.
+        """
+        queries = [queries] if isinstance(queries, str) else list(queries)
+        return self.predictor._ground(self, queries, adapter) if queries else []
+
+    @overload
+    def moments(self, query: str, adapter: str | None = None, *, confident: bool = False) -> list[Moment]: ...
+    @overload
+    def moments(
+        self, query: Sequence[str], adapter: str | None = None, *, confident: bool = False
+    ) -> list[list[Moment]]: ...
+    def moments(self, query, adapter=None, *, confident=False):
+        """At most ten (start, end, score), in seconds, best first; for several queries a list of such lists.
+
+        Args:
+            query: a sentence, or several for one batch.
+            adapter: by default the predictor's.
+            confident: leave out moments whose score is below `Predictor.threshold`, the bar chosen on validation
+                videos; the list may then be empty. By default all are there, and `score >= threshold` marks them.
+
+        Raises:
+            InputError: as `answer`.
+        """
+        bar = self.predictor.threshold(adapter) if confident else None
+        found = [
+            [moment for moment in answer.moments if bar is None or moment.score >= bar]
+            for answer in self.answer(query, adapter)
+        ]
+        return found[0] if isinstance(query, str) else found
+
+    @overload
+    def saliency(self, query: str, adapter: str | None = None) -> list[float]: ...
+    @overload
+    def saliency(self, query: Sequence[str], adapter: str | None = None) -> list[list[float]]: ...
+    def saliency(self, query, adapter=None):
+        """How much each clip of `clip_len` seconds is a highlight of the query; for several queries a list of such.
+
+        Only the order means something. Raises InputError as `answer`.
+        """
+        found = [answer.saliency for answer in self.answer(query, adapter)]
+        return found[0] if isinstance(query, str) else found
+
+    def summary(self, transcript: str = "", adapter: str | None = None) -> str:
+        """A short text about the video and what is said in it.
+
+        Args:
+            transcript: what is said; a long one loses its end.
+            adapter: by default the predictor's.
+
+        Raises:
+            InputError: the bundle has no such adapter or no model for summarization.
+        """
+        return self.predictor._summarize(self, transcript, adapter)
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r}: {str(error).splitlines()[0]}; take auto or cpu") from None
+    return name

@@ -1,0 +1,223 @@
+"""The command line as a shell sees it: what it prints, where, and its exit status."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from read.commands import main
+from read.commands.light import _needs_timm
+from read.encoders.cut import stated_seconds
+from tests.bundles import TEXTS, folder_of
+
+pytest_plugins = ["tests.packed"]
+
+
+@pytest.fixture
+def run(packed, capsys, monkeypatch):
+    """Runs a command in this process: status, stdout, stderr."""
+    monkeypatch.setenv("READ_BUNDLE", str(packed))
+
+    def command(*arguments):
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as stopped:
+            status = stopped.code
+        said = capsys.readouterr()
+        return SimpleNamespace(status=status, out=said.out, err=said.err)
+
+    return command
+
+
+def shell(*arguments, **environment):
+    """The same as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "read", *map(str, arguments)],
+        capture_output=True, text=True, encoding="utf-8", env=os.environ | environment,
+    )  # fmt: skip
+
+
+def test_json_has_a_line_for_each_video_and_query(run, videos):
+    found = run(
+        "predict", videos / "party.mp4", videos / "größe Ü.mp4", "--query", "ein Hund läuft 🐕", "--query", "rain",
+        "--format", "json", "--top", 2,
+    )  # fmt: skip
+    rows = [json.loads(line) for line in found.out.splitlines()]
+    assert (found.status, found.err) == (0, "")
+    assert [row["query"] for row in rows] == ["ein Hund läuft 🐕", "rain"] * 2
+    assert rows[3]["video"] == str(videos / "größe Ü.mp4")
+    assert all(1 <= len(row["moments"]) <= 2 for row in rows)
+    assert len(rows[0]["saliency"]) == 5 and rows[0]["adapter"] == "read_k2_s0" and rows[0]["threshold"] == 0.45
+
+
+def test_one_adapter_of_several(run, videos):
+    arguments = ("predict", videos / "party.mp4", "--query", "rain", "--format", "json")
+    first, other = run(*arguments), run(*arguments, "--adapter", "adapter")
+    assert json.loads(other.out)["adapter"] == "adapter" and first.out != other.out
+    absent = run(*arguments, "--adapter", "adaptr")
+    assert absent.status == 1 and "did you mean adapter" in absent.err and absent.out == ""
+    lacking = run("predict", videos / "party.mp4", "--summary", "--adapter", "full")
+    assert lacking.status == 1 and "for summarization the bundle has read" in lacking.err
+
+
+def test_queries_of_a_file_and_of_stdin(run, videos, tmp_path, monkeypatch):
+    (tmp_path / "queries.txt").write_text("\ufeffthe first\r\n\n  größer \n", encoding="utf-8")
+    arguments = ("predict", videos / "short.mp4", "--format", "csv", "--query", "zero", "--queries")
+    rows = list(csv.DictReader(io.StringIO(run(*arguments, tmp_path / "queries.txt").out)))
+    assert list(dict.fromkeys(row["query"] for row in rows)) == ["zero", "the first", "größer"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo\n"))
+    assert run(*arguments, "-").out.count(",two,") >= 1
+    (tmp_path / "empty.txt").write_text("\n \n")
+    assert "holds no query" in run(*arguments, tmp_path / "empty.txt").err
+    assert run(*arguments, tmp_path / "absent.txt").status == 1
+    (tmp_path / "latin.txt").write_bytes("größer".encode("latin1"))
+    assert "not a text in UTF-8" in run(*arguments, tmp_path / "latin.txt").err
+
+
+def test_a_video_that_fails_does_not_stop_the_others(run, videos, tmp_path):
+    arguments = ("predict", videos / "text.mp4", videos / "short.mp4", tmp_path / "absent.mp4", "--query", "rain")
+    found = run(*arguments)
+    assert found.status == 1
+    assert "short.mp4" in found.out and "error" not in found.out
+    assert "text.mp4: ffmpeg" in found.err and "absent.mp4: no such file" in found.err
+    assert "2 of 3 videos failed" in found.err
+    assert run(*arguments, "--out", tmp_path / "table.txt").out == ""
+    assert "short.mp4" in (tmp_path / "table.txt").read_text()
+    assert run("predict", videos / "text.mp4", "--query", "rain", "--out", tmp_path / "none.txt").status == 1
+    assert not (tmp_path / "none.txt").exists()
+
+
+def test_clips_are_cut_and_last_as_long_as_the_moments(run, videos, tmp_path):
+    found = run(
+        "predict", videos / "party.mp4", "--query", "rain", "--query", "a dog", "--top", 2, "--format", "json",
+        "--clips", tmp_path / "cuts",
+    )  # fmt: skip
+    moments = [moment for line in found.out.splitlines() for moment in json.loads(line)["moments"]]
+    assert {moment["clip"] for moment in moments} == {str(path) for path in (tmp_path / "cuts").iterdir()}
+    assert (tmp_path / "cuts/party-02-01.mp4").is_file()
+    for moment in moments:
+        assert stated_seconds(moment["clip"]) == pytest.approx(moment["end"] - moment["start"], abs=0.13)
+
+
+def test_a_summary_of_what_is_said(run, videos, tmp_path):
+    (tmp_path / "party.vtt").write_text(f"WEBVTT\n\n00:01.000 --> 00:03.000\n{TEXTS[0]}\n")
+    (tmp_path / "short.txt").write_text(TEXTS[1])
+    found = run("predict", videos / "party.mp4", videos / "short.mp4", "--summary", "--transcript", tmp_path,
+                "--format", "json")  # fmt: skip
+    rows = [json.loads(line) for line in found.out.splitlines()]
+    assert found.status == 0 and all(row["summary"] for row in rows)
+    alone = run("predict", videos / "party.mp4", "--summary", "--transcript", tmp_path / "party.vtt")
+    assert f"summary: {rows[0]['summary']}\n" in alone.out
+    absent = run("predict", videos / "text.mp4", "--summary", "--transcript", tmp_path)
+    assert absent.status == 1 and "no transcript of" in absent.err
+
+
+def test_files_for_players(run, videos, tmp_path):
+    both = (videos / "party.mp4", videos / "short.mp4", "--query", "rain")
+    assert run("predict", *both, "--format", "srt", "--out", tmp_path / "subtitles").status == 0
+    assert {path.name for path in (tmp_path / "subtitles").iterdir()} == {"party.srt", "short.srt"}
+    one = run("predict", videos / "party.mp4", "--query", "rain", "--format", "chapters")
+    assert one.out.startswith(";FFMETADATA1\n")
+
+
+def test_confident_moments_only(run, videos):
+    arguments = ("predict", videos / "party.mp4", "--query", "rain", "--adapter", "full", "--format", "json")
+    every, some = (json.loads(run(*arguments, *more).out)["moments"] for more in ((), ("--confident",)))
+    assert some == [moment for moment in every if moment["confident"]]
+    assert all(moment["confident"] == (moment["score"] >= 0.5) for moment in every)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (), ("juggle",), ("predict",), ("predict", "x.mp4"), ("predict", "x.mp4", "--query", "a", "--top", "0"),
+        ("predict", "x.mp4", "--query", "a", "--format", "xml"), ("predict", "x.mp4", "--summary", "--format", "csv"),
+        ("predict", "x.mp4", "--query", "a", "--transcript", "t.vtt"),
+        ("predict", "x.mp4", "--summary", "--clips", "c"),
+        ("predict", "x.mp4", "y.mp4", "--query", "a", "--format", "srt"),
+        ("predict", "a/x.mp4", "b/x.mp4", "--query", "a", "--clips", "c"),
+        ("predict", "x.mp4", "y.mp4", "--summary", "--transcript", "t.vtt"), ("export", "one"), ("info",),
+    ],
+)  # fmt: skip
+def test_wrong_usage(run, arguments):
+    found = run(*arguments)
+    assert found.status == 2 and found.out == "" and "usage: read-adapters" in found.err
+
+
+def test_no_bundle(run, videos, tmp_path, monkeypatch):
+    monkeypatch.delenv("READ_BUNDLE")
+    assert run("predict", videos / "short.mp4", "--query", "a").status == 2
+    found = run("predict", videos / "short.mp4", "--query", "a", "--bundle", tmp_path)
+    assert found.status == 1 and "config.json: no such file" in found.err
+    assert run("info", tmp_path).status == 1
+
+
+def test_an_empty_query_is_bad_input(run, videos):
+    found = run("predict", videos / "short.mp4", "--query", " ")
+    assert found.status == 1 and found.err == "error: query 1 of 1 is empty; a few words are due\n"
+
+
+def test_info_prints_the_card(run, packed):
+    found = run("info", packed)
+    assert found.status == 0 and found.out.startswith("# toys\n")
+    assert "Adapter `bias`" in found.out and "CC0-1.0" in found.out and "clip: trained by" in found.out
+    assert json.loads(run("info", packed, "--json").out)["name"] == "toys"
+
+
+def test_export_then_predict(run, workspace, videos, tmp_path):
+    runs = [folder_of(workspace, "adapter/k2-s0"), folder_of(workspace, "read/k2-s0", "summarization")]
+    found = run("export", *runs, tmp_path / "new")
+    assert found.status == 0 and "grounding: adapter\nsummarization: read\n" in found.out
+    both = run("predict", videos / "short.mp4", "--bundle", tmp_path / "new", "--query", "a", "--summary")
+    assert both.status == 0 and "summary: " in both.out
+    assert run("export", *runs, videos).status == 1
+    assert "not public" in run("export", *runs, tmp_path / "other", "--without-encoders").err
+    assert "trained by whoever" not in run("fetch", tmp_path / "new").err  # there is nothing to bring
+
+
+def test_the_page_is_served_as_asked(run, packed, monkeypatch):
+    app = pytest.importorskip("read.app")
+    calls = []
+    monkeypatch.setattr(app, "serve", lambda *given, **named: calls.append((given, named)))
+    assert run("app", packed, "--port", "0").status == 0
+    assert calls == [((str(packed), "127.0.0.1", 0), {"device": "auto", "open_browser": False})]
+
+
+def test_a_real_process(packed, videos):
+    """Encoders' packages are imported light here, and whole in this process: the answer is the same."""
+    arguments = ("predict", videos / "größe Ü.mp4", videos / "text.mp4", "--query", "läuft 🐕", "--format", "json")
+    done = shell(*arguments, READ_BUNDLE=str(packed))
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 2
+    (row,) = map(json.loads, done.stdout.splitlines())
+    from read.predictor import Predictor
+
+    (answer,) = Predictor.from_bundle(packed).encode(videos / "größe Ü.mp4").answer(["läuft 🐕"])
+    assert row["saliency"] == answer.saliency
+
+
+def test_help_is_quick_because_nothing_heavy_is_imported(packed):
+    code = (
+        "import sys; from read.commands import main\n"
+        "try: main(['predict', '--help'])\n"
+        "except SystemExit: pass\n"
+        f"main(['info', {str(packed)!r}])\n"
+        "print(*(name for name in ('torch', 'numpy', 'yaml') if name in sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "" and "exit status is 1" in done.stdout
+
+
+def test_a_closed_pipe_is_no_traceback(packed):
+    command = f"{sys.executable} -m read info {packed} | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stdout == "# toys\n" and done.stderr == ""
+
+
+def test_models_with_towers_of_other_packages_import_them():
+    assert _needs_timm("ViT-B-16-SigLIP") and _needs_timm("roberta-ViT-B-32")
+    assert not _needs_timm("clip_tiny") and not _needs_timm("ViT-B-32")

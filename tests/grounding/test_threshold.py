@@ -1,0 +1,76 @@
+"""The bar for moments, against a search through all bars by another way of counting."""
+
+import numpy as np
+import pytest
+
+from read.errors import InputError
+from read.grounding.threshold import best_threshold
+
+
+def rows(*windows):
+    return [{"qid": qid, "pred_relevant_windows": [list(each) for each in of]} for qid, of in enumerate(windows)]
+
+
+def truths(*windows):
+    return [{"qid": qid, "relevant_windows": [list(each) for each in of]} for qid, of in enumerate(windows)]
+
+
+def f1_of(bar, predictions, annotations):
+    """F1 of the windows shown, by a greedy loop over pairs."""
+    shown = right = 0
+    for row, truth in zip(predictions, annotations, strict=True):
+        free = list(truth["relevant_windows"])
+        for start, end, score in sorted(row["pred_relevant_windows"], key=lambda window: -window[2]):
+            if score < bar:
+                continue
+            shown += 1
+            overlaps = [
+                max(0, min(end, e) - max(start, s)) / (max(end, e) - min(start, s)) if end > s and e > start else 0
+                for s, e in free
+            ]
+            if overlaps and max(overlaps) >= 0.5:
+                right += 1
+                free.pop(int(np.argmax(overlaps)))
+    return 2 * right / (shown + sum(len(truth["relevant_windows"]) for truth in annotations))
+
+
+def test_the_bar_parts_right_from_wrong():
+    predictions = rows([(0, 4, 0.9), (10, 20, 0.3)], [(0, 2, 0.4), (6, 8, 0.8)])
+    assert best_threshold(predictions, truths([(0, 4)], [(6, 8)])) == 0.8
+
+
+def test_a_second_window_on_the_same_moment_is_wrong():
+    predictions = rows([(0, 4, 0.9), (0, 4, 0.5)])
+    assert best_threshold(predictions, truths([(0, 4)])) == 0.9
+
+
+def test_windows_of_one_score_are_shown_together():
+    predictions = rows([(0, 4, 0.5), (50, 60, 0.5), (70, 80, 0.5)], [(0, 4, 0.4)])
+    annotations = truths([(0, 4)], [(0, 4)])
+    assert best_threshold(predictions, annotations) == 0.4
+
+
+def test_no_right_window_means_no_bar():
+    assert best_threshold(rows([(0, 4, 0.5)]), truths([(10, 20)])) is None
+    assert best_threshold(rows([]), truths([(10, 20)])) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_other_bar_is_better(seed):
+    generator = np.random.default_rng(seed)
+
+    def windows(count):
+        spans = np.sort(generator.uniform(0, 30, (count, 2)), axis=1)
+        return np.column_stack((spans, generator.integers(1, 8, count) / 8)).tolist()
+
+    predictions = rows(*(windows(generator.integers(0, 6)) for _ in range(20)))
+    annotations = truths(*([window[:2] for window in windows(generator.integers(1, 4))] for _ in range(20)))
+    bar = best_threshold(predictions, annotations)
+    best = max(f1_of(other / 8, predictions, annotations) for other in range(1, 9))
+    assert f1_of(bar, predictions, annotations) == pytest.approx(best)
+    assert not any(f1_of(other / 8, predictions, annotations) >= best for other in range(int(bar * 8) + 1, 9))
+
+
+def test_a_query_without_annotation_is_named():
+    with pytest.raises(InputError, match="qid 0"):
+        best_threshold(rows([(0, 4, 0.5)]), [{"qid": 7, "relevant_windows": [[0, 4]]}])
