@@ -27,7 +27,7 @@ def serve(
     """Serve the page until it is stopped by Ctrl-C or a signal; all files are removed then.
 
     Args:
-        bundle: folder that `read export` made.
+        bundle: folder that `read-adapters export` made.
         host: address to listen on. With any other than the loopback's, whoever reaches this machine can use the page.
         port: 0 takes a free one.
         device: where the models run, as `Predictor.from_bundle` takes it.

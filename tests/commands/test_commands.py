@@ -184,8 +184,9 @@ def test_the_page_is_served_as_asked(run, packed, monkeypatch):
     app = pytest.importorskip("read.app")
     calls = []
     monkeypatch.setattr(app, "serve", lambda *given, **named: calls.append((given, named)))
-    assert run("app", packed, "--port", "0").status == 0
-    assert calls == [((str(packed), "127.0.0.1", 0), {"device": "auto", "open_browser": False})]
+    assert run("app", packed, "--port", "0", "--max-mb", "2", "--max-minutes", "1.5").status == 0
+    named = {"device": "auto", "open_browser": False, "max_bytes": 2 * 1024**2, "max_seconds": 90}
+    assert calls == [((str(packed), "127.0.0.1", 0), named)]
 
 
 def test_a_real_process(packed, videos):
