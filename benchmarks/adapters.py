@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,10 +45,18 @@ CONTESTANTS = {
 CLIPS, WORDS = 75, 32
 
 
+def moments_loss(outputs: dict[str, Tensor]) -> Tensor:
+    """Something that all outputs of a grounding backbone have a part in."""
+    return outputs["spans"].square().mean() + outputs["scores"].mean()
+
+
 class Contestant:
     """A model with its strategy and optimiser, and what a step costs."""
 
-    def __init__(self, backbone: Backbone, strategy: str, options: dict) -> None:
+    def __init__(
+        self, backbone: nn.Module, strategy: str, options: dict, loss: Callable[[Any], Tensor] | None = None
+    ) -> None:
+        self.loss = loss or moments_loss
         self.model = apply_strategy(strategy, copy.deepcopy(backbone), **options).train()
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=1e-4)
@@ -56,8 +65,7 @@ class Contestant:
     def step(self, batch: dict[str, Tensor]) -> None:
         """Forward, backward, update."""
         self.optimizer.zero_grad()
-        outputs = self.model(**batch)
-        (outputs["spans"].square().mean() + outputs["scores"].mean()).backward()
+        self.loss(self.model(**batch)).backward()
         self.optimizer.step()
 
     def memory(self, batch: dict[str, Tensor]) -> int:

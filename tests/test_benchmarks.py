@@ -12,10 +12,12 @@ SMALL = {
     "adapters": ["--backbone", "qd_detr", "--size", "small", "--batch", "2", "--repeats", "1", "--device", "cpu"],
     "metrics": ["--repeats", "1"],
     "predict": ["--seconds", "4", "--repeats", "1"],
+    "summarization": ["--size", "small", "--batch", "2", "--repeats", "1", "--device", "cpu"],
     "transport": ["--shape", "2", "6", "4", "8", "--rounds", "2", "--repeats", "1", "--device", "cpu"],
 }
 SAID = {
     "adapters": "full fine-tuning", "metrics": "1550 queries", "predict": "a further query",
+    "summarization": "generation",
     "transport": "released / read exact",
 }  # fmt: skip
 
