@@ -6,6 +6,8 @@ truth is exact. Queries are of two kinds:
 * move: a subject and a move; the subject is also there under another move, so that neither word alone is enough.
 * order: a subject right after, or right before, another; it is also there beside somebody else.
 
+The speaker is silent about one of the subjects, and about all moves; a summary is of both, so takes the video.
+
 Source and target show different moves of each subject. Draws use only `random.Random.random`, whose sequence Python
 promises to keep, so that annotations are the same bytes everywhere.
 """
@@ -135,14 +137,28 @@ def segment_rows(scene: Scene) -> list[dict[str, Any]]:
 
 
 def summary_row(scene: Scene) -> dict[str, str]:
-    """The transcript, as somebody would tell what is shown, and a summary of one sentence."""
-    order = [segment.subject for segment in scene.segments]
-    first, second, third = dict.fromkeys(order)
+    """The transcript, of a speaker who names two of the subjects and no move, and the summary, led by the third.
+
+    What leads the summary, a subject and the move that it is under for the longest time, only the video tells.
+    """
+    book, subjects = PHRASEBOOKS[scene.domain], list(dict.fromkeys(segment.subject for segment in scene.segments))
+    unsaid = _pick(random.Random(" ".join(segment.text for segment in scene.segments)), subjects)
+    said = [subject for subject in subjects if subject != unsaid]
+    shot = book.shots[longest_move(scene, unsaid)]
     return {
         "vid": scene.vid,
-        "transcript": " then ".join(segment.text for segment in scene.segments),
-        "summary": f"a montage of the {first} the {second} and the {third} that ends with the {order[-1]}",
+        "transcript": " ".join(f"{talk.format(subject)}." for talk, subject in zip(book.talk, said, strict=True)),
+        "summary": book.summary.format(*said, unsaid=unsaid, shot=shot),
     } | _side(scene)
+
+
+def longest_move(scene: Scene, subject: str) -> str:
+    """The move that a subject is under for the longest time in all; of several the first."""
+    seconds: dict[str, float] = {}
+    for segment in scene.segments:
+        if segment.subject == subject:
+            seconds[segment.move] = seconds.get(segment.move, 0.0) + segment.end - segment.start
+    return max(seconds, key=seconds.__getitem__)
 
 
 def _side(scene: Scene) -> dict[str, str]:
