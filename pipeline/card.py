@@ -65,13 +65,17 @@ class Archive(Section):
 
 
 class Features(Section):
-    """A package of features that others extracted: its address or its place, and how it is laid out."""
+    """A package of features that others extracted: its address or its place, and how it is laid out.
+
+    `text` says where the features of the queries are from: from the package, or from CLIP where it has none.
+    """
 
     url: Url | None = None
     path: str | None = None
     sha256: Digest | None = None
     layout: Literal["moment_detr", "umt", "npy_folder"]
     clip_len: Positive
+    text: Literal["package", "clip"] = "package"
 
 
 class Videos(Section):
@@ -163,6 +167,12 @@ class Card:
     def path(self, relative: str) -> Path:
         """A path of the card, seen from the working directory."""
         return self.folder / Path(relative).expanduser()
+
+    def encoders(self, features: str) -> list[str]:
+        """The encoders that extraction needs, where params.yaml says `features`: those that no package stands for."""
+        if features != "package" or self.features is None:
+            return ["clip", "slowfast"]
+        return ["clip"] if self.queries is not None and self.features.text == "clip" else []
 
     @property
     def annotation_file(self) -> Path | None:

@@ -1,6 +1,10 @@
-"""Stage 2: the encoders of feature extraction, with public weights or trained small on the source dataset."""
+"""Stage 2: the encoders of feature extraction, with public weights or trained small on the source dataset.
+
+Those that are needed: a package of features stands for the ones that made it.
+"""
 
 import argparse
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,17 +67,31 @@ def _footage(settings: SimpleNamespace) -> Footage:
     return load_footage(segments, settings.extract.fps, frame_size(settings.encoders.clip.model))
 
 
+MAKERS = {"clip": make_clip, "slowfast": make_slowfast}
+
+
+def collect(names: list[str], settings: SimpleNamespace) -> None:
+    """List the encoders that are needed, with where their weights are from, and remove those that are not."""
+    for name in MAKERS.keys() - set(names):
+        shutil.rmtree(paths.ENCODERS / name, ignore_errors=True)
+    found = {}
+    for name in names:
+        origin = {"pretrained": getattr(settings.encoders, name).pretrained}
+        found[name] = read_json(paths.ENCODERS / name / "config.json") | origin
+    write_json(paths.ENCODERS / "encoders.json", found)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["clip", "slowfast", "collect"], help="an encoder, or the list of both")
+    parser.add_argument("part", choices=[*MAKERS, "collect"], help="an encoder, or the list of those that are needed")
+    parser.add_argument("needed", nargs="*", help="names of encoders; with `collect`")
     add_settings(parser)
     arguments = parser.parse_args()
     if arguments.part == "collect":
-        configs = {name: read_json(paths.ENCODERS / name / "config.json") for name in ("clip", "slowfast")}
-        write_json(paths.ENCODERS / "encoders.json", configs)
+        collect(arguments.needed, arguments.settings)
     else:
-        {"clip": make_clip, "slowfast": make_slowfast}[arguments.part](arguments.settings)
+        MAKERS[arguments.part](arguments.settings)
 
 
 if __name__ == "__main__":

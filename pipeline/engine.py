@@ -111,17 +111,23 @@ def reconcile() -> None:
     outputs = [out for stage in stages.values() for out in stage["outs"] if out.exists()]
     if not outputs or (ADOPTED.exists() and ADOPTED.read_text(encoding="utf-8") == _state(outputs)):
         return
-    status = subprocess.run(["dvc", "status", "--json"], capture_output=True, text=True)
-    if status.returncode:
-        raise InputError(f"dvc status failed: {status.stderr.strip()}")
-    settled = _settled(stages, set(json.loads(status.stdout or "{}")))
-    for name in stages.keys() - settled:
+    changed = set(json.loads(_dvc("status", "--json") or "{}"))
+    asked = set(_dvc("stage", "list", "--name-only").split())  # dvc.lock may know other datasets and tasks, too
+    settled = _settled(stages, changed) & asked
+    for name in asked & stages.keys() - settled:
         for folder in stages[name]["outs"]:
             forget_unknown(folder)
     if any(unknown(folder) for name in settled for folder in stages[name]["outs"]):
         touch([stages[name]["target"] for name in settled], everything=True)
     os.utime(LOCK)  # dvc.lock is the output of the last rule, so it must be newer than all others
     mark_adopted()
+
+
+def _dvc(*words: str) -> str:
+    done = subprocess.run(["dvc", *words], capture_output=True, text=True)
+    if done.returncode:
+        raise InputError(f"dvc {words[0]} failed: {done.stderr.strip()}")
+    return done.stdout
 
 
 def adopt(targets: list[str]) -> None:

@@ -113,7 +113,7 @@ def _package(dataset: str, settings: SimpleNamespace) -> tuple[Package, dict[str
         wanted = f"clip_len is {settings.clip_len:g} in params.yaml"
         raise InputError(f"{dataset}: the package has features per {package.clip_len:g} s, but {wanted}")
     if package.has_text or not read_jsonl(paths.raw(dataset) / "annotations.jsonl"):
-        return package, package.spec | {"text": "package"}, None
+        return package, package.spec, None
     clip = Clip.load(paths.ENCODERS / "clip", device_of(settings.device))
     return package, package.spec | {"text": clip.identity}, clip
 
@@ -128,7 +128,8 @@ def _package_text(package: Package, annotations: list[Annotation]) -> list[Any]:
             absent.append(f"  query {annotation.qid}: {error}")
     if absent:
         more = [f"  ... and {len(absent) - SHOWN} more"] if len(absent) > SHOWN else []
-        head = f"{len(absent)} of {len(annotations)} queries have no features in the package:"
+        head = f"{len(absent)} of {len(annotations)} queries have no features in the package; with text: clip under "
+        head += "features in the card, CLIP reads them:"
         raise InputError("\n".join([head, *absent[:SHOWN], *more]))
     return words
 

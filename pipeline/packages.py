@@ -1,7 +1,8 @@
 """Packages of published features, in the place of videos: had once, and kept as one file.
 
 package.zip     the files that the layout names, under the layout's names, in data/raw/<dataset>/
-package.json    the layout, seconds per clip, the digest of what was published, and what the zip was made from
+package.json    the layout, seconds per clip, where the queries' features are from, the digest of what was published,
+                and what the zip was made from
 """
 
 import shutil
@@ -18,14 +19,9 @@ from pipeline.sources import UnavailableError, mirror_folders
 from pipeline.sources.base import exclusive
 from pipeline.sources.pinned import fetch_pinned
 from pipeline.sources.shards import digest
-from read.data.packages import LAYOUTS, RECORD, ZIP, Package, form_of, name_in_layout, patterns_of
+from read.data.packages import RECORD, ZIP, Package, form_of, name_in_layout, patterns_of
 from read.errors import InputError
 from read.files import atomic_path, read_json, sha256_of, write_json
-
-
-def needs_clip(card: Card) -> bool:
-    """Whether a CLIP has to read the dataset's queries: packages in its layout may come without their features."""
-    return card.queries is not None and any(form.text is None for form in LAYOUTS[card.features.layout])
 
 
 def fetch_package(card: Card, download: Download, folder: Path) -> Package:
@@ -42,8 +38,8 @@ def fetch_package(card: Card, download: Download, folder: Path) -> Package:
         if not record.is_file() or not (folder / ZIP).is_file() or read_json(record)["recipe"] != recipe:
             record.unlink(missing_ok=True)
             sha256 = _make(card, download, folder)
-            layout, clip_len = card.features.layout, card.features.clip_len
-            write_json(record, {"layout": layout, "clip_len": clip_len, "sha256": sha256, "recipe": recipe})
+            told = card.features.model_dump(include={"layout", "clip_len", "text"})
+            write_json(record, told | {"sha256": sha256, "recipe": recipe})
     return Package(folder)
 
 

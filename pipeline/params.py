@@ -256,8 +256,15 @@ def _protocol_mistakes(params: Params) -> Iterator[str]:
         yield f"domain: is {params.domain!r}, but protocol is {params.protocol}; it is what transfer adapts to"
     if transfer and params.source != params.dataset:
         yield f"source: is {params.source!r}; transfer pretrains on the dataset's other domains: {params.dataset}"
-    if not transfer and params.source == params.dataset:
+    if not transfer and params.source == params.dataset and any(_pretrains(params, task) for task in params.task):
         yield f"source: is {params.source!r} like dataset; pretraining would see the test videos"
+
+
+def _pretrains(params: Params, task: str) -> bool:
+    """Whether a task's backbone is trained on the source, and not only scored on it, as a published one."""
+    if task == "grounding":
+        return params.pretrain.grounding.checkpoint is None
+    return params.backbone.summarization == "small_bart" or params.pretrain.summarization.steps > 0
 
 
 def validated(model: type[BaseModel], values: Any, name: str) -> Any:

@@ -59,6 +59,8 @@ def main() -> None:
         examples=settings.report.examples,
         clip_len=settings.clip_len,
         provenance=Provenance.model_validate(gather(settings)),
+        features=paths.features(settings.dataset) / "features.json",
+        domain=settings.domain,
     )
     build_report(inputs, Path("results/report"))
 

@@ -75,7 +75,8 @@ def check_features(wanted: dict | None, spec: dict) -> None:
     different = sorted(key for key in wanted.keys() | spec.keys() if _maker(wanted).get(key) != _maker(spec).get(key))
     if different:
         raise InputError(
-            f"the backbone was trained on other features than these ({', '.join(different)}); run pretrain again"
+            f"the backbone was trained on other features than these ({', '.join(different)}); run pretrain again, "
+            "on a source whose features are made as the dataset's"
         )
 
 

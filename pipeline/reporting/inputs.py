@@ -85,7 +85,8 @@ class Inputs:
     `runs` holds for every task `<task>/references.json` and `<task>/<strategy>/k<shots>-s<seed>/`; `raw` holds labels,
     manifest.json, videos/ and, if anything is to be said of the dataset, dataset.json. `metrics` is the metric that is
     charted, by task: the page has a section for each. `examples` is how many samples of a task are shown with their
-    video, `clip_len` seconds per clip.
+    video, `clip_len` seconds per clip. `features` is the features.json that says which videos gave none, `domain` the
+    kind that was adapted to, where it was one of several.
     """
 
     dataset: str
@@ -95,6 +96,8 @@ class Inputs:
     examples: int
     clip_len: float
     provenance: Provenance
+    features: Path | None = None
+    domain: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,13 +136,14 @@ class Results:
 
 @dataclass(frozen=True)
 class Report:
-    """All tasks, and what they share. `missing` is vid -> reason."""
+    """All tasks, and what they share. `missing` is vid -> reason, of the `total` videos that are labelled."""
 
     inputs: Inputs
     dataset: Dataset
     tasks: list[Results]
     videos: dict[str, Path]
     missing: dict[str, str]
+    total: int
 
 
 def load_report(inputs: Inputs, tasks: Mapping[str, Task]) -> Report:
@@ -152,12 +156,14 @@ def load_report(inputs: Inputs, tasks: Mapping[str, Task]) -> Report:
     manifest = _json(inputs.raw / "manifest.json")
     videos = {vid: inputs.raw / "videos" / entry["file"] for vid, entry in manifest["videos"].items()}
     notes = inputs.raw / "dataset.json"
+    failed = _json(inputs.features)["failed"] if inputs.features else {}
     return Report(
         inputs=inputs,
         dataset=_checked(Dataset, notes, _json(notes)) if notes.is_file() else Dataset(),
         tasks=[load_results(inputs, tasks[name], videos) for name in inputs.metrics],
         videos=videos,
-        missing=manifest["missing"],
+        missing=manifest["missing"] | failed,
+        total=len(manifest.get("features", videos)) + len(manifest["missing"]),
     )
 
 

@@ -24,6 +24,7 @@ from pipeline.reporting.tables import (
     shots_of,
 )
 from pipeline.reporting.takeaways import takeaways
+from read.data import reported_side
 
 TEMPLATES = Path(__file__).parent / "templates"
 METRICS_BY_KIND = 3  # shown for each of two kinds; for more of them, as in the papers' tables, the primary one
@@ -54,7 +55,7 @@ def render(report: Report) -> str:
         seeds=sorted({run.seed for row in trained for run in row.runs}),
         tests=[shown["tests"] for shown in views.values()],
         missing=_missing(report),
-        videos=len(report.videos) + len(report.missing),
+        videos=report.total,
         provenance=report.inputs.provenance,
         params=yaml.safe_dump(report.inputs.provenance.params, sort_keys=False, allow_unicode=True),
         data={
@@ -127,13 +128,18 @@ def time(seconds: float) -> str:
 
 def _test_side(results: Results) -> dict[str, Any]:
     """How many samples and videos the scores rest on, of how many that the labels name for the test side."""
-    named = {label.vid for label in results.labels if label.split == "test"}
+    side, domain = reported_side({label.split for label in results.labels}), results.inputs.domain
+    named = {
+        label.vid
+        for label in results.labels
+        if side and label.split == side and domain in (None, getattr(label, "kind", None))
+    }
     return {
         "task": results.task,
         "samples": _span({run.n_samples for run in results.runs}),
         "videos": _span({run.n_videos for run in results.runs}),
         "named": len(named),
-        "lost": len(named - results.videos.keys()),
+        "lost": max(0, len(named) - min(run.n_videos for run in results.runs)),
     }
 
 

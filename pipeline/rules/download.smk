@@ -14,6 +14,7 @@ if PARAMS.features == "package" and not any(card.features for card in CARDS.valu
     raise WorkflowError(
         f"params.yaml: features: package, but neither {PARAMS.dataset}'s card nor {PARAMS.source}'s names one"
     )
+NEEDED = {dataset: card.encoders(PARAMS.features) for dataset, card in CARDS.items()}
 PACKAGED = [
     dataset
     for dataset, card in CARDS.items()

@@ -1,3 +1,11 @@
+def encoder_files(names):
+    return expand(
+        "models/encoders/{encoder}/{file}",
+        encoder=names,
+        file=["model.safetensors", "config.json"],
+    )
+
+
 rule encoder:
     input:
         manifest=f"data/raw/{PARAMS.source}/manifest.json",
@@ -21,18 +29,16 @@ rule encoder:
 
 
 rule encoders:
+    # A package of features stands for the encoders that made it.
     input:
-        expand(
-            "models/encoders/{encoder}/{file}",
-            encoder=["clip", "slowfast"],
-            file=["model.safetensors", "config.json"],
-        ),
+        encoder_files(sorted({name for names in NEEDED.values() for name in names})),
     output:
         "models/encoders/encoders.json",
     log:
         "logs/encoders.log",
     params:
+        encoders=sorted({name for names in NEEDED.values() for name in names}),
         settings=settings("encoders", PARAMS),
         code=code_digest("encoders"),
     shell:
-        "python -m pipeline.encoders collect --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.encoders collect {params.encoders} --settings {params.settings:q} > {log} 2>&1"

@@ -1,7 +1,7 @@
 rule extract_shard:
     input:
         shard="data/raw/{dataset}/shards/{shard}.json",
-        encoders="models/encoders/encoders.json",
+        encoders=lambda wildcards: encoder_files(NEEDED[wildcards.dataset]),
     output:
         features="data/features/{dataset}/{shard}.safetensors",
         sidecar="data/features/{dataset}/{shard}.json",
@@ -22,7 +22,7 @@ rule extract_shard:
 rule extract_text:
     input:
         annotations="data/raw/{dataset}/annotations.jsonl",
-        encoders="models/encoders/encoders.json",
+        encoders=lambda wildcards: encoder_files(NEEDED[wildcards.dataset]),
         package=lambda wildcards: (
             f"data/raw/{wildcards.dataset}/manifest.json"
             if wildcards.dataset in PACKAGED

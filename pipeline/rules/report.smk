@@ -6,6 +6,7 @@ rule report:
             task=PARAMS.task,
         ),
         manifest=f"data/raw/{PARAMS.dataset}/manifest.json",
+        features=f"data/features/{PARAMS.dataset}/features.json",
     output:
         page="results/report/index.html",
         scores="results/report/scores.json",

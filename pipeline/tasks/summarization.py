@@ -17,6 +17,7 @@ from read.errors import InputError
 from read.files import atomic_path
 from read.metrics.summarization import evaluate
 from read.summarization.summarize import (
+    OUTPUT_TOKENS,
     SummarySample,
     lead,
     longest_transcript,
@@ -131,7 +132,7 @@ class Work:
         labels = [label for label in load_labels(NAME, dataset, self.settings) if label.vid in wanted]
         if not labels:
             raise InputError(f"{dataset}: none of the {len(wanted)} videos asked for has a summary")
-        samples, cut = make_summary_samples(labels, store.video, self.tokenizer, longest)
+        samples, cut = make_summary_samples(labels, store.video, self.tokenizer, longest, min(OUTPUT_TOKENS, longest))
         for what, lost in cut.items():
             if lost.texts:
                 print(f"{dataset}: {lost.texts} of {len(labels)} {what} texts were too long; {lost.tokens} tokens cut")

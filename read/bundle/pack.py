@@ -106,6 +106,11 @@ def _features(runs: Sequence[Run]) -> dict[str, Any]:
     first = runs[0].record.get("features")
     if first is None:
         raise InputError(f"{runs[0].folder / 'run.json'}: features: is missing; train the run with this version")
+    if "package" in first:
+        raise InputError(
+            f"{runs[0].folder}: was trained on a package of published features; a bundle encodes videos by itself, so "
+            "train on videos (features: videos in params.yaml) with the encoders that made the package"
+        )
     for run in runs[1:]:
         if found := differences(run.record.get("features") or {}, first):
             raise InputError(f"{run.folder}: trained on other features than {runs[0].folder}: {'; '.join(found)}")

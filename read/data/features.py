@@ -66,6 +66,7 @@ class FeatureStore:
         self.failed: dict[str, str] = {}
         self._videos: dict[str, tuple[Path, list[str]]] = {}
         self._texts: dict[str, Path] = {}
+        self._files: dict[Path, Any] = {}  # open shards: to open one reads a header as long as it has videos
         self._cache: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()  # one copy for all of its queries
         self.spec = spec or read_json(sidecars[0])["spec"]
         for sidecar in sidecars:
@@ -78,13 +79,13 @@ class FeatureStore:
         path = sidecar.with_suffix(".safetensors")
         if not path.is_file():
             raise InputError(f"{path}: is missing beside its sidecar; run the extract stage again")
-        with safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
-                if sidecar.stem == TEXT:
-                    self._texts[key] = path
-                else:
-                    encoder, vid = key.split("/", 1)
-                    self._videos.setdefault(vid, (path, []))[1].append(encoder)
+        file = self._files[path] = safe_open(path, framework="pt")
+        for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
+            if sidecar.stem == TEXT:
+                self._texts[key] = path
+            else:
+                encoder, vid = key.split("/", 1)
+                self._videos.setdefault(vid, (path, []))[1].append(encoder)
 
     @property
     def videos(self) -> set[str]:
@@ -110,11 +111,10 @@ class FeatureStore:
             raise InputError(f"{self.root}: no features of video {vid} ({self.failed.get(vid, 'never extracted')})")
         if (features := self._cache.get(vid)) is None:
             path, encoders = self._videos[vid]
-            with safe_open(path, framework="pt") as file:
-                order = [*self.spec["encoders"], *sorted(encoders)]
-                names = sorted(encoders, key=order.index)
-                features = join_features([file.get_tensor(f"{name}/{vid}") for name in names])
-            self._cache[vid] = features
+            order = [*self.spec["encoders"], *sorted(encoders)]
+            names = sorted(encoders, key=order.index)
+            parts = [self._files[path].get_tensor(f"{name}/{vid}") for name in names]
+            features = self._cache[vid] = join_features(parts)
         return features
 
     def text(self, qid: int | str) -> torch.Tensor:
@@ -122,8 +122,7 @@ class FeatureStore:
         key = str(qid)
         if key not in self._texts:
             raise InputError(f"{self.root}: no features of query {qid}; run the extract stage again")
-        with safe_open(self._texts[key], framework="pt") as file:
-            return torch.nn.functional.normalize(file.get_tensor(key), dim=-1)
+        return torch.nn.functional.normalize(self._files[self._texts[key]].get_tensor(key), dim=-1)
 
 
 def join_features(parts: list[torch.Tensor]) -> torch.Tensor:

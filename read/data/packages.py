@@ -108,6 +108,7 @@ class Package:
         layout: one of LAYOUTS.
         form: the form of the layout that it has.
         clip_len: seconds per clip.
+        has_text: whether the features of queries are taken from it.
         sha256: what tells this package from others.
         cut: video id -> clips that some encoder had more than the shortest, of the videos read so far.
 
@@ -121,6 +122,7 @@ class Package:
             raise InputError(f"{folder}: holds no package of features; run the download stage again")
         record = read_json(folder / RECORD)
         self.layout, self.clip_len, self.sha256 = record["layout"], record["clip_len"], record["sha256"]
+        self.has_text = record["text"] == "package"
         try:
             self._bundle = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
@@ -136,14 +138,10 @@ class Package:
     @property
     def spec(self) -> dict[str, Any]:
         """What must be equal for features to be used together, as JSON takes it; encoders as models take them."""
-        encoders = {name: files.pattern for name, files in self.form.videos.items()}
+        encoders = {name: self._about(files) for name, files in self.form.videos.items()}
         made = {"layout": self.layout, "sha256": self.sha256}
-        return {"clip_len": self.clip_len, "package": made, "encoders": encoders}
-
-    @property
-    def has_text(self) -> bool:
-        """Whether there are features of queries."""
-        return self.form.text is not None and any(map(self.form.text.expression.fullmatch, self._names))
+        text = {"text": self._about(self.form.text)} if self.has_text and self.form.text else {}
+        return {"clip_len": self.clip_len, "package": made, "encoders": encoders} | text
 
     def lacks(self, vid: str) -> str:
         """Why a video has no features; empty where it has."""
@@ -171,10 +169,21 @@ class Package:
 
     def text(self, qid: int | str, vid: str) -> np.ndarray:
         """The features of a query's tokens, float32 (M, dim). Raises InputError as `video`."""
+        if self.form.text is None:
+            raise InputError(f"{self.path}: the layout {self.layout} has no features of queries, or not in this form")
         name = self.form.text.name(qid=qid, vid=vid)
         if name not in self._names:
             raise InputError(f"{self.path}: lacks {name}")
         return self._array(self.form.text, name)
+
+    def _about(self, files: Files) -> dict[str, Any]:
+        """Where an encoder's features lie, and the width of the first that are sound; 0 where none are."""
+        for name in sorted(filter(files.expression.fullmatch, self._names)):
+            try:
+                return {"files": files.pattern, "width": self._array(files, name).shape[1]}
+            except InputError:
+                continue  # is told of where it is asked for
+        return {"files": files.pattern, "width": 0}
 
     def _array(self, files: Files, name: str) -> np.ndarray:
         try:

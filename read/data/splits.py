@@ -149,6 +149,11 @@ def make_split(
     )  # fmt: skip
 
 
+def reported_side(named: Collection[str]) -> str:
+    """The side that is reported, of the sides that labels name: test, or else val; empty where they name none."""
+    return next((side for side in ("test", "val") if side in named), "")
+
+
 def _sides(
     videos: Mapping[str, Video], share: float, seed: int, recording: Callable[[str], str]
 ) -> tuple[dict[str, list[str]], str]:
@@ -158,12 +163,13 @@ def _sides(
         test = _draw_test(videos, share, seed, recording)
         sides = {"train": [vid for vid in videos if vid not in test], "val": [], "test": sorted(test)}
         return sides, f"a share of {share:g}, drawn once by seed {seed}"
-    if not named & {"val", "test"}:
+    reported = reported_side(named)
+    if not reported:
         raise InputError(
             "the labels name the side train, but no test and no val: say which videos are reported, or no side"
         )
     sides = {name: [vid for vid, video in videos.items() if (video.side or "train") == name] for name in SIDES[1:]}
-    if sides["test"]:
+    if reported == "test":
         return sides, "as the annotations say"
     return {"train": sides["train"], "val": [], "test": sides["val"]}, "as the annotations say, which call it val"
 

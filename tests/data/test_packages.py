@@ -33,12 +33,12 @@ def rows(count: int, dim: int, dtype=np.float32) -> np.ndarray:
     return RANDOM.standard_normal((count, dim)).astype(dtype)
 
 
-def package(folder: Path, layout: str, files: dict[str, bytes]) -> Package:
+def package(folder: Path, layout: str, files: dict[str, bytes], text: str = "package") -> Package:
     folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / "package.zip", "w") as bundle:
         for name, data in files.items():
             bundle.writestr(name, data)
-    (folder / "package.json").write_text(json.dumps({"layout": layout, "clip_len": 2.0, "sha256": "5"}))
+    (folder / "package.json").write_text(json.dumps({"layout": layout, "clip_len": 2.0, "sha256": "5", "text": text}))
     return Package(folder)
 
 
@@ -117,6 +117,8 @@ def test_specs_of_different_packages_differ(tmp_path):
     found = package(tmp_path, "moment_detr", moment_detr(rows(5, 6), rows(5, 4), rows(3, 4)))
     assert found.spec["clip_len"] == 2.0
     assert found.spec["package"] == {"layout": "moment_detr", "sha256": "5"}
+    assert found.spec["encoders"]["clip"] == {"files": "clip_features/{vid}.npz", "width": 4}
+    assert found.spec["text"]["width"] == 4
     write_shard(tmp_path / "features", "000", {}, found.spec)
     write_shard(tmp_path / "features", "001", {}, found.spec | {"package": {"layout": "moment_detr", "sha256": "6"}})
     with pytest.raises(InputError, match=r"package\.sha256 is '6', not '5'"):
@@ -125,7 +127,7 @@ def test_specs_of_different_packages_differ(tmp_path):
 
 def test_umt_with_queries_by_video_and_without(tmp_path):
     files = {f"video_features/{VID}_{kind}.npy": npy(rows(4, 3)) for kind in ("rgb", "opt")}
-    plain = package(tmp_path / "youtube", "umt", files)
+    plain = package(tmp_path / "youtube", "umt", files, text="clip")
     assert list(plain.video(VID)) == ["rgb", "opt"]
     assert not plain.has_text
     token = rows(5, 3)
@@ -138,7 +140,8 @@ def test_how2_is_a_folder_of_arrays(tmp_path):
     array = rows(3, 2048)
     found = package(tmp_path, "npy_folder", {f"{VID}.npy": npy(array)})
     np.testing.assert_array_equal(found.video(VID)["features"], array)
-    assert not found.has_text
+    with pytest.raises(InputError, match="the layout npy_folder has no features of queries"):
+        found.text(7, VID)
 
 
 def test_a_video_that_is_not_there_is_told_by_its_files(tmp_path):

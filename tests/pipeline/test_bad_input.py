@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline import extract, paths
-from pipeline.data import load_samples
+from pipeline.data import load_features
 from pipeline.params import load_params
 from pipeline.train import check_features
 from read.data import FeatureStore, write_shard
@@ -182,7 +182,7 @@ def test_without_ffmpeg_the_job_fails_and_not_each_video(encoders, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mount", ["ro", "size=16k"])
-@pytest.mark.parametrize("part", ["split", "extract text montage"])
+@pytest.mark.parametrize("part", ["split grounding", "extract text montage"])
 def test_a_full_or_read_only_disk_is_one_message(project, mount, part):
     if subprocess.run(["unshare", "-rm", "true"], check=False, capture_output=True).returncode:
         pytest.skip("no private mounts on this machine")
@@ -232,7 +232,7 @@ def test_features_of_another_clip_length_than_the_params(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made_features(paths.features("mine"), {"000": SPEC, "text": SPEC})
     with pytest.raises(InputError, match=r"features per 2 s, but clip_len is 1; run the extract stage again"):
-        load_samples("mine", SimpleNamespace(clip_len=1.0))
+        load_features("mine", SimpleNamespace(clip_len=1.0))
 
 
 def test_a_shard_without_its_features(tmp_path, monkeypatch):
@@ -240,12 +240,18 @@ def test_a_shard_without_its_features(tmp_path, monkeypatch):
     made_features(paths.features("mine"), {"000": SPEC, "text": SPEC})
     (paths.features("mine") / "000.safetensors").unlink()
     with pytest.raises(InputError, match=r"000\.safetensors: is missing beside its sidecar"):
-        load_samples("mine", SimpleNamespace(clip_len=2.0))
+        load_features("mine", SimpleNamespace(clip_len=2.0))
 
 
-def test_a_backbone_of_other_features(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_json(paths.BACKBONE / "pretrain.json", {"features": SPEC})
-    check_features(SPEC)
+def test_a_backbone_of_other_features():
+    check_features(SPEC, SPEC)
+    check_features(None, SPEC)  # published: nobody says what it was trained on
     with pytest.raises(InputError, match=r"trained on other features than these \(encoders\); run pretrain again"):
-        check_features(SPEC | {"encoders": {}})
+        check_features(SPEC, SPEC | {"encoders": {}})
+
+
+def test_packages_of_two_datasets_hold_the_same_features_where_their_layouts_are_the_same():
+    one, other = (SPEC | {"package": {"layout": "umt", "sha256": digest}} for digest in ("a", "b"))
+    check_features(one, other)
+    with pytest.raises(InputError, match=r"\(package\)"):
+        check_features(one, SPEC | {"package": {"layout": "moment_detr", "sha256": "a"}})

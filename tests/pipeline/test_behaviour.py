@@ -1,6 +1,7 @@
 """What must hold between Snakemake, DVC and git, in complete runs of a tiny project."""
 
 import json
+import os
 
 import pytest
 import yaml
@@ -88,6 +89,13 @@ def test_a_strategy_removed_leaves_artifacts_and_report(project):
         assert not any("adapter" in run for run in project.json(f"{folder}/runs.json"))
     assert "adapter" not in {row.split(",")[1] for row in page.with_name("scores.csv").read_text().splitlines()}
     assert not any("/adapter/" in name for name in project.json("results/report/scores.json"))
+
+
+def test_what_is_no_longer_asked_for_is_not_adopted(project):
+    """It stands in dvc.lock still, as after a run on another dataset, but no rule makes it."""
+    project.edit({"task": ["grounding"]})
+    os.utime(project.folder / "models/backbone/grounding/curve.csv")
+    assert project.planned_stages() == {"report"}
 
 
 def test_a_config_of_the_command_line_is_not_recorded(project):

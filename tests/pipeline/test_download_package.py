@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 import threading
 import zipfile
@@ -13,18 +14,21 @@ import pytest
 
 from pipeline.annotations import fetch_annotations
 from pipeline.download import list_shard, write_manifest
+from pipeline.encoders import collect as collect_encoders
 from pipeline.extract import collect, extract_shard, extract_text
-from pipeline.packages import needs_clip
 from pipeline.sources.shards import shard_digests, shard_ids
 from read.data import FeatureStore
 from read.encoders.clip import new_tiny_clip
 from read.errors import InputError
-from read.files import read_json, sha256_of, write_jsonl
+from read.files import read_json, sha256_of, write_json, write_jsonl
 from tests.pipeline.datasets import download, make_card, make_files, options, servers
 
 VIDS = ["a", "b", "c", "d"]
 LOCAL = {"source": "local", "folder": "nowhere"}  # there are no videos
-SETTINGS = SimpleNamespace(clip_len=2.0, device="cpu", extract=SimpleNamespace(fps=8.0, batch_size=4))
+UNTRAINED = SimpleNamespace(clip=SimpleNamespace(pretrained=None), slowfast=SimpleNamespace(pretrained=None))
+SETTINGS = SimpleNamespace(
+    clip_len=2.0, device="cpu", extract=SimpleNamespace(fps=8.0, batch_size=4), encoders=UNTRAINED
+)
 
 
 @pytest.fixture
@@ -204,12 +208,25 @@ def test_the_plan_follows_the_cards_package(tmp_path):
     assert all(digests[0][shard] != digests[1][shard] for shard in digests[0])
 
 
-def test_a_clip_is_needed_where_packages_may_come_without_features_of_queries(tmp_path):
+def test_a_package_stands_for_encoders(tmp_path):
     write_jsonl(tmp_path / "s.jsonl", [{"vid": "a", "summary": "a walk"}])
     told = {"annotations": None, "summaries": str(tmp_path / "s.jsonl")}
-    assert not needs_clip(card_of(tmp_path, {"path": "x"}))
-    assert needs_clip(card_of(tmp_path, {"path": "x"}, layout="umt"))
-    assert not needs_clip(card_of(tmp_path, {"path": "x"}, layout="npy_folder", **told))
+    both, textless = ["clip", "slowfast"], {"path": "x", "text": "clip"}
+    assert make_card(tmp_path, LOCAL, VIDS).encoders("package") == both
+    assert card_of(tmp_path, {"path": "x"}).encoders("videos") == both
+    assert card_of(tmp_path, {"path": "x"}).encoders("package") == []
+    assert card_of(tmp_path, textless).encoders("package") == ["clip"]
+    assert card_of(tmp_path, textless, layout="npy_folder", **told).encoders("package") == []
+
+
+def test_encoders_that_a_package_stands_for_are_listed_nowhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("clip", "slowfast"):
+        write_json(f"models/encoders/{name}/config.json", {"name": name})
+    for names in (["clip", "slowfast"], ["clip"], []):
+        collect_encoders(names, SETTINGS)
+        assert set(read_json("models/encoders/encoders.json")) == set(names)
+        assert {path.name for path in Path("models/encoders").iterdir() if path.is_dir()} == set(names)
 
 
 @pytest.fixture
@@ -217,9 +234,9 @@ def packed(tmp_path, monkeypatch):
     """A function that brings a package through the download stage, in a project in `tmp_path`."""
     monkeypatch.chdir(tmp_path)
 
-    def bring(files, vids=VIDS, layout="moment_detr", tolerance=0.0, **values):
+    def bring(files, vids=VIDS, layout="moment_detr", tolerance=0.0, text="package", **values):
         folder = make_folder(tmp_path / "mine", files)
-        card = card_of(tmp_path, {"path": str(folder)}, vids, layout, **values)
+        card = card_of(tmp_path, {"path": str(folder), "text": text}, vids, layout, **values)
         manifest = download(card, tmp_path, options(tolerance=tolerance), packaged=True)
         (tmp_path / "data").mkdir(exist_ok=True)
         if not (tmp_path / "data" / "raw").exists():
@@ -286,7 +303,7 @@ def test_another_clip_length_is_an_error(packed):
         extract_shard("mine", "000", other)
 
 
-def test_queries_are_read_by_clip_where_the_package_has_none(packed):
+def test_queries_are_read_by_clip_where_the_card_says_so(packed):
     array = np.ones((15, 3), np.float32)
     files = {f"video_features/{vid}_{kind}.npy": array for vid in VIDS for kind in ("rgb", "opt")}
     for name in files:
@@ -294,6 +311,10 @@ def test_queries_are_read_by_clip_where_the_package_has_none(packed):
         np.save(file, array)
         files[name] = file.getvalue()
     packed(files, layout="umt")
+    with pytest.raises(InputError, match=r"with text: clip under features in the card, CLIP reads them"):
+        extract()
+    shutil.rmtree("data/features")
+    packed(files, layout="umt", text="clip")
     clip = new_tiny_clip()
     clip.save("models/encoders/clip")
     store = extract()

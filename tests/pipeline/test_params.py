@@ -150,6 +150,20 @@ def test_check_leaves_the_values_as_they_are(values):
     assert values == before
 
 
+def test_a_published_backbone_may_be_scored_on_the_dataset_itself(values):
+    """Nothing trains on the source then."""
+    values |= {"source": "montage", "task": ["grounding"]}
+    values["pretrain"]["grounding"]["checkpoint"] = "model.ckpt"
+    check_params(values)
+    values["task"] = ["grounding", "summarization"]
+    for backbone, steps, fits in (("t5-base", 0, True), ("t5-base", 5, False), ("small_bart", 0, False)):
+        values["backbone"]["summarization"], values["pretrain"]["summarization"]["steps"] = backbone, steps
+        if fits:
+            check_params(values)
+        else:
+            assert "pretraining would see the test videos" in mistakes(values)[0]
+
+
 def test_strategies_are_known_by_their_files():
     from read.adapters.strategies.registry import strategy_names
 

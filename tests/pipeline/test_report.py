@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from statistics import fmean, mean, stdev
 
@@ -222,6 +223,32 @@ def test_missing_videos_are_listed(page):
     assert cells[-5:] == ["toy6", "2", "1", "test", "HTTP 404 <gone>"]
 
 
+def test_of_a_package_missing_are_what_it_lacks_and_what_is_damaged(tmp_path):
+    inputs = make_results(tmp_path, ("grounding",), **SMALL | {"videos": 3})
+    manifest = read_json(inputs.raw / "manifest.json")
+    listed = {"videos": {}, "missing": manifest["missing"], "features": ["toy0", "toy1", "toy2"]}
+    write_json(inputs.raw / "manifest.json", listed)
+    write_json(tmp_path / "features.json", {"failed": {"toy2": "3 rows are NaN"}})
+    for row in (run := inputs.runs / "grounding").glob("*/*/scores.json"):
+        write_json(row, read_json(row) | {"n_videos": 2})
+    page = built(replace(inputs, features=tmp_path / "features.json"), run.parent)
+    assert "rest on 2 of 4 test videos" in words_of(page)
+    assert "Of the dataset’s 4 videos, 2 could not be had or read" in words_of(page)
+    cells = next(cells for (table, *_), cells in page.rows.items() if table == "missing-table")
+    assert cells[-8:] == ["toy2", "2", "test", "3 rows are NaN", "toy3", "2", "test", "HTTP 404 <gone>"]
+    assert not data_of(page, "examples")["grounding"]["examples"]  # there is no video to show
+
+
+def test_the_reported_side_may_be_called_val_and_be_of_one_domain(tmp_path):
+    inputs = make_results(tmp_path, ("grounding",), **SMALL | {"videos": 3})
+    rows = [row | {"split": "val"} for row in read_jsonl(inputs.raw / "annotations.jsonl")]
+    write_jsonl(inputs.raw / "annotations.jsonl", rows)
+    assert "rest on 3 of 4 test videos" in words_of(built(inputs, tmp_path))
+    rows[-2:] = [row | {"kind": "other"} for row in rows[-2:]]
+    write_jsonl(inputs.raw / "annotations.jsonl", rows)
+    assert "rest on 3 of 3 test videos" in words_of(built(replace(inputs, domain=KINDS[0]), tmp_path))
+
+
 def test_queries_are_shown_with_each_kind_and_the_plan(page):
     shown = data_of(page, "examples")["grounding"]["examples"]
     assert len(shown) == 4
@@ -334,13 +361,14 @@ def test_command_line(tmp_path, monkeypatch):
         (tmp_path / place).parent.mkdir(parents=True)
         source.rename(tmp_path / place)
     metrics = {"grounding": "HL-clip-AP", "summarization": "CIDEr-D"}
-    settings = {"task": ["summarization"], "dataset": "toy", "clip_len": 2.0, "device": "cpu"}
+    write_json(tmp_path / "data/features/toy/features.json", {"failed": {"toy0": "3 rows are NaN"}})
+    settings = {"task": ["summarization"], "dataset": "toy", "clip_len": 2.0, "device": "cpu", "domain": None}
     settings["report"] = {"metrics": metrics, "examples": 1}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["report", "--settings", json.dumps(settings)])
     main()
     page = read_page(tmp_path / "results/report")
-    assert "examples: 1" in page.text
+    assert "examples: 1" in page.text and "3 rows are NaN" in page.text
     assert page.rows["summarization-score-table", None, None][1] == "CIDEr-D"
     assert "grounding" not in page.ids
 
