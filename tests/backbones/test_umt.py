@@ -1,7 +1,6 @@
-"""UMT: published keys and numbers, targets against loops, padding, strategies, checkpoints."""
+"""UMT: published sizes, keys, numbers and checkpoints; padding; what each modality and position does."""
 
 import json
-import math
 from collections import OrderedDict
 from pathlib import Path
 
@@ -9,47 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from read.adapters import alignment_states, apply_strategy, get_strategy, strategy_names, trainable_parameters
-from read.adapters.places import self_attentions
-from read.alignment import Alignment
 from read.backbones import build_backbone, load_backbone
 from read.backbones.umt import UMT
 from read.backbones.umt_layers import MultiheadAttention, Positions
-from read.backbones.umt_losses import boundary_targets, centre_entropy, saliency_loss
 from read.errors import InputError
-from tests.backbones.reference import CHIRP, INPUTS, LENGTHS, WORDS, recipe, reference_batch, wave
+from tests.backbones.narrow_umt import QUIET, VARIANTS, build, make_batch, run
+from tests.backbones.reference import CHIRP, INPUTS, LENGTHS, WORDS, recipe
 
-SIZES = {"video_dim": 6, "text_dim": 5, "audio_dim": 4, "hidden": 16, "heads": 2, "feed_forward": 24, "positions": 9}
-QUIET = {"dropout": 0.0, "input_dropout": 0.0, "text_dropout": 0.0}
-VARIANTS = {
-    "qvhighlights": {},
-    "youtube": {"text_dim": 0, "layers": 1, "boundary": False, "saliency_weight": 1.0},
-    "video_only": {"audio_dim": 0},
-    "charades": {"saliency": False, "regression_weight": 0.5},
-}
-WINDOWS = (((0, 7), (1, 4), (1.5, 4.25)), ((0.5, 3.5),), ())  # in clips; the second and third share a centre's clip
 EXPECTED = json.loads((Path(__file__).parent / "umt_reference.json").read_text())
-
-
-def build(**settings) -> UMT:
-    torch.manual_seed(0)
-    return build_backbone("umt", **(SIZES | QUIET | settings))
-
-
-def run(model: UMT, batch: dict[str, torch.Tensor]) -> dict:
-    with torch.no_grad():
-        return model(*(batch[name] for name in INPUTS), audio=batch.get("audio"))
-
-
-@pytest.fixture
-def batch() -> dict[str, torch.Tensor]:
-    batch = reference_batch()
-    windows, mask = torch.zeros(3, 3, 2), torch.zeros(3, 3, dtype=torch.bool)
-    for sample, (of_sample, clips) in enumerate(zip(WINDOWS, LENGTHS, strict=True)):
-        for index, window in enumerate(of_sample):
-            windows[sample, index], mask[sample, index] = torch.tensor(window) / clips, True
-    audio = wave((3, max(LENGTHS), 4), 1.3) * batch["video_mask"][..., None]
-    return batch | {"windows": windows, "windows_mask": mask, "audio": audio}
+batch = pytest.fixture(make_batch)
 
 
 @pytest.mark.parametrize(
@@ -132,92 +99,6 @@ def test_padding_changes_nothing(batch, settings):
             torch.testing.assert_close(
                 together["states"][name][index, : states.shape[1]], states[0], atol=1e-5, rtol=1e-5
             )
-
-
-def wider(tensors: dict, clips: int = 3) -> dict:
-    return {name: nn.functional.pad(value, (0, 0) * (value.dim() - 2) + (0, clips), value=1) for name, value in
-            tensors.items()}  # fmt: skip
-
-
-def test_losses_do_not_see_padding(batch):
-    model = build()
-    outputs = {name: value for name, value in run(model, batch).items() if name != "states"}
-    targets = {name: batch[name] for name in ("saliency", "windows", "windows_mask", "video_mask")}
-    more = targets | wider({"saliency": targets["saliency"]})
-    more["video_mask"] = nn.functional.pad(targets["video_mask"], (0, 3))
-    narrow = model.losses(outputs, targets)
-    assert narrow.keys() == {"saliency", "centre", "window", "offset"}
-    for name, value in model.losses(wider(outputs), more).items():
-        torch.testing.assert_close(value, narrow[name])
-
-
-def test_boundary_targets_against_a_loop():
-    generator = torch.Generator().manual_seed(3)
-    clips = torch.tensor([40, 25, 3])
-    video_mask = torch.arange(40) < clips[:, None]
-    windows = torch.rand(3, 5, 2, generator=generator).sort(dim=-1).values
-    windows[0, 0] = torch.tensor([5, 20]) / 40  # whole clips: a centre at 12, a radius of 2.8
-    windows[2, 0] = torch.tensor([0.1, 0.5]) / 3  # shorter than a clip
-    windows_mask = torch.arange(5) < torch.tensor([[5], [2], [1]])
-    got = boundary_targets(windows, windows_mask, video_mask)
-    assert int(got.count) == 8
-    for sample in range(3):
-        heat, width, offset = [0.0] * 40, [None] * 40, [None] * 40
-        for start, end in windows[sample, windows_mask[sample]].tolist():
-            first, last = start * float(clips[sample]), end * float(clips[sample]) - 1
-            length, centre = max(0.0, last - first), max(0.0, (first + last) / 2)
-            clip, radius = int(centre + 1e-4), int(0.2 * length + 1e-4)
-            for n in range(max(0, clip - radius), min(40, clip + radius + 1)):
-                heat[n] = max(heat[n], math.exp(-((n - clip) ** 2) / (2 * (0.2 * (radius + 1)) ** 2)))
-            width[clip], offset[clip] = length, centre - clip
-        torch.testing.assert_close(got.centres[sample], torch.tensor(heat))
-        assert got.peaks[sample].tolist() == [value is not None for value in width]
-        for wanted, values in ((width, got.windows), (offset, got.offsets)):
-            kept = torch.tensor([value for value in wanted if value is not None])
-            torch.testing.assert_close(values[sample][got.peaks[sample]], kept, atol=1e-4, rtol=0)
-    assert float(got.offsets[0, 12]) == pytest.approx(0, abs=1e-4) and float(got.centres[0, 12]) == 1
-
-
-def test_whole_clips_keep_their_centre_whatever_the_rounding():
-    for clips in range(1, 76):
-        mask = torch.ones(1, clips, dtype=torch.bool)
-        starts = torch.arange(0, clips)
-        windows = torch.stack((starts, starts + 1), dim=-1)[None].float() * 2 / (clips * 2)  # each clip, by seconds
-        got = boundary_targets(windows, torch.ones(1, clips, dtype=torch.bool), mask)
-        assert got.peaks.all() and float(got.offsets.abs().max()) < 1e-4
-
-
-def test_centre_entropy_by_hand_and_without_overflow():
-    logits, heat = torch.tensor([0.3, -0.7, 1.1]), torch.tensor([1.0, 0.6, 0.0])
-    score = logits.sigmoid()
-    by_hand = torch.stack((
-        -((1 - score[0]) ** 2) * score[0].log(),
-        -(0.4**4) * score[1] ** 2 * (1 - score[1]).log(),
-        -(score[2] ** 2) * (1 - score[2]).log(),
-    ))  # fmt: skip
-    torch.testing.assert_close(centre_entropy(logits, heat), by_hand)
-    extreme = torch.tensor([-200.0, 200.0, 200.0], requires_grad=True)
-    centre_entropy(extreme, heat).sum().backward()
-    assert extreme.grad.isfinite().all() and float(extreme.grad[0]) == -1
-
-
-def test_nothing_to_find_is_no_nan(batch):
-    model = build()
-    for windows in (batch["windows"], batch["windows"][:, :0]):
-        nothing = torch.zeros_like(windows[..., 0], dtype=torch.bool)
-        empty = batch | {"windows": windows, "windows_mask": nothing, "saliency": torch.zeros_like(batch["saliency"])}
-        outputs = model(*(batch[name] for name in INPUTS))
-        losses = model.losses(outputs, empty)
-        assert losses["window"] == losses["offset"] == 0 and losses["centre"] > 0
-        sum(losses.values()).backward()
-        assert all(value.grad is None or value.grad.isfinite().all() for value in model.parameters())
-
-
-def test_the_means_of_the_saliency_loss():
-    mask = torch.tensor([[True, True, True], [True, False, False]])
-    logits = torch.zeros(2, 3)
-    assert float(saliency_loss(logits, logits, mask, masked=True)) == pytest.approx(math.log(2))
-    assert float(saliency_loss(logits, logits, mask, masked=False)) == pytest.approx(math.log(2) * 4 / 6)
 
 
 @pytest.mark.parametrize(
@@ -308,172 +189,6 @@ def test_dropout_is_where_it_was_published():
     assert {"video_enc.pos_enc.dropout", "query_dec.decoder.2.att2", "audio_enc.encoder.ffn.mapping.2"} <= rates.keys()
     attention, tokens = MultiheadAttention(64, 2, 0.25), torch.randn(2, 9, 64)
     assert float((attention(tokens, tokens, tokens)[0] == 0).float().mean()) == pytest.approx(0.25, abs=0.05)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_stops_before_the_losses(batch, dtype):
-    model = build().eval()
-    with torch.autocast("cpu", dtype):
-        halved = run(model, batch)
-    whole = run(model, batch)
-    for name in ("spans", "scores", "saliency", "centre_logits", "saliency_logits", "window", "offset"):
-        assert halved[name].dtype == torch.float32
-        torch.testing.assert_close(halved[name], whole[name], atol=0.05, rtol=0.05)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_trains(batch, dtype):
-    model, gradients = build(), []
-    for enabled in (False, True):
-        model.zero_grad()
-        with torch.autocast("cpu", dtype, enabled=enabled):
-            losses = model.losses(model(*(batch[name] for name in INPUTS), audio=batch["audio"]), batch)
-        sum(losses.values()).backward()
-        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
-    assert gradients[1].isfinite().all()
-    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("positions", [9, 5])
-def test_a_whole_model_in_half_precision(batch, dtype, positions):
-    model = build(positions=positions).eval()
-    expected = run(model, batch)
-    halves = {name: value.to(dtype) if value.is_floating_point() else value for name, value in batch.items()}
-    got = run(model.to(dtype), halves)
-    for name in ("spans", "scores", "saliency"):
-        torch.testing.assert_close(got[name], expected[name], atol=0.05, rtol=0.05)
-
-
-def test_blocks_are_what_joins_the_residual(batch):
-    model = build().eval()
-    cross, decoder = "cross_enc.encoder.encoder.0", [f"query_dec.decoder.{index}" for index in range(3)]
-    assert list(model.feed_forward_blocks()) == [
-        "video_enc.encoder.ffn", "audio_enc.encoder.ffn", f"{cross}.ffn1", f"{cross}.ffn2",
-        *(f"{layer}.ffn" for layer in decoder),
-    ]  # fmt: skip
-    assert list(model.attention_blocks()) == [
-        "video_enc.encoder.att", "audio_enc.encoder.att", *(f"{cross}.att{index}" for index in range(1, 5)),
-        *(f"{layer}.att{index}" for layer in decoder for index in (1, 2)),
-    ]  # fmt: skip
-    seen, entered = {}, {}
-    for name, block in (model.feed_forward_blocks() | model.attention_blocks()).items():
-        block.register_forward_hook(lambda module, args, output, name=name: seen.update({name: (args[0], output)}))
-    layers = {name: model.get_submodule(name) for name in ("video_enc.encoder", decoder[-1])}
-    for name, layer in layers.items():
-        layer.register_forward_hook(lambda module, args, output, name=name: entered.update({name: (args[0], output)}))
-    run(model, batch)
-    tokens, left = entered["video_enc.encoder"]
-    between = tokens + seen["video_enc.encoder.att"][1][0]
-    normed, added = seen["video_enc.encoder.ffn"]
-    torch.testing.assert_close(normed, layers["video_enc.encoder"].norm2(between))
-    torch.testing.assert_close(left, between + added)
-    tokens, left = entered[decoder[-1]]
-    between = tokens + seen[f"{decoder[-1]}.att1"][1][0] + seen[f"{decoder[-1]}.att2"][1][0]
-    torch.testing.assert_close(left, between + seen[f"{decoder[-1]}.ffn"][1])
-
-
-def test_segments_cover_what_each_block_gives(batch):
-    model = build().eval()
-    segments = model.segments(batch["video_mask"], batch["text_mask"])
-    given = {}
-    blocks = model.feed_forward_blocks() | model.attention_blocks()
-    for name, block in blocks.items():
-        block.register_forward_hook(lambda module, args, output, name=name: given.update({name: output}))
-    run(model, batch)
-    for name, output in given.items():
-        (prefix,) = (prefix for prefix in segments if f"{name}.".startswith(f"{prefix}."))
-        (segment,) = segments[prefix]
-        tokens = output[0] if isinstance(output, tuple) else output
-        assert segment.mask.shape == tokens.shape[:2] == (3, segment.stop - segment.start)
-    modalities = {name: segments[name][0].modality for name in segments}
-    assert {name.rpartition(".")[2]: modality for name, modality in modalities.items()} == {
-        "video_enc": "video", "audio_enc": "audio", "query_dec": "video", "att1": "bottleneck", "att2": "bottleneck",
-        "att3": "video", "ffn1": "video", "att4": "audio", "ffn2": "audio",
-    }  # fmt: skip
-
-
-def test_heads():
-    names = [name for name, _ in build().named_parameters()]
-    assert all(any(name.startswith(f"{head}.") for name in names) for head in build().heads())
-    assert trainable_parameters(apply_strategy("proj", build())).total == 4 * (16 + 1)
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", strategy_names())
-def test_strategies_start_as_the_backbone_and_train(batch, name, variant):
-    settings = VARIANTS[variant]
-    before = run(build(**settings).eval(), batch)
-    model = apply_strategy(name, build(**settings).eval())
-    after = run(model, batch)
-    if name != "prompt":
-        assert all(torch.equal(after[key], before[key]) for key in ("spans", "scores", "saliency"))
-    values = {key: value.detach().clone() for key, value in model.named_parameters()}
-    optimizer = torch.optim.SGD([value for value in model.parameters() if value.requires_grad], lr=0.1)
-    model.train()
-    for _ in range(2):  # in the first step only W_up of a bottleneck has a gradient
-        optimizer.zero_grad()
-        losses = model.losses(model(*(batch[key] for key in INPUTS), audio=batch["audio"]), batch)
-        if get_strategy(name).alignment and "text" in before["states"]:
-            losses["alignment"] = Alignment()(model)
-        loss = sum(losses.values())
-        assert loss.isfinite()
-        loss.backward()
-        optimizer.step()
-    moved = {key for key, value in model.named_parameters() if not torch.equal(value, values[key])}
-    trained = set(trainable_parameters(model).names)
-    assert moved <= trained and len(moved) > 0.5 * len(trained)
-
-
-def test_alignment_takes_the_states_where_no_layer_holds_words(batch):
-    model = apply_strategy("read_pvla", build())
-    outputs = model(*(batch[name] for name in INPUTS), audio=batch["audio"])
-    (states,) = alignment_states(model)
-    assert states.video is outputs["states"]["video"] and states.text is outputs["states"]["text"]
-    assert states.video_mask is batch["video_mask"] and states.text_mask is batch["text_mask"]
-    assert states.text.shape == (3, max(WORDS), 16)
-    silent = apply_strategy("read_pvla", build(text_dim=0))
-    silent(*(batch[name] for name in INPUTS), audio=batch["audio"])
-    with pytest.raises(InputError, match="no states to align"):
-        alignment_states(silent)
-
-
-@pytest.mark.parametrize("after", [("feed_forward",), ("attention", "feed_forward")])
-@pytest.mark.parametrize("strategy", ["read", "st_adapter"])
-def test_adapters_do_not_see_padding(batch, strategy, after):
-    """With as many bottleneck tokens, of which none is padding, as clips."""
-    model = apply_strategy(strategy, build(bottlenecks=max(LENGTHS)).eval(), after=after)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.3 * torch.randn_like(parameter))
-    together = run(model, batch)["spans"]
-    for index, (clips, words) in enumerate(zip(LENGTHS, WORDS, strict=True)):
-        cut = {"video": clips, "video_mask": clips, "audio": clips, "text": words, "text_mask": words}
-        alone = run(model, {name: batch[name][index : index + 1, :stop] for name, stop in cut.items()})
-        torch.testing.assert_close(together[index, :clips], alone["spans"][0], atol=1e-5, rtol=1e-5)
-
-
-def test_every_attention_takes_prompts():
-    found = self_attentions(build())
-    assert set(found) == {*build().attention_blocks(), "query_gen.encoder"} and set(found.values()) == {16}
-
-
-def test_a_tiny_batch_is_learnt_by_heart(batch):
-    model = build()
-    optimizer, history = torch.optim.Adam(model.parameters(), lr=3e-3), []
-    for _ in range(150):
-        optimizer.zero_grad()
-        losses = model.losses(model(*(batch[name] for name in INPUTS), audio=batch["audio"]), batch)
-        sum(losses.values()).backward()
-        optimizer.step()
-        history.append({name: value.item() for name, value in losses.items()})
-    assert all(history[-1][name] < 0.7 * history[0][name] for name in ("centre", "window", "offset"))
-    outputs = run(model.eval(), batch)
-    ranks = outputs["saliency"].argsort(dim=1, descending=True)[:, :3]
-    assert ranks.tolist() == [[2, 3, 1]] * 3
-    best = outputs["spans"][1, outputs["scores"][1].argmax()] * 4
-    torch.testing.assert_close(best, torch.tensor([0.5, 3.5]), atol=0.3, rtol=0)
 
 
 def test_save_and_load(batch, tmp_path):

@@ -54,9 +54,9 @@ def row(number: int, vid: str, duration: float = 4.0) -> dict:
 
 
 def test_all_mistakes_in_the_params_before_anything_runs(fresh):
-    fresh.edit({"train.stepps": 3, "extract.fps": "eight", "strategies.read": 3})
+    fresh.edit({"train.grounding.stepps": 3, "extract.fps": "eight", "strategies.read": 3})
     text = refusal(fresh)
-    assert "params.yaml: train.stepps: unknown key; did you mean train.steps?" in text
+    assert "params.yaml: train.grounding.stepps: unknown key; did you mean train.grounding.steps?" in text
     assert "params.yaml: extract.fps: Input should be a valid number (found 'eight')" in text
     assert "params.yaml: strategies.read: Input should be a valid dictionary (found 3)" in text
 
