@@ -1,11 +1,3 @@
-def encoder_files(names):
-    return expand(
-        "models/encoders/{encoder}/{file}",
-        encoder=names,
-        file=["model.safetensors", "config.json"],
-    )
-
-
 rule encoder:
     input:
         manifest=f"data/raw/{PARAMS.source}/manifest.json",

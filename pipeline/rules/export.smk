@@ -17,9 +17,5 @@ rule export:
         directory("results/bundles/{strategy}"),
     log:
         "logs/export/{strategy}.log",
-    params:
-        runs=lambda wildcards, input: [
-            path.removesuffix("/run.json") for path in input.runs
-        ],
     shell:
-        "python -m read export {params.runs} {output} > {log} 2>&1"
+        "python -m read export $(dirname {input.runs}) {output} > {log} 2>&1"

@@ -145,7 +145,10 @@ class Project:
         outs = {out["path"]: name.partition("@")[0] for name, stage in lock.items() for out in stage["outs"]}
         needs = {name.partition("@")[0]: set() for name in lock}
         for name, stage in lock.items():
-            needs[name.partition("@")[0]] |= {outs[dep["path"]] for dep in stage["deps"] if dep["path"] in outs}
+            read = [dep["path"] for dep in stage["deps"]]
+            needs[name.partition("@")[0]] |= {
+                maker for out, maker in outs.items() for path in read if out == path or out.startswith(f"{path}/")
+            }
         found = set(stages)
         while more := {name for name, used in needs.items() if used & found} - found:
             found |= more

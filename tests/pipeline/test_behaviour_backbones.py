@@ -21,7 +21,7 @@ STRATEGIES = ("read_pvla", "prompt")
 @pytest.mark.parametrize("backbone", known_backbones())
 def test_every_backbone_from_pretraining_to_the_report(planning, backbone, tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
-    for name in ("data", "models/encoders"):
+    for name in ("data", "models/encoders", "dvc.yaml"):
         (tmp_path / name).symlink_to(planning.folder / name)
     monkeypatch.chdir(tmp_path)
     values = yaml.safe_load((planning.folder / "params.yaml").read_text())
