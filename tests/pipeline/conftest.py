@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,13 @@ class Running:
             assert self.process.poll() is None, f"it ended before:\n{self.log.read_text()}"
             assert time.monotonic() < end, f"not within {seconds:g} s:\n{self.log.read_text()}"
             time.sleep(0.01)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Hold the command and its children where they are, however fast they are."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        yield
+        os.killpg(self.process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """kill -9 the command and all of its children."""

@@ -119,7 +119,8 @@ def test_a_second_run_at_the_same_time_is_refused(project):
     (project.folder / "results/report/index.html").unlink()
     first = project.start("snakemake", "--cores", "1")
     first.wait_for(lambda: running(project))
-    message = project.snakemake(status=1)
+    with first.paused():
+        message = project.snakemake(status=1)
     assert f"another run is at work in this folder (process {first.process.pid}); wait for it" in message
     assert "Traceback" not in message
     project.snakemake("-n")  # planning disturbs nobody
