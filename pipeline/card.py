@@ -175,11 +175,6 @@ class Card:
         return ["clip"] if self.queries is not None and self.features.text == "clip" else []
 
     @property
-    def annotation_file(self) -> Path | None:
-        """The file of queries on this machine; None where they are downloaded or made or there are none."""
-        return self.path(self.queries) if isinstance(self.queries, str) else None
-
-    @property
     def labels(self) -> dict[str, str | Remote | list[Part]]:
         """Where the queries and the summaries come from that the card names, by what the download makes of them."""
         given = {"annotations.jsonl": self.queries, "summaries.jsonl": self.summaries}

@@ -7,7 +7,7 @@ from read.data.leaks import check_leaks, find_twins
 from read.data.pieces import pieces, training_pieces
 from read.data.samples import Sample, collate, make_samples
 from read.data.splits import Split, make_split, reported_side
-from read.data.summaries import Summary, load_how2, load_summaries, npy_features, with_transcripts
+from read.data.summaries import Summary, load_how2, load_summaries, with_transcripts
 from read.data.transcripts import load_transcript
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "load_transcript",
     "make_samples",
     "make_split",
-    "npy_features",
     "pieces",
     "reported_side",
     "training_pieces",

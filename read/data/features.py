@@ -92,13 +92,6 @@ class FeatureStore:
         """Ids of the videos that have features."""
         return set(self._videos)
 
-    @property
-    def dims(self) -> tuple[int, int]:
-        """Widths of the video and of the text features."""
-        if not self._videos or not self._texts:
-            raise InputError(f"{self.root}: holds no features of {'queries' if self._videos else 'videos'}")
-        return self.video(min(self._videos)).shape[-1], self.text(min(self._texts)).shape[-1]
-
     def video(self, vid: str) -> torch.Tensor:
         """(N, dim) float32 features of a video: `join_features` of all encoders, in the order of the spec.
 

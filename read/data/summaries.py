@@ -9,15 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from read.data.annotations import SHOWN, check_vid, parse_lines, require
 from read.data.transcripts import load_transcript, refuse, subtitle_files
 from read.errors import InputError
 
 REQUIRED = ("vid", "summary")
 SIDES = ("", "train", "val", "test")
-ACTIONS = 2048  # width of How2's action features
 
 
 @dataclass(frozen=True)
@@ -103,32 +100,6 @@ def load_how2(transcripts: str | Path, summaries: str | Path, split: str = "") -
     said, told = _read_texts(sources), _read_texts(targets, empty=False)
     _check_both(sources, said, targets, told)
     return [Summary(vid, said[vid], summary, split) for vid, summary in told.items()]
-
-
-def npy_features(folder: str | Path, vid: str) -> np.ndarray:
-    """How2's action features of a video, from `<folder>/<vid>.npy`: (N, 2048), float32, one row a step of time.
-
-    Raises:
-        InputError: the file is absent, no array of numbers without pickle, of another shape, empty, or not finite.
-    """
-    check_vid(vid, "vid")
-    path = Path(folder, f"{vid}.npy")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file of features")
-    try:
-        with path.open("rb") as file:
-            array = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: no array as numpy.save writes it ({error})") from None
-    if array.dtype.kind not in "fiu":
-        raise InputError(f"{path}: holds {array.dtype}, not real numbers")
-    if array.ndim != 2 or array.shape[1] != ACTIONS or not len(array):
-        raise InputError(f"{path}: its shape is {array.shape}, not (steps, {ACTIONS})")
-    with np.errstate(over="ignore"):
-        features = array.astype(np.float32)  # what does not fit becomes infinite
-    if bad := int((~np.isfinite(features).all(axis=1)).sum()):
-        raise InputError(f"{path}: {bad} of its {len(features)} steps are not finite numbers")
-    return features
 
 
 def _parse(row: dict[str, Any]) -> Summary:

@@ -1,15 +1,13 @@
 """Summaries and what goes with them: transcripts from subtitles, How2's files, mistakes with their lines."""
 
 import json
-import pickle
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.sources.montage.scenes import make_scene, summary_row
-from read.data import Summary, load_how2, load_summaries, npy_features, with_transcripts
+from read.data import Summary, load_how2, load_summaries, with_transcripts
 from read.errors import InputError
 from read.files import write_jsonl
 
@@ -154,42 +152,3 @@ def test_how2s_files_that_are_no_text(tmp_path):
         load_how2(sources, targets)
     with pytest.raises(InputError, match="gone: no such file"):
         load_how2(tmp_path / "gone", targets)
-
-
-def test_action_features_are_read_as_they_are(tmp_path):
-    made = np.random.default_rng(0).normal(size=(7, 2048))
-    np.save(tmp_path / "a.npy", made)
-    features = npy_features(tmp_path, "a")
-    assert features.dtype == np.float32
-    np.testing.assert_allclose(features, made, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("array", "reason"),
-    [
-        (np.zeros((3, 512)), r"its shape is \(3, 512\), not \(steps, 2048\)"),
-        (np.zeros(2048), r"its shape is \(2048,\)"),
-        (np.zeros((0, 2048)), r"its shape is \(0, 2048\)"),
-        (np.full((3, 2048), np.nan), "3 of its 3 steps are not finite"),
-        (np.full((3, 2048), 1e300), "3 of its 3 steps are not finite"),
-        (np.full((3, 2048), "x"), "not real numbers"),
-        (np.zeros((3, 2048), complex), "complex128, not real numbers"),
-        (np.full((3, 2048), None), "no array as numpy.save writes it .*allow_pickle"),
-    ],
-)
-def test_action_features_that_are_none(tmp_path, array, reason):
-    np.save(tmp_path / "a.npy", array)
-    with pytest.raises(InputError, match=rf"a\.npy: .*{reason}"):
-        npy_features(tmp_path, "a")
-
-
-def test_files_that_are_no_features(tmp_path):
-    with pytest.raises(InputError, match=r"a\.npy: no such file"):
-        npy_features(tmp_path, "a")
-    with pytest.raises(InputError, match="no plain file name"):
-        npy_features(tmp_path, "../a")
-    np.save(tmp_path / "whole.npy", np.zeros((3, 2048)))
-    for content in (b"", b"nonsense", pickle.dumps([1]), b"PK\x03\x04", (tmp_path / "whole.npy").read_bytes()[:-9]):
-        (tmp_path / "a.npy").write_bytes(content)
-        with pytest.raises(InputError, match=r"a\.npy: no array as numpy\.save writes it"):
-            npy_features(tmp_path, "a")

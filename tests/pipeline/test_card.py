@@ -44,7 +44,7 @@ def test_the_other_sources_of_the_template_are_valid_too(tmp_path):
     values["annotations"] = {"url": "https://example.org/a.jsonl", "sha256": "0" * 64}
     values |= {"summaries": "summaries.jsonl", "transcripts": "subtitles"}
     write(tmp_path, "mine", **values)
-    assert load_card("mine", tmp_path).annotation_file is None
+    assert load_card("mine", tmp_path).has_remote_annotations
     for model in (CardFile, Videos, Part, Archive, Features):
         made_here = {"domain", "train", "test", "seed"}  # keys of the montage
         assert all(f"{key}:" in text for key in set(model.model_fields) - made_here)
@@ -126,7 +126,7 @@ def test_a_line_that_is_no_annotation_is_named_while_planning(tmp_path):
 def test_subtitles_stand_in_the_place_of_annotations(tmp_path):
     videos = {"source": "local", "folder": "videos"}
     folder = write(tmp_path, "talks", subtitles="captions.jsonl", videos=videos)
-    assert load_card("talks", tmp_path).annotation_file == folder / "captions.jsonl"
+    assert load_card("talks", tmp_path).queries == "captions.jsonl"
     (folder / "captions.jsonl").write_text('{"vid": "a", "start": 0}\n{"vid": "a", "start": 2}\n')
     assert len(set(shard_digests("talks", 2, tmp_path).values())) == 2
     write(tmp_path, "both", annotations="a.jsonl", subtitles="captions.jsonl", videos=videos)

@@ -106,8 +106,8 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path):
 
 def test_mistakes_in_annotations_name_the_persons_own_file(tmp_path):
     card = make_card(tmp_path, {"source": "local", "folder": "."}, ["a"])
-    card.annotation_file.write_text(row(1, "a") + row(1, "b"))
-    with pytest.raises(InputError, match=rf"{card.annotation_file}:2: qid 1 stands already on line 1"):
+    card.path(card.queries).write_text(row(1, "a") + row(1, "b"))
+    with pytest.raises(InputError, match=rf"{card.path(card.queries)}:2: qid 1 stands already on line 1"):
         fetch_annotations(card, options(), 2.0, tmp_path / "raw")
     assert not (tmp_path / "raw" / "mine" / "annotations.jsonl").exists()
 
@@ -192,20 +192,20 @@ def test_subtitles_become_annotations(tmp_path):
     make_files(tmp_path / "videos", ["a.mp4"])
     videos = {"source": "local", "folder": "../../videos"}
     card = make_card(tmp_path, videos, [], annotations=None, subtitles="captions.jsonl")
-    card.annotation_file.write_text(json.dumps(said) + "\n")
+    card.path(card.queries).write_text(json.dumps(said) + "\n")
     assert sorted(download(card, tmp_path)["videos"]) == ["a"]
     (annotation,) = load_annotations(tmp_path / "raw" / "mine" / "annotations.jsonl", 2.0)
     assert (annotation.query, annotation.windows) == (said["text"], ((4.0, 7.5),))
-    card.annotation_file.write_text(json.dumps(said | {"end": 3.0}) + "\n")
-    with pytest.raises(InputError, match=rf"{card.annotation_file}:1: caption \[4, 3\] ends before it starts"):
+    card.path(card.queries).write_text(json.dumps(said | {"end": 3.0}) + "\n")
+    with pytest.raises(InputError, match=rf"{card.path(card.queries)}:1: caption \[4, 3\] ends before it starts"):
         fetch_annotations(card, options(), 2.0, tmp_path / "raw")
 
 
 def test_a_folder_of_subtitles_becomes_annotations(tmp_path):
     make_files(tmp_path / "videos", ["a.mp4"])
     card = make_card(tmp_path, LOCAL, [], annotations=None, subtitles="said")
-    card.annotation_file.mkdir()
-    (card.annotation_file / "a.srt").write_text(subtitles("now we cross the bridge"))
+    card.path(card.queries).mkdir()
+    (card.path(card.queries) / "a.srt").write_text(subtitles("now we cross the bridge"))
     assert sorted(download(card, tmp_path)["videos"]) == ["a"]
     (annotation,) = load_annotations(tmp_path / "raw" / "mine" / "annotations.jsonl", 2.0)
     assert (annotation.query, annotation.windows) == ("now we cross the bridge", ((1.0, 3.0),))
