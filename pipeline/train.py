@@ -45,6 +45,9 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
         wanted.learning_rates, Alignment(**alignment) if aligns else None, on_epoch=print,
     )  # fmt: skip
     seconds = time.perf_counter() - began
+    for trial in tuned.trials:
+        if trial["score"] is None:
+            print(f"at a learning rate of {trial['learning_rate']:g} the loss diverges; it is out of the race")
     folder = paths.adapter(settings.dataset, task, strategy, shots, seed)
     counts = trainable_parameters(tuned.model)
     save_adapter(tuned.model, folder)

@@ -1,4 +1,4 @@
-"""The one exception for input that a person can mend."""
+"""Exceptions for input that a person can mend."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     Command lines print the message without a traceback and exit with status 1.
     """
+
+
+class NotFiniteError(InputError):
+    """A loss or an output of a model is NaN or infinite, as where training diverges."""

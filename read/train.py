@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from read.errors import InputError
+from read.errors import InputError, NotFiniteError
 
 Row = dict[str, Any]
 Alignment = Callable[[nn.Module], Tensor]  # of the model's last forward: the weighted alignment loss
@@ -85,7 +85,10 @@ class History:
 
 @dataclass
 class Tuned:
-    """The best run of a learning-rate grid, and every trial as `learning_rate`, `score`, `best_step`."""
+    """The best run of a learning-rate grid, and every trial as `learning_rate`, `score`, `best_step`.
+
+    `score` and `best_step` are None where the run diverged.
+    """
 
     model: nn.Module
     history: History
@@ -119,8 +122,8 @@ def fit(
             `loss` and of each of its terms, and the `learning_rate`.
 
     Raises:
-        InputError: nothing to train, no samples, a sample that is no good, or a loss that is not finite; the message
-            names the step and the term.
+        InputError: nothing to train, no samples, or a sample that is no good.
+        NotFiniteError: a loss is not finite, and the message names the step and the term; or a prediction.
     """
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not trained:
@@ -146,20 +149,28 @@ def tune(
 ) -> Tuned:
     """Run `fit` once per learning rate, each on a model built anew under `seed`, and return the best by validation.
 
-    Rows for `on_epoch` carry the `learning_rate` of their trial as `trial`. Raises InputError for an empty grid.
+    A rate at which the run diverges is out of the race. Rows for `on_epoch` carry the `learning_rate` of their trial as
+    `trial`. Raises InputError for an empty grid, and NotFiniteError where every rate diverges.
     """
-    best, trials = None, []
+    if not learning_rates:
+        raise InputError("train: the grid of learning rates is empty")
+    best, trials, reasons = None, [], []
     for rate in learning_rates:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = build_model()
         report = (lambda row, rate=rate: on_epoch({"trial": rate, **row})) if on_epoch else None
-        history = fit(model, task, train, val, replace(settings, learning_rate=rate), seed, alignment, report)
+        try:
+            history = fit(model, task, train, val, replace(settings, learning_rate=rate), seed, alignment, report)
+        except NotFiniteError as error:
+            trials.append({"learning_rate": rate, "score": None, "best_step": None})
+            reasons.append(f"at {rate:g}: {error}")
+            continue
         trials.append({"learning_rate": rate, "score": history.best_score, "best_step": history.best_step})
         if best is None or history.best_score > best.history.best_score:
             best = Tuned(model, history, rate, trials)
     if best is None:
-        raise InputError("train: the grid of learning rates is empty")
+        raise NotFiniteError(f"every learning rate diverges; {'; '.join(reasons)}")
     return best
 
 
@@ -226,7 +237,7 @@ def _total(terms: dict[str, Tensor], step: int) -> Tensor:
     loss = torch.stack(list(terms.values())).sum()
     if not torch.isfinite(loss):
         faults = ", ".join(f"{name} is {term.item()}" for name, term in terms.items() if not torch.isfinite(term))
-        raise InputError(f"train: the loss is not finite at step {step}: {faults}; try a lower learning rate")
+        raise NotFiniteError(f"train: the loss is not finite at step {step}: {faults}; try a lower learning rate")
     return loss
 
 

@@ -16,7 +16,7 @@ from read.adapters import alignment_states, apply_strategy
 from read.alignment import Alignment
 from read.backbones import build_backbone
 from read.data import Annotation, Sample, collate
-from read.errors import InputError
+from read.errors import InputError, NotFiniteError
 from read.grounding.task import Grounding, validation_score
 from read.grounding.windows import WindowSettings
 from read.metrics.grounding import random_level
@@ -199,6 +199,19 @@ def test_tuning_takes_the_best_rate_and_records_all(train, val):
     assert rows[0]["score"] == rows[2]["score"], "every rate starts from the same weights"
     with pytest.raises(InputError, match="grid of learning rates is empty"):
         tune(build, Grounding(), train, val, settings, 4, [])
+
+
+def test_a_rate_that_diverges_is_out_of_the_race(train, val, monkeypatch):
+    """A real divergence: at 1e30 the first step overflows the weights, and the second loss is not finite."""
+    settings = TrainSettings(steps=4, batch_size=16, eval_every=1, clip_norm=1e30)
+    tuned = tune(small, Grounding(), train, val, settings, 0, [1e30, 1e-3])
+    assert tuned.learning_rate == 1e-3
+    assert tuned.trials[0] == {"learning_rate": 1e30, "score": None, "best_step": None}
+    assert tuned.trials[1]["score"] == tuned.history.best_score
+    with pytest.raises(
+        NotFiniteError, match=r"every learning rate diverges; at 1e\+30: .*(not finite at step|NaN or infinity)"
+    ):
+        tune(small, Grounding(), train, val, settings, 0, [1e30])
 
 
 class Line:

@@ -28,7 +28,7 @@ class GridPoint(BaseModel):
     """One learning rate that was tried, with the validation score that it reached."""
 
     learning_rate: float
-    score: FiniteFloat
+    score: FiniteFloat | None  # None: the run diverged
 
 
 class Run(Reference):

@@ -1,6 +1,7 @@
 """Summarization in the stages: a short text from a transcript and frames."""
 
 from collections.abc import Collection, Sequence
+from functools import cached_property
 from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
@@ -56,7 +57,7 @@ class Work:
         Raises:
             InputError: no sample at all.
         """
-        return self._samples(dataset, videos, longest_transcript(self.backbone()))
+        return self._samples(dataset, videos, self._longest)
 
     def source(self) -> tuple[VisualGuidance, list[SummarySample], dict[str, Any], int]:
         """A small BART and its tokenizer, or a public model whose guide is new, and what to train it on."""
@@ -123,6 +124,10 @@ class Work:
         """What every word of the transcripts attends to: (words, clips), and the words."""
         rows = visual_attention(model, self.tokenizer, [sample for sample in samples if len(sample.video)])
         return {row["vid"]: row["attention"] for row in rows}, {row["vid"]: {"words": row["words"]} for row in rows}
+
+    @cached_property
+    def _longest(self) -> int:
+        return longest_transcript(self.backbone())
 
     def _samples(
         self, dataset: str, videos: Collection[str] | None, longest: int

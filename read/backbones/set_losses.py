@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from read.backbones.spans import generalized_iou, to_centre_width, to_start_end
@@ -61,6 +60,8 @@ def match(logits: Tensor, centre_width: Tensor, windows: Tensor, mask: Tensor) -
     Returns:
         (D, 3, P) sample, query and window of each pair, min(K, its windows) pairs per sample.
     """
+    from scipy.optimize import linear_sum_assignment  # half a second that other models need not wait
+
     distance = (centre_width[..., None, :] - to_centre_width(windows)[:, None]).abs().sum(-1)
     overlap = generalized_iou(to_start_end(centre_width)[..., None, :], windows[:, None])
     foreground = logits.softmax(-1)[..., :1]

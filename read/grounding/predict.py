@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from read.data import Sample, collate, pieces
-from read.errors import InputError
+from read.errors import InputError, NotFiniteError
 from read.grounding.windows import DIGITS, Reading, WindowSettings, mean_scores, windows_of
 
 INPUTS = ("video", "video_mask", "text", "text_mask")
@@ -85,7 +85,7 @@ def _reading(sample: Sample, start: int, arrays: Sequence[np.ndarray], dense: bo
     spans, scores, saliency = arrays
     reading = Reading(start, spans[:stop], scores[:stop], saliency[:clips])
     if not all(np.isfinite(array).all() for array in reading[1:]):
-        raise InputError(f"query {sample.annotation.qid}: the model's outputs hold NaN or infinity")
+        raise NotFiniteError(f"query {sample.annotation.qid}: the model's outputs hold NaN or infinity")
     return reading
 
 
