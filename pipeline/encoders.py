@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from pipeline import paths
 from pipeline.cli import add_settings, device_of, run
 from read.encoders.frames import frames_per_clip
+from read.encoders.light import import_encoders
 from read.encoders.tiny import Footage, Segment, load_footage, train_clip, train_slowfast
 from read.errors import InputError
 from read.files import read_json, read_jsonl, write_json
@@ -91,6 +92,7 @@ def main() -> None:
     if arguments.part == "collect":
         collect(arguments.needed, arguments.settings)
     else:
+        import_encoders(arguments.settings.encoders.clip.model)
         MAKERS[arguments.part](arguments.settings)
 
 

@@ -12,6 +12,8 @@ from read.data import Annotation, FeatureStore, load_annotations, write_shard
 from read.data.packages import Package
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import ffmpeg_binary
+from read.encoders.light import import_encoders
+from read.encoders.weights import read_config
 from read.errors import InputError
 from read.files import read_json, read_jsonl, write_json
 
@@ -177,6 +179,8 @@ def main() -> None:
     parser.add_argument("shard", nargs="?", help="its number, as 003; with `shard`")
     add_settings(parser)
     arguments = parser.parse_args()
+    if arguments.part != "collect" and (paths.ENCODERS / "clip").is_dir():
+        import_encoders(read_config(paths.ENCODERS / "clip")["name"])
     if arguments.part == "shard":
         if not Path(paths.raw(arguments.dataset), "shards", f"{arguments.shard}.json").is_file():
             raise InputError(f"{arguments.dataset}: no shard {arguments.shard}; run the download stage first")

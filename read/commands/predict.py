@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from read.bundle.folder import Bundle
 from read.commands.formats import FORMATS, SUFFIX, Asked, Found, Result, csv_head
-from read.commands.light import import_encoders
+from read.encoders.light import import_encoders
 from read.errors import InputError
 from read.files import write_text
 

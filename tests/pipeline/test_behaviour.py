@@ -67,7 +67,7 @@ def test_a_fresh_clone_and_a_pull_leave_nothing_to_do(_finished, clone):
 def test_a_param_changed_after_a_pull_is_never_taken_as_done(clone, engine):
     project = clone("main")
     project.dvc("pull")
-    project.edit({"train.grounding.steps": 1, "strategies": {"read": {}}})
+    project.edit({"task": ["grounding"], "train.grounding.steps": 1, "strategies": {"read": {}}})
     project.snakemake() if engine == "snakemake" else project.dvc("repro")
     assert project.json("models/adapters/montage/grounding/read/k2-s0/run.json")["steps"] == 1
     assert project.json("results/runs/montage/grounding/read/k2-s0/scores.json")["steps"] == 1
@@ -118,7 +118,8 @@ def test_a_config_of_the_command_line_is_not_recorded(project):
 def test_a_second_run_at_the_same_time_is_refused(project):
     (project.folder / "results/report/index.html").unlink()
     first = project.start("snakemake", "--cores", "1")
-    first.wait_for(lambda: running(project))
+    running = project.folder / ".snakemake/running"
+    first.wait_for(lambda: running.read_text() == str(first.process.pid))  # it came with the copy, of an earlier run
     with first.paused():
         message = project.snakemake(status=1)
     assert f"another run is at work in this folder (process {first.process.pid}); wait for it" in message
@@ -126,8 +127,3 @@ def test_a_second_run_at_the_same_time_is_refused(project):
     project.snakemake("-n")  # planning disturbs nobody
     first.finish()
     project.assert_settled()
-
-
-def running(project) -> bool:
-    file = project.folder / ".snakemake/running"
-    return file.exists() and bool(file.read_text())

@@ -25,7 +25,7 @@ def test_kill_nine_during_extract_train_and_record(project):
     shard = folder / "data/features/montage/000.safetensors"
     run = folder / "models/adapters/montage/grounding/read/k2-s0"
     lock = (folder / "dvc.lock").read_text()
-    project.edit({"train.grounding.steps": 3, "strategies": {"read": {}}})
+    project.edit({"task": ["grounding"], "train.grounding.steps": 3, "strategies": {"read": {}}})
 
     shard.unlink()
     killed_during(project, "logs/extract/montage/000.log", delay=1.0)

@@ -1,4 +1,4 @@
-"""A quick start: what a prediction never uses, but open_clip and torchvision import, takes longer than the prediction.
+"""A quick start: what encoding never uses, but open_clip and torchvision import, takes longer than a short job.
 
 transformers and timm are optional to open_clip: without them it has CLIP's own towers only. torchvision asks torch's
 compiler something in an operator of object detectors. All three are hidden while these packages are imported, and can
