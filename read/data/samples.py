@@ -6,6 +6,7 @@ dv and dt the features' widths.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -28,40 +29,41 @@ class Sample:
         """Id of the video."""
         return self.annotation.vid
 
+    @cached_property
+    def targets(self) -> dict[str, torch.Tensor]:
+        """What a model is trained towards; made once, as an epoch follows the other.
+
+        Returns:
+            `windows` (W, 2) start and end of each window as shares of N * clip_len; `foreground` (N,) 1 where the
+            clip's centre lies in a window, or where it is the clip nearest to a window that covers no centre; `spans`
+            (N, 2) that window; `saliency` (N,) the annotators' mean, scaled to 0..1; `relevant` (N,) whether they
+            scored the clip.
+        """
+        clips = len(self.video)
+        length = clips * self.clip_len
+        centres = (torch.arange(clips) + 0.5) * self.clip_len
+        foreground, spans = torch.zeros(clips), torch.zeros(clips, 2)
+        saliency, relevant = torch.zeros(clips), torch.zeros(clips, dtype=torch.bool)
+        windows = torch.tensor(self.annotation.windows, dtype=torch.float32).reshape(-1, 2).clamp(max=length)
+        for start, end in windows.tolist():
+            inside = (centres >= start) & (centres <= end)
+            if not inside.any():
+                inside[(centres - (start + end) / 2).abs().argmin()] = True
+            foreground[inside] = 1.0
+            spans[inside] = torch.tensor([start, end]) / length
+        for clip, scores in zip(self.annotation.clip_ids, self.annotation.saliency, strict=True):
+            if clip < clips:  # a header may promise more than the file holds
+                saliency[clip] = sum(scores) / len(scores) / MAX_SALIENCY
+                relevant[clip] = True
+        return {
+            "windows": windows / length, "foreground": foreground, "spans": spans,
+            "saliency": saliency, "relevant": relevant,
+        }  # fmt: skip
+
 
 def make_samples(annotations: Iterable[Annotation], features: FeatureStore, clip_len: float) -> list[Sample]:
     """Join annotations with their features. Raises InputError for a video or query without features."""
     return [Sample(features.video(a.vid), features.text(a.qid), a, clip_len) for a in annotations]
-
-
-def targets(sample: Sample) -> dict[str, torch.Tensor]:
-    """Training targets of one sample.
-
-    Returns:
-        `windows` (W, 2) start and end of each window as shares of N * clip_len; `foreground` (N,) 1 where the clip's
-        centre lies in a window, or where it is the clip nearest to a window that covers no centre; `spans` (N, 2) that
-        window; `saliency` (N,) the annotators' mean, scaled to 0..1; `relevant` (N,) whether they scored the clip.
-    """
-    clips = len(sample.video)
-    length = clips * sample.clip_len
-    centres = (torch.arange(clips) + 0.5) * sample.clip_len
-    foreground, spans = torch.zeros(clips), torch.zeros(clips, 2)
-    saliency, relevant = torch.zeros(clips), torch.zeros(clips, dtype=torch.bool)
-    windows = torch.tensor(sample.annotation.windows, dtype=torch.float32).reshape(-1, 2).clamp(max=length)
-    for start, end in windows.tolist():
-        inside = (centres >= start) & (centres <= end)
-        if not inside.any():
-            inside[(centres - (start + end) / 2).abs().argmin()] = True
-        foreground[inside] = 1.0
-        spans[inside] = torch.tensor([start, end]) / length
-    for clip, scores in zip(sample.annotation.clip_ids, sample.annotation.saliency, strict=True):
-        if clip < clips:  # a header may promise more than the file holds
-            saliency[clip] = sum(scores) / len(scores) / MAX_SALIENCY
-            relevant[clip] = True
-    return {
-        "windows": windows / length, "foreground": foreground, "spans": spans,
-        "saliency": saliency, "relevant": relevant,
-    }  # fmt: skip
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor | list]:
@@ -72,7 +74,7 @@ def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor | list]:
         (B, N), `text_mask` (B, M), `windows_mask` (B, W); the targets `foreground` (B, N), `spans` (B, N, 2),
         `saliency` (B, N) and `relevant` (B, N); and the list `annotations`. Masks are True at real tokens.
     """
-    each = [{"video": sample.video, "text": sample.text} | targets(sample) for sample in samples]
+    each = [{"video": sample.video, "text": sample.text} | sample.targets for sample in samples]
     batch: dict[str, torch.Tensor | list] = {
         name: pad_sequence([parts[name] for parts in each], batch_first=True) for name in each[0]
     }
