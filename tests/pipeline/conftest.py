@@ -187,8 +187,10 @@ class Running:
     def paused(self) -> Iterator[None]:
         """Hold the command and its children where they are, however fast they are."""
         os.killpg(self.process.pid, signal.SIGSTOP)
-        yield
-        os.killpg(self.process.pid, signal.SIGCONT)
+        try:
+            yield
+        finally:
+            os.killpg(self.process.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         """kill -9 the command and all of its children."""
