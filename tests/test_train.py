@@ -201,7 +201,7 @@ def test_tuning_takes_the_best_rate_and_records_all(train, val):
         tune(build, Grounding(), train, val, settings, 4, [])
 
 
-def test_a_rate_that_diverges_is_out_of_the_race(train, val, monkeypatch):
+def test_a_rate_that_diverges_is_out_of_the_race(train, val):
     """A real divergence: at 1e30 the first step overflows the weights, and the second loss is not finite."""
     settings = TrainSettings(steps=4, batch_size=16, eval_every=1, clip_norm=1e30)
     tuned = tune(small, Grounding(), train, val, settings, 0, [1e30, 1e-3])

@@ -24,6 +24,7 @@ def test_each_encoder_is_normalised_before_they_are_joined(store):
     assert video.dtype == torch.float32
     torch.testing.assert_close(video[:, :4].norm(dim=-1), torch.ones(5))
     torch.testing.assert_close(video[:, 4:].norm(dim=-1), torch.ones(5))
+    assert FeatureStore(store).text(1).shape == (3, 4)
 
 
 def test_features_of_another_extractor_are_refused_with_the_keys_that_differ(store):
