@@ -122,9 +122,9 @@ def make_bundle(root: Path) -> Path:
     from read.adapters import apply_strategy, save_adapter
     from read.backbones import build_backbone
     from read.bundle import export
-    from read.encoders.clip import new_tiny_clip
     from read.encoders.extractor import Extractor, ExtractorSettings
-    from read.encoders.slowfast import TINY, SlowFast
+    from read.encoders.kinds.clip import new_tiny_clip
+    from read.encoders.kinds.slowfast import TINY, SlowFast
 
     torch.manual_seed(0)
     new_tiny_clip().save(root / "models/encoders/clip")

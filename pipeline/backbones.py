@@ -12,7 +12,7 @@ FOLDER = Path(read.__file__).parent / "backbones"
 
 def known_backbones() -> list[str]:
     """Names of the backbones, as their classes say them."""
-    texts = (path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py"))
+    texts = (path.read_text(encoding="utf-8") for path in FOLDER.rglob("*.py"))
     return sorted(name for text in texts for name in re.findall(r'^class \w+\(\w+, name="(\w+)"\)', text, re.MULTILINE))
 
 

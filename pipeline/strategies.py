@@ -36,7 +36,7 @@ def _mistakes(strategies: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
                 f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
             )
         elif options:
-            from read.adapters.strategies.registry import get_strategy  # seconds of torch, only where it is needed
+            from read.adapters.registry import get_strategy  # seconds of torch, only where it is needed
 
             try:
                 get_strategy(method).complete(options)

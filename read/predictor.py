@@ -22,7 +22,7 @@ from read.data import Annotation, Sample, Summary
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.errors import InputError
 from read.files import sha256_of
-from read.grounding.predict import predict
+from read.grounding.inference import predict
 from read.grounding.windows import WindowSettings
 from read.video_features import FeatureCache, Features, Progress, features_of
 

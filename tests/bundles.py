@@ -6,11 +6,11 @@ import torch
 
 from read.adapters import apply_strategy, save_adapter
 from read.backbones import build_backbone, load_backbone
-from read.backbones.small_bart import small_bart, train_tokenizer
+from read.backbones.summarization.small_bart import small_bart, train_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
-from read.encoders.clip import new_tiny_clip
 from read.encoders.extractor import Extractor, ExtractorSettings
-from read.encoders.slowfast import TINY, SlowFast
+from read.encoders.kinds.clip import new_tiny_clip
+from read.encoders.kinds.slowfast import TINY, SlowFast
 from read.files import write_json, write_text
 
 RUNS = {

@@ -6,7 +6,7 @@ from read.alignment import Alignment
 from read.backbones import build_backbone
 from read.data import Annotation, Sample
 from read.errors import InputError
-from read.grounding.predict import forward_batches
+from read.grounding.inference import forward_batches
 
 
 def sample(clips, words):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from read.bundle import Bundle, export
 from read.bundle.card import intervals
 from read.bundle.fetch import fetch, public_source
-from read.encoders.clip import new_tiny_clip
+from read.encoders.kinds.clip import new_tiny_clip
 from read.errors import InputError
 from read.files import read_json, sha256_of, write_json
 from read.predictor import Predictor

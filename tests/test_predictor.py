@@ -10,7 +10,7 @@ from torch import nn
 
 from read.adapters import load_adapter
 from read.backbones import load_backbone
-from read.backbones.small_bart import load_tokenizer
+from read.backbones.summarization.small_bart import load_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.bundle import Bundle
 from read.data import Annotation, FeatureStore, Sample, Summary, write_shard
@@ -18,7 +18,7 @@ from read.encoders.cut import cut, stated_seconds
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import iter_clips
 from read.errors import InputError
-from read.grounding.predict import predict
+from read.grounding.inference import predict
 from read.grounding.windows import WindowSettings
 from read.predictor import Predictor
 from read.summarization.summarize import make_summary_samples, summarize

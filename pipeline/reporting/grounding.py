@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.reporting.inputs import Results
-from pipeline.reporting.showcase import Looks, make_showcase
+from pipeline.reporting.showcase import AttentionMaps, make_showcase
 from pipeline.reporting.task import Task
 from read.data.annotations import MAX_SALIENCY, Annotation, load_annotations
 
@@ -36,7 +36,7 @@ def first_iou(prediction: Mapping[str, Any], annotation: Annotation) -> float:
     return max(map(iou, annotation.windows))
 
 
-def example(annotation: Annotation, rows: Mapping[str, dict], looks: Mapping[str, Looks]) -> dict[str, Any]:
+def example(annotation: Annotation, rows: Mapping[str, dict], attention: Mapping[str, AttentionMaps]) -> dict[str, Any]:
     """What the player shows of a query."""
     return {
         "qid": annotation.qid,
@@ -49,7 +49,7 @@ def example(annotation: Annotation, rows: Mapping[str, dict], looks: Mapping[str
                 "windows": [[round(v, 3) for v in window] for window in row["pred_relevant_windows"][:WINDOWS]],
                 "saliency": [round(value, 4) for value in row["pred_saliency_scores"]],
                 "iou": round(first_iou(row, annotation), 3),
-                "plan": _plan(looks[name], annotation.qid),
+                "plan": _plan(attention[name], annotation.qid),
             }
             for name, row in rows.items()
         },
@@ -61,9 +61,9 @@ def _true_saliency(annotation: Annotation) -> dict[int, float]:
     return {i: round(fmean(s) / MAX_SALIENCY, 3) for i, s in zip(annotation.clip_ids, annotation.saliency, strict=True)}
 
 
-def _plan(looks: Looks, qid: int | str) -> dict | None:
+def _plan(attention: AttentionMaps, qid: int | str) -> dict | None:
     """Words, mass and the (clips, words) transport plan of a query; None where the strategy does not align."""
-    if (found := looks.get(qid, words=1)) is None:
+    if (found := attention.get(qid, words=1)) is None:
         return None
     note, plan = found
     values = [[round(float(value), 6) for value in row] for row in plan]

@@ -147,7 +147,7 @@ class Report:
 
 
 def load_report(inputs: Inputs, tasks: Mapping[str, Task]) -> Report:
-    """Read and check all that the report shows, but predictions and looks, which only the examples need.
+    """Read and check all that the report shows, but predictions and attention maps, which only the examples need.
 
     Raises:
         InputError: a file is absent or not as expected, a metric is unknown, or runs that are to be compared rest on

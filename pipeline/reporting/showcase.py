@@ -44,12 +44,12 @@ class Pick:
     reason: str
 
 
-class Looks:
+class AttentionMaps:
     """What the model of a run looked at, where that was kept; read one sample at a time."""
 
     def __init__(self, folder: Path) -> None:
-        self.file = folder / "looks.safetensors"
-        self.notes: dict[str, dict] = read_json(folder / "looks.json") if self.file.is_file() else {}
+        self.file = folder / "attention.safetensors"
+        self.notes: dict[str, dict] = read_json(folder / "attention.json") if self.file.is_file() else {}
 
     def get(self, key: int | str, words: int) -> tuple[dict, np.ndarray] | None:
         """The note and the 2-D array of a sample; None where there is none. `words` is the axis that words are on.
@@ -70,26 +70,26 @@ def make_showcase(
     results: Results,
     key: str,
     quality: Callable[[Mapping[str, Any], Any], float],
-    example: Callable[[Any, Mapping[str, dict], Mapping[str, Looks]], dict],
+    example: Callable[[Any, Mapping[str, dict], Mapping[str, AttentionMaps]], dict],
 ) -> dict[str, Any]:
     """The examples of a task as JSON-able data: `examples`, `strategies`, `candidates`, `shots`, `seed`.
 
     Args:
         results: of the task.
-        key: the field by which labels, predictions and looks belong together.
+        key: the field by which labels, predictions and attention belong together.
         quality: 0 to 1, of a prediction for a label.
-        example: what the player shows of a label, given its predictions and all looks by strategy. `vid`, `kind`,
-            `reason` and `clip_len` are added; `title` and `duration`, in seconds, are due.
+        example: what the player shows of a label, given its predictions and all attention maps by strategy. `vid`,
+            `kind`, `reason` and `clip_len` are added; `title` and `duration`, in seconds, are due.
 
     Raises:
-        InputError: predictions are absent, or looks do not fit them.
+        InputError: predictions are absent, or attention maps do not fit them.
     """
     runs = shown_runs(results)
     places = {run.strategy: results.folders[key_of(run)] for run in runs}
     predictions = {name: load_predictions(place / "predictions.jsonl", key) for name, place in places.items()}
-    looks = {name: Looks(place) for name, place in places.items()}
+    attention = {name: AttentionMaps(place) for name, place in places.items()}
     everywhere = set.intersection(*(set(rows) for rows in predictions.values()))
-    if kept := {name for of_run in looks.values() for name in of_run.notes}:
+    if kept := {name for of_run in attention.values() for name in of_run.notes}:
         everywhere = {name for name in everywhere if str(name) in kept}
     candidates = [
         Candidate(label, [quality(rows[getattr(label, key)], label) for rows in predictions.values()])
@@ -101,7 +101,7 @@ def make_showcase(
         label_ = pick.candidate.label
         own = {name: rows[getattr(label_, key)] for name, rows in predictions.items()}
         shared = {"vid": label_.vid, "kind": pick.candidate.kind, "reason": pick.reason}
-        examples.append(shared | {"clip_len": results.inputs.clip_len} | example(label_, own, looks))
+        examples.append(shared | {"clip_len": results.inputs.clip_len} | example(label_, own, attention))
     return {
         "examples": examples,
         "strategies": {run.strategy: label(run.strategy) for run in runs},

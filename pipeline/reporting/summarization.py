@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.reporting.inputs import Results
-from pipeline.reporting.showcase import Looks, make_showcase
+from pipeline.reporting.showcase import AttentionMaps, make_showcase
 from pipeline.reporting.task import Task
 from read.data.summaries import Summary, load_summaries
 from read.errors import InputError
@@ -22,10 +22,10 @@ def load(raw: Path, clip_len: float) -> list[Summary]:
 
 
 def showcase(results: Results) -> dict[str, Any]:
-    """Videos with transcript, reference, summaries and visual attention by strategy; see `make_showcase`."""
+    """Videos with transcript, reference, summaries and visual attention maps by strategy; see `make_showcase`."""
 
-    def of_clips(summary: Summary, rows: Mapping[str, dict], looks: Mapping[str, Looks]) -> dict[str, Any]:
-        return example(summary, rows, looks, results.inputs.clip_len)
+    def of_clips(summary: Summary, rows: Mapping[str, dict], attention: Mapping[str, AttentionMaps]) -> dict[str, Any]:
+        return example(summary, rows, attention, results.inputs.clip_len)
 
     return make_showcase(results, "vid", rouge_l, of_clips)
 
@@ -58,14 +58,16 @@ def in_common(ours: Sequence[str], theirs: Sequence[str]) -> tuple[list[int], li
     return places
 
 
-def example(summary: Summary, rows: Mapping[str, dict], looks: Mapping[str, Looks], clip_len: float) -> dict[str, Any]:
+def example(
+    summary: Summary, rows: Mapping[str, dict], attention: Mapping[str, AttentionMaps], clip_len: float
+) -> dict[str, Any]:
     """What the player shows of a video. Its duration is that of its clips, and the page cuts it to the video's own."""
-    found = {name: of_run.get(summary.vid, words=0) for name, of_run in looks.items()}
+    found = {name: of_run.get(summary.vid, words=0) for name, of_run in attention.items()}
     seen = [look for look in found.values() if look is not None]
     words = seen[0][0]["words"] if seen else []
     clips = seen[0][1].shape[1] if seen else 0
     if any(note["words"] != words or array.shape[1] != clips for note, array in seen):
-        raise InputError(f"looks of {summary.vid}: strategies differ in words or clips; evaluate all of them again")
+        raise InputError(f"attention of {summary.vid}: strategies differ in words or clips; evaluate all of them again")
     reference, said = summary.summary.split(), summary.transcript.split()
     read_all = len(words) >= len(said) or said[: len(words) - 1] != words[:-1]
     return {

@@ -1,7 +1,7 @@
 from pipeline.backbones import check_backbone
 from pipeline.engine import dvc_records, prepare_run
 from pipeline.params import check_params
-from pipeline.stages import code_digest, settings
+from pipeline.code import code_digest, settings
 from pipeline.strategies import check_strategies
 from snakemake.exceptions import WorkflowError
 

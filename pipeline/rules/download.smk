@@ -36,7 +36,7 @@ rule annotations:
         settings=settings("download", PARAMS),
         code=code_digest("download"),
     shell:
-        "python -m pipeline.download annotations {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.download annotations {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule download_shard:
@@ -59,7 +59,7 @@ rule download_shard:
         settings=settings("download", PARAMS),
         code=code_digest("download"),
     shell:
-        "python -m pipeline.download shard {wildcards.dataset} {wildcards.shard}"
+        "python -m pipeline.stages.download shard {wildcards.dataset} {wildcards.shard}"
         " --settings {params.settings:q} > {log} 2>&1"
 
 
@@ -75,4 +75,4 @@ rule download:
         settings=settings("download", PARAMS),
         code=code_digest("download"),
     shell:
-        "python -m pipeline.download manifest {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.download manifest {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"

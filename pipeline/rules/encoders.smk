@@ -17,7 +17,7 @@ rule encoder:
         settings=settings("encoders", PARAMS),
         code=code_digest("encoders"),
     shell:
-        "python -m pipeline.encoders {wildcards.encoder} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.encoders {wildcards.encoder} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule encoders:
@@ -33,4 +33,4 @@ rule encoders:
         settings=settings("encoders", PARAMS),
         code=code_digest("encoders"),
     shell:
-        "python -m pipeline.encoders collect {params.encoders} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.encoders collect {params.encoders} --settings {params.settings:q} > {log} 2>&1"

@@ -1,4 +1,4 @@
-SCORED = ["scores.json", "predictions.jsonl", "looks.json", "looks.safetensors"]
+SCORED = ["scores.json", "predictions.jsonl", "attention.json", "attention.safetensors"]
 
 
 # One job for all runs of a strategy: to start a process takes longer than to evaluate a run.
@@ -28,7 +28,7 @@ rule evaluate_runs:
         ),
         code=lambda wildcards: code_digest("evaluate", wildcards.task),
     shell:
-        "python -m pipeline.evaluate {wildcards.task} {wildcards.strategy}"
+        "python -m pipeline.stages.evaluate {wildcards.task} {wildcards.strategy}"
         " --settings {params.settings:q} > {log} 2>&1"
 
 
@@ -58,7 +58,7 @@ rule references:
         ),
         code=lambda wildcards: code_digest("evaluate", wildcards.task),
     shell:
-        "python -m pipeline.evaluate {wildcards.task} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.evaluate {wildcards.task} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule evaluate:
@@ -78,4 +78,4 @@ rule evaluate:
     params:
         runs=[*RUNS, "zero_shot/k0-s0"],
     shell:
-        "python -m pipeline.collect $(dirname {output}) {output} {params.runs} > {log} 2>&1"
+        "python -m pipeline.stages.collect $(dirname {output}) {output} {params.runs} > {log} 2>&1"

@@ -15,7 +15,7 @@ rule extract_shard:
         settings=settings("extract", PARAMS),
         code=code_digest("extract"),
     shell:
-        "python -m pipeline.extract shard {wildcards.dataset} {wildcards.shard}"
+        "python -m pipeline.stages.extract shard {wildcards.dataset} {wildcards.shard}"
         " --settings {params.settings:q} > {log} 2>&1"
 
 
@@ -42,7 +42,7 @@ rule extract_text:
         settings=settings("extract", PARAMS),
         code=code_digest("extract"),
     shell:
-        "python -m pipeline.extract text {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.extract text {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule extract:
@@ -61,4 +61,4 @@ rule extract:
         settings=settings("extract", PARAMS),
         code=code_digest("extract"),
     shell:
-        "python -m pipeline.extract collect {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.extract collect {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"

@@ -29,4 +29,4 @@ for task in PARAMS.task:
             settings=settings("pretrain", PARAMS, task=task),
             code=code_digest("pretrain", task),
         shell:
-            "python -m pipeline.pretrain {params.task} --settings {params.settings:q} > {log} 2>&1"
+            "python -m pipeline.stages.pretrain {params.task} --settings {params.settings:q} > {log} 2>&1"

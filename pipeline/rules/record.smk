@@ -40,4 +40,4 @@ rule record:
     log:
         "logs/record.log",
     shell:
-        "python -m pipeline.record > {log} 2>&1"
+        "python -m pipeline.stages.record > {log} 2>&1"

@@ -19,4 +19,4 @@ rule report:
         settings=settings("report", PARAMS),
         code=code_digest("report"),
     shell:
-        "python -m pipeline.report --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.report --settings {params.settings:q} > {log} 2>&1"

@@ -18,4 +18,4 @@ rule split:
         settings=settings("split", PARAMS),
         code=lambda wildcards: code_digest("split", wildcards.task),
     shell:
-        "python -m pipeline.split {wildcards.task} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.split {wildcards.task} --settings {params.settings:q} > {log} 2>&1"

@@ -40,7 +40,7 @@ rule train_run:
         ),
         code=lambda wildcards: code_digest("train", wildcards.task),
     shell:
-        "python -m pipeline.train {wildcards.task} {wildcards.strategy} --shots {wildcards.shots}"
+        "python -m pipeline.stages.train {wildcards.task} {wildcards.strategy} --shots {wildcards.shots}"
         " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
 
 
@@ -60,4 +60,4 @@ rule train:
         runs=RUNS,
         curves=f"results/curves/{PARAMS.dataset}/{{task}}",
     shell:
-        "python -m pipeline.collect $(dirname {output}) {output} {params.runs} --also {params.curves} > {log} 2>&1"
+        "python -m pipeline.stages.collect $(dirname {output}) {output} {params.runs} --also {params.curves} > {log} 2>&1"

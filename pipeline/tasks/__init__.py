@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 Rows = list[dict[str, Any]]
-Levels = dict[str, dict[str, Any]]  # row -> its `scores` and `by_kind`
+Baselines = dict[str, dict[str, Any]]  # row -> its `scores` and `by_kind`
 
 
 class Aligner(Protocol):
@@ -42,7 +42,7 @@ class Work(Protocol):
     def task(self, dataset: str) -> Any:
         """What is learned on a dataset, a `read.train.Task`."""
 
-    def habits(self, model: nn.Module, val: Sequence[Any]) -> dict[str, Any]:
+    def inference_settings(self, model: nn.Module, val: Sequence[Any]) -> dict[str, Any]:
         """For those who predict later: settings as `predict`, and what was chosen on the validation side."""
 
     def predict(self, model: nn.Module, samples: Sequence[Any]) -> Rows:
@@ -51,10 +51,10 @@ class Work(Protocol):
     def scores(self, rows: Rows, samples: Sequence[Any]) -> dict[str, Any]:
         """`scores` of all rows, and `by_kind` where samples are of kinds."""
 
-    def levels(self, samples: Sequence[Any]) -> Levels:
+    def baselines(self, samples: Sequence[Any]) -> Baselines:
         """Rows that frame a table and need no model."""
 
-    def looks(
+    def attention_maps(
         self, model: nn.Module, samples: Sequence[Any], alignment: Aligner | None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Which clips belong to which words: an array a sample, and what its picture needs to know; none for most."""

@@ -9,12 +9,12 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.data import load_features, load_labels, pretraining_videos
-from pipeline.tasks import Aligner, Levels, Rows
+from pipeline.tasks import Aligner, Baselines, Rows
 from read.backbones import Backbone, build_backbone, get_backbone, load_backbone
 from read.data import Annotation, Sample, make_samples
 from read.errors import InputError
 from read.files import read_json
-from read.grounding.predict import forward_batches, predict
+from read.grounding.inference import forward_batches, predict
 from read.grounding.task import Grounding
 from read.grounding.threshold import best_threshold
 from read.grounding.windows import WindowSettings
@@ -61,7 +61,7 @@ class Work:
         """The losses of the backbone, and the dataset's own metric to choose by."""
         return Grounding(metric=metric_of(dataset).name)
 
-    def habits(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
+    def inference_settings(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
         """How windows are read off, and `threshold`, the score from which on a moment is worth showing."""
         bar = best_threshold(self.predict(model, val), [sample.annotation for sample in val])
         return {"predict": {"method": self.settings.evaluate.windows}, "threshold": bar}
@@ -80,7 +80,7 @@ class Work:
 
         return by_kind(samples, score)
 
-    def levels(self, samples: Sequence[Sample]) -> Levels:
+    def baselines(self, samples: Sequence[Sample]) -> Baselines:
         """`random` ranks clips and draws windows by chance, `oracle` predicts the ground truth."""
         metric, clip_len = metric_of(self.settings.dataset), self.settings.clip_len
         draws = self.settings.evaluate.random_draws
@@ -89,7 +89,7 @@ class Work:
             "oracle": by_kind(samples, lambda part: metric.oracle(part, clip_len)),
         }
 
-    def looks(
+    def attention_maps(
         self, model: Backbone, samples: Sequence[Sample], alignment: Aligner | None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The plans (clips, words) of strategies that align, with the words and the mass that is moved."""

@@ -11,8 +11,8 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.data import load_features, load_labels, pretraining_videos
-from pipeline.tasks import Aligner, Levels, Rows
-from read.backbones.small_bart import load_tokenizer, small_bart, train_tokenizer
+from pipeline.tasks import Aligner, Baselines, Rows
+from read.backbones.summarization.small_bart import load_tokenizer, small_bart, train_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.errors import InputError
 from read.files import atomic_path
@@ -98,7 +98,7 @@ class Work:
         """Cross-entropy of the summaries' tokens, chosen by ROUGE-L."""
         return Summarization(self.tokenizer)
 
-    def habits(self, model: VisualGuidance, val: Sequence[SummarySample]) -> dict[str, Any]:
+    def inference_settings(self, model: VisualGuidance, val: Sequence[SummarySample]) -> dict[str, Any]:
         """How summaries are searched for."""
         return {"predict": {"beams": self.settings.evaluate.beams}}
 
@@ -110,7 +110,7 @@ class Work:
         """Scores of all summaries."""
         return {"scores": evaluate(rows, [_reference(sample) for sample in samples]), "by_kind": {}}
 
-    def levels(self, samples: Sequence[SummarySample]) -> Levels:
+    def baselines(self, samples: Sequence[SummarySample]) -> Baselines:
         """`shuffled` gives each video another's summary, `lead` the first sentence of its transcript."""
         vids = {sample.vid for sample in samples}
         labels = [label for label in load_labels(NAME, self.settings.dataset, self.settings) if label.vid in vids]
@@ -118,7 +118,7 @@ class Work:
         mean = {name: fmean(draw[name] for draw in draws) for name in draws[0]}
         return {"shuffled": {"scores": mean, "by_kind": {}}, "lead": self.scores(lead(labels), samples)}
 
-    def looks(
+    def attention_maps(
         self, model: VisualGuidance, samples: Sequence[SummarySample], alignment: Aligner | None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """What every word of the transcripts attends to: (words, clips), and the words."""

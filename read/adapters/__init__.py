@@ -4,7 +4,7 @@ from read.adapters.budget import TrainableParameters, match_budget, trainable_pa
 from read.adapters.config import AdapterConfig
 from read.adapters.inject import activate, alignment_states, deactivate, inject, remove
 from read.adapters.io import load_adapter, save_adapter
-from read.adapters.strategies.registry import apply_strategy, get_strategy, strategy_names
+from read.adapters.registry import apply_strategy, get_strategy, strategy_names
 
 __all__ = [
     "AdapterConfig",

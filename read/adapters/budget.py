@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from read.adapters.strategies.registry import apply_strategy, get_strategy
+from read.adapters.registry import apply_strategy, get_strategy
 from read.errors import InputError
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from read.adapters.config import AdapterConfig, nearest
-from read.adapters.frozen import hook_attention, unhook_attention
+from read.adapters.frozen_attention import hook_attention, unhook_attention
 from read.adapters.layer import Bottleneck
-from read.adapters.places import Place, find_places, width_of
 from read.adapters.runtime import MODALITIES, Adapters
+from read.adapters.sub_blocks import Place, find_places, width_of
 from read.errors import InputError
 
 

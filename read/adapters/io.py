@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from read.adapters.config import AdapterConfig
 from read.adapters.inject import activate, applied, deactivate, inject, remove
-from read.adapters.places import OWN
+from read.adapters.registry import apply_strategy
 from read.adapters.runtime import Adapters
-from read.adapters.strategies.registry import apply_strategy
+from read.adapters.sub_blocks import OWN
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 

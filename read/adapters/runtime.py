@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from read.adapters.cache import States, recall, remember
 from read.adapters.config import AdapterConfig
 from read.adapters.families import family_of
 from read.adapters.layer import Bottleneck, State
-from read.adapters.places import Place
+from read.adapters.recurrent_cache import States, recall, remember
 from read.adapters.segments import Layout, Segment, lay_out, lay_out_frames
+from read.adapters.sub_blocks import Place
 from read.errors import InputError
 
 MODALITIES = ("video", "text")

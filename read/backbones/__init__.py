@@ -5,7 +5,7 @@ import pkgutil
 
 from read.backbones.base import Backbone, Segment, backbone_names, build_backbone, get_backbone, load_backbone
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")  # its `Backbone` subclass registers itself
+for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)  # its `Backbone` subclass registers itself
 
 __all__ = ["Backbone", "Segment", "backbone_names", "build_backbone", "get_backbone", "load_backbone"]

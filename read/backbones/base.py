@@ -81,7 +81,7 @@ class Backbone(nn.Module, ABC):
     name: ClassVar[str]
     config_class: ClassVar[type[GroundingConfig]]
     dense: ClassVar[bool] = True  # one window and one score per clip; else a set of windows
-    windows: ClassVar[Literal["runs", "spans"]] = "runs"  # how windows are best read off, see `read.grounding.predict`
+    windows: ClassVar[Literal["runs", "spans"]] = "runs"  # how they are best read off: `read.grounding.inference`
 
     def __init_subclass__(cls, name: str, **kwargs: Any) -> None:
         """Register the subclass under `name`."""

@@ -4,9 +4,9 @@ import tempfile
 from pathlib import Path
 
 from read.bundle.folder import ENCODERS, MODEL, Bundle, differences
-from read.encoders.clip import Clip, get_pretrained_cfg
 from read.encoders.extractor import Extractor, ExtractorSettings
-from read.encoders.slowfast import KINETICS, KINETICS_URL, SlowFast
+from read.encoders.kinds.clip import Clip, get_pretrained_cfg
+from read.encoders.kinds.slowfast import KINETICS, KINETICS_URL, SlowFast
 from read.encoders.weights import download
 from read.errors import InputError
 

@@ -60,8 +60,8 @@ class Extractor:
     """
 
     def __init__(self, settings: ExtractorSettings, weights_dir: str | Path, device: str | torch.device = "cpu"):
-        from read.encoders.clip import Clip
-        from read.encoders.slowfast import SlowFast
+        from read.encoders.kinds.clip import Clip
+        from read.encoders.kinds.slowfast import SlowFast
 
         self.settings = settings
         self.clip = Clip.load(Path(weights_dir) / "clip", device)

@@ -27,8 +27,8 @@ def import_encoders(clip: str) -> None:
     hidden = {name: module for name, module in absent.items() if name not in sys.modules}
     sys.modules.update(hidden)
     try:
-        import read.encoders.clip
-        import read.encoders.slowfast  # noqa: F401
+        import read.encoders.kinds.clip
+        import read.encoders.kinds.slowfast  # noqa: F401
     except (ImportError, AttributeError):
         pass  # of another version, that does need them: imported again as a whole
     finally:

@@ -22,8 +22,8 @@ from read.encoders.frames import read_clips
 from read.errors import InputError
 
 if TYPE_CHECKING:
-    from read.encoders.clip import Clip
-    from read.encoders.slowfast import SlowFast
+    from read.encoders.kinds.clip import Clip
+    from read.encoders.kinds.slowfast import SlowFast
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def train_clip(
     Raises:
         InputError: the loss is not a number.
     """
-    from read.encoders.clip import Clip, new_tiny_clip
+    from read.encoders.kinds.clip import Clip, new_tiny_clip
 
     torch.manual_seed(seed)
     clip = new_tiny_clip(device)
@@ -143,7 +143,7 @@ def train_slowfast(
     Raises:
         InputError: the loss is not a number.
     """
-    from read.encoders.slowfast import TINY, SlowFast
+    from read.encoders.kinds.slowfast import TINY, SlowFast
 
     torch.manual_seed(seed)
     slowfast = SlowFast.create(TINY, device)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from read.data import Sample, collate, training_pieces
-from read.grounding.predict import INPUTS, check, predict
+from read.grounding.inference import INPUTS, check, predict
 from read.grounding.windows import WindowSettings
 from read.metrics.protocols import get_protocol
 

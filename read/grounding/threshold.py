@@ -17,7 +17,7 @@ def best_threshold(predictions: Sequence[dict[str, Any]], annotations: Iterable[
     highest is taken, which shows the fewest windows.
 
     Args:
-        predictions: rows of `read.grounding.predict.predict`.
+        predictions: rows of `read.grounding.inference.predict`.
         annotations: of the same queries, rows in QVHighlights' form or objects with `windows`.
         iou: least intersection over union.
 

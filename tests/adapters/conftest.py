@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from read.backbones.univtg import UniVTG, UniVTGConfig
+from read.backbones.grounding.univtg import UniVTG, UniVTGConfig
 
 
 def make_univtg(**settings):

@@ -15,7 +15,7 @@ from read.adapters import (
     strategy_names,
     trainable_parameters,
 )
-from read.adapters import cache as cache_module
+from read.adapters import recurrent_cache as cache_module
 from read.errors import InputError
 
 pytest.importorskip("transformers")

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from read.adapters import AdapterConfig, activate, alignment_states, deactivate, inject, remove, trainable_parameters
-from read.adapters.places import find_places
+from read.adapters.sub_blocks import find_places
 from read.errors import InputError
 
 Segment = namedtuple("Segment", "modality start stop mask")

@@ -9,7 +9,7 @@ from read.adapters import (
     strategy_names,
     trainable_parameters,
 )
-from read.backbones.univtg import UniVTG, UniVTGConfig
+from read.backbones.grounding.univtg import UniVTG, UniVTGConfig
 from read.errors import InputError
 
 PAPERS = {"full", "bias", "partial", "proj", "prompt", "lora", "adapter", "adaptformer", "st_adapter", "vl_adapter",
@@ -94,7 +94,7 @@ def test_nothing_to_train_is_refused():
 
 def test_a_new_strategy_is_one_file(univtg, tmp_path, monkeypatch):
     (tmp_path / "norms.py").write_text(
-        "from read.adapters.strategies.registry import Strategy\n"
+        "from read.adapters.registry import Strategy\n"
         "def _apply(model, options, adapter):\n"
         "    return [name for name, _ in model.named_parameters() if '.norm' in name]\n"
         "STRATEGY = Strategy('norms', 'layer norms', 'LN tuning', _apply)\n"

@@ -3,7 +3,7 @@
 import torch
 
 from read.backbones import build_backbone
-from read.backbones.umt import UMT
+from read.backbones.grounding.umt import UMT
 from tests.backbones.reference import INPUTS, LENGTHS, reference_batch, wave
 
 SIZES = {"video_dim": 6, "text_dim": 5, "audio_dim": 4, "hidden": 16, "heads": 2, "feed_forward": 24, "positions": 9}

@@ -12,7 +12,7 @@ from torch import nn
 from read.adapters import apply_strategy, strategy_names, trainable_parameters
 from read.alignment import Alignment
 from read.backbones import Backbone, build_backbone, load_backbone
-from read.backbones.moment_detr import MomentDETR
+from read.backbones.grounding.moment_detr import MomentDETR
 from read.errors import InputError
 from tests.backbones.reference import CHIRP, INPUTS, LENGTHS, PAIRS, SIZES, WORDS, recipe, reference_batch
 

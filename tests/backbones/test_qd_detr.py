@@ -11,7 +11,7 @@ from torch import nn
 
 from read.adapters import apply_strategy
 from read.backbones import build_backbone
-from read.backbones.qd_detr import QDDETR
+from read.backbones.grounding.qd_detr import QDDETR
 from read.backbones.qd_detr_layers import OutputAttention, inverse_sigmoid, sine_embedding
 from read.errors import InputError
 from tests.backbones.reference import CHIRP, INPUTS, LENGTHS, PAIRS, SIZES, WORDS, recipe, reference_batch

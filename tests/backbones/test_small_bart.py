@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from read.backbones.small_bart import load_tokenizer, small_bart, train_tokenizer
+from read.backbones.summarization.small_bart import load_tokenizer, small_bart, train_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.errors import InputError
 

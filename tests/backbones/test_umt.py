@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from read.backbones import build_backbone, load_backbone
-from read.backbones.umt import UMT
+from read.backbones.grounding.umt import UMT
 from read.backbones.umt_layers import MultiheadAttention, Positions
 from read.errors import InputError
 from tests.backbones.narrow_umt import QUIET, VARIANTS, build, make_batch, run

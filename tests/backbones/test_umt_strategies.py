@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from read.adapters import alignment_states, apply_strategy, get_strategy, strategy_names, trainable_parameters
-from read.adapters.places import self_attentions
+from read.adapters.sub_blocks import self_attentions
 from read.alignment import Alignment
 from read.errors import InputError
 from tests.backbones.narrow_umt import VARIANTS, build, make_batch, run

@@ -12,7 +12,7 @@ from torch import nn
 
 from read.backbones import backbone_names, build_backbone, load_backbone
 from read.backbones.dense_losses import generalized_iou, saliency_losses, window_losses
-from read.backbones.univtg import DropPath, UniVTG, WeightedPool
+from read.backbones.grounding.univtg import DropPath, UniVTG, WeightedPool
 from read.errors import InputError
 from tests.backbones.reference import INPUTS, LENGTHS, QUIET, SIZES, WORDS, recipe, reference_batch
 

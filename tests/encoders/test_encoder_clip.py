@@ -5,7 +5,7 @@ import open_clip
 import pytest
 import torch
 
-from read.encoders.clip import TINY, Clip, frame_size, new_tiny_clip
+from read.encoders.kinds.clip import TINY, Clip, frame_size, new_tiny_clip
 from read.errors import InputError
 
 SENTENCES = ["a cat", "the camera pans left over the coffee", "Zürich, 8 Uhr!"]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from read.encoders.clip import new_tiny_clip
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import iter_clips, write_video
-from read.encoders.slowfast import TINY, SlowFast
+from read.encoders.kinds.clip import new_tiny_clip
+from read.encoders.kinds.slowfast import TINY, SlowFast
 from read.errors import InputError
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pytorchvideo.models.slowfast import create_slowfast
 
-from read.encoders.slowfast import KINETICS, TINY, SlowFast
+from read.encoders.kinds.slowfast import KINETICS, TINY, SlowFast
 from read.errors import InputError
 
 

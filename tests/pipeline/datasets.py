@@ -11,9 +11,9 @@ import yaml
 
 from pipeline.annotations import fetch_annotations
 from pipeline.card import load_card
-from pipeline.download import fetch_shard, list_shard, write_manifest
 from pipeline.params import Download
 from pipeline.sources.shards import shard_ids
+from pipeline.stages.download import fetch_shard, list_shard, write_manifest
 from read.files import read_json
 
 

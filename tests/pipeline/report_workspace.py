@@ -52,11 +52,11 @@ def make_results(
     seeds: tuple[int, ...] = (0, 1, 2),
     videos: int = 6,
     kinds: tuple[str, ...] = KINDS,
-    looks: bool = True,
+    attention: bool = True,
 ) -> Inputs:
     """Write results and raw data under `root`; what `build_report` takes. One further video is missing.
 
-    `looks`: aligning strategies have plans, and all have attention. The last video is silent.
+    `attention`: aligning strategies have plans, and all have attention. The last video is silent.
     """
     dice = random.Random(5)
     labels = make_raw(root / "raw", dice, videos, kinds)
@@ -70,8 +70,8 @@ def make_results(
                 folder = root / "runs" / task / strategy / f"k{k}-s{seed}"
                 lift = 3 * np.log2(max(k, 8) / 8)
                 write_run(folder, task, strategy, k, seed, level + lift, labels[task], apart, dice)
-                if looks:
-                    write_looks(folder, task, strategy, labels[task], dice)
+                if attention:
+                    write_attention(folder, task, strategy, labels[task], dice)
     provenance = Provenance(
         params={"dataset": "toy", "train": {"steps": 200}}, data={"data/raw/toy": "9f" * 16},
         commit="ab" * 20, dirty=True, packages={"torch": "2.13.0"}, date="2030-01-01", device="cpu",
@@ -127,7 +127,7 @@ def write_run(folder, task, strategy, k, seed, level, labels, kinds, dice) -> No
         (folder / "curve.csv").write_text("\n".join(["step,loss,val_score", *lines, "201,0.1,"]) + "\n")
 
 
-def write_looks(folder: Path, task: str, strategy: str, labels: list[dict], dice: random.Random) -> None:
+def write_attention(folder: Path, task: str, strategy: str, labels: list[dict], dice: random.Random) -> None:
     """What a model looked at: plans (clips, words) of what aligns; attention (words, clips) of every summarizer."""
     noise = np.random.default_rng(dice.randrange(99))
     arrays, notes = {}, {}
@@ -142,8 +142,8 @@ def write_looks(folder: Path, task: str, strategy: str, labels: list[dict], dice
             sharp = noise.random((len(words), CLIPS), dtype=np.float32) ** 5 + 0.02
             arrays[label["vid"]] = sharp / sharp.sum(1, keepdims=True)
             notes[label["vid"]] = {"words": words}
-    save_file(arrays, folder / "looks.safetensors")
-    write_json(folder / "looks.json", notes)
+    save_file(arrays, folder / "attention.safetensors")
+    write_json(folder / "attention.json", notes)
 
 
 def _level(dice, task, level, kinds) -> dict:

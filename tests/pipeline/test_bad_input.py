@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline import extract, paths
+from pipeline import paths
 from pipeline.data import load_features
 from pipeline.params import load_params
-from pipeline.train import check_features
+from pipeline.stages import extract
+from pipeline.stages.train import check_features
 from read.data import FeatureStore, write_shard
 from read.encoders.frames import write_video
 from read.errors import InputError

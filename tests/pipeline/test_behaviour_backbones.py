@@ -6,12 +6,13 @@ import sys
 import pytest
 import yaml
 
-from pipeline import paths, pretrain, report
+from pipeline import paths
 from pipeline.backbones import known_backbones
-from pipeline.evaluate import evaluate, references
+from pipeline.code import settings
 from pipeline.params import check_params, parse_settings
-from pipeline.stages import settings
-from pipeline.train import train_run
+from pipeline.stages import pretrain, report
+from pipeline.stages.evaluate import evaluate, references
+from pipeline.stages.train import train_run
 from read.files import read_json, read_jsonl
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ ALL = ["download", "encoders", "extract", "split", "pretrain", "train", "evaluat
 @pytest.fixture
 def project(planning):
     """The shared project, as it was, after each test."""
-    files = [planning.folder / name for name in ("params.yaml", "read/transport/exact.py", "pipeline/train.py")]
+    files = [planning.folder / name for name in ("params.yaml", "read/transport/exact.py", "pipeline/stages/train.py")]
     contents = [file.read_bytes() for file in files]
     yield planning
     for file, content in zip(files, contents, strict=True):
@@ -79,7 +79,7 @@ def test_a_task_fewer_needs_no_work_but_the_report(project):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["read/transport/exact.py", "pipeline/train.py"])
+@pytest.mark.parametrize("file", ["read/transport/exact.py", "pipeline/stages/train.py"])
 def test_code_of_one_stage(project, file):
     with (project.folder / file).open("a") as code:
         code.write("\n# changed\n")

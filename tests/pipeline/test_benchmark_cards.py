@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline import evaluate, pretrain, report, split, synthetic
+from pipeline import synthetic
 from pipeline.annotations import fetch_annotations
 from pipeline.card import load_card
-from pipeline.download import list_shard, write_manifest
-from pipeline.extract import collect, extract_shard, extract_text
+from pipeline.code import settings
 from pipeline.params import Params, check_params, load_params, parse_settings
 from pipeline.sources.shards import shard_ids
-from pipeline.stages import settings
-from pipeline.train import train_run
+from pipeline.stages import evaluate, pretrain, report, split
+from pipeline.stages.download import list_shard, write_manifest
+from pipeline.stages.extract import collect, extract_shard, extract_text
+from pipeline.stages.train import train_run
 from read.data import load_annotations
 from read.errors import InputError
 from read.files import read_json, write_jsonl

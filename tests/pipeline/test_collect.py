@@ -1,6 +1,6 @@
 """The list of runs, and what is removed because it is no longer asked for."""
 
-from pipeline.collect import collect
+from pipeline.stages.collect import collect
 from read.files import read_json
 
 

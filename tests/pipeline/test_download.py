@@ -17,8 +17,8 @@ import yaml
 
 from pipeline.annotations import fetch_annotations
 from pipeline.card import load_card
-from pipeline.download import fetch_shard, write_manifest
 from pipeline.sources.shards import shard_of
+from pipeline.stages.download import fetch_shard, write_manifest
 from read.data import load_annotations, load_summaries
 from read.encoders.frames import iter_clips, write_video
 from read.errors import InputError
@@ -350,7 +350,7 @@ def command(tmp_path: Path, *arguments: str, shards: int = 1) -> subprocess.Pope
         (tmp_path / "data" / "catalog").symlink_to(tmp_path / "catalog")
     settings = {"clip_len": 2.0, "download": options(shards=shards).model_dump()}
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.download", *arguments, "--settings", json.dumps(settings)],
+        [sys.executable, "-m", "pipeline.stages.download", *arguments, "--settings", json.dumps(settings)],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -401,7 +401,7 @@ def test_a_full_or_read_only_disk_is_one_message(tmp_path, mount, reason):
     raw.mkdir(parents=True)
     (tmp_path / "data" / "catalog").symlink_to(tmp_path / "catalog")
     settings = json.dumps({"clip_len": 2.0, "download": options(shards=1).model_dump()})
-    python = f"{sys.executable} -m pipeline.download"
+    python = f"{sys.executable} -m pipeline.stages.download"
     script = (
         f"mount -t tmpfs -o {mount} tmpfs {raw} && "
         f"{python} annotations mine --settings '{settings}' && {python} shard mine 000 --settings '{settings}'"

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from pipeline.annotations import fetch_annotations
-from pipeline.download import list_shard, write_manifest
-from pipeline.encoders import collect as collect_encoders
-from pipeline.extract import collect, extract_shard, extract_text
 from pipeline.sources.shards import shard_digests, shard_ids
+from pipeline.stages.download import list_shard, write_manifest
+from pipeline.stages.encoders import collect as collect_encoders
+from pipeline.stages.extract import collect, extract_shard, extract_text
 from read.data import FeatureStore
-from read.encoders.clip import new_tiny_clip
+from read.encoders.kinds.clip import new_tiny_clip
 from read.errors import InputError
 from read.files import read_json, sha256_of, write_json, write_jsonl
 from tests.pipeline.datasets import download, make_card, make_files, options, servers

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline import extract, paths
+from pipeline import paths
+from pipeline.stages import extract
 from read.data import FeatureStore
 from read.errors import InputError
 from read.files import read_json, write_json, write_jsonl

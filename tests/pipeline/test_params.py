@@ -165,7 +165,7 @@ def test_a_published_backbone_may_be_scored_on_the_dataset_itself(values):
 
 
 def test_strategies_are_known_by_their_files():
-    from read.adapters.strategies.registry import strategy_names
+    from read.adapters.registry import strategy_names
 
     assert (
         sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "registry"))

@@ -10,9 +10,9 @@ from statistics import fmean, mean, stdev
 import numpy as np
 import pytest
 
-from pipeline.report import build_report, main
 from pipeline.reporting.inputs import Inputs
 from pipeline.reporting.page import TEMPLATES
+from pipeline.stages.report import build_report, main
 from read.errors import InputError
 from read.files import read_json, read_jsonl, write_json, write_jsonl
 from read.metrics.summarization import rouge
@@ -288,7 +288,9 @@ def test_attention_of_every_word_can_be_unpacked(page, inputs):
     for example in shown:
         assert example["duration"] == CLIPS * example["clip_len"]
         for name, run in example["runs"].items():
-            file = inputs.runs / "summarization" / name / f"k{32 if TRAINABLE[name] else 0}-s0" / "looks.safetensors"
+            file = (
+                inputs.runs / "summarization" / name / f"k{32 if TRAINABLE[name] else 0}-s0" / "attention.safetensors"
+            )
             expected = load_file(file)[example["vid"]]
             levels = np.frombuffer(base64.b64decode(run["attention"]["bytes"]), np.uint8).reshape(expected.shape)
             np.testing.assert_allclose(levels / 255 * run["attention"]["peak"], expected, atol=0.5 / 255 + 1e-6)
@@ -323,7 +325,7 @@ def test_provenance_is_shown(page):
 
 @pytest.mark.parametrize("task", METRICS)
 def test_one_task_one_seed_and_one_strategy_without_looks(tmp_path, task):
-    inputs = make_results(tmp_path, (task,), ("read",), shots=(8,), seeds=(4,), videos=2, looks=False)
+    inputs = make_results(tmp_path, (task,), ("read",), shots=(8,), seeds=(4,), videos=2, attention=False)
     page = built(inputs, tmp_path / "out")
     assert page.rows[f"{task}-score-table", "read", "8"][1].endswith("± n/a")
     assert "spread unknown" in page.text
@@ -402,11 +404,11 @@ def test_what_does_not_fit_is_refused(tmp_path):
 def test_looks_that_do_not_fit_are_refused(tmp_path):
     inputs = make_results(tmp_path, ("summarization",), **SMALL)
     run = inputs.runs / "summarization" / "read" / "k8-s0"
-    notes = read_json(run / "looks.json")
-    write_json(run / "looks.json", {"toy0": {"words": [*notes["toy0"]["words"], "more"]}})
-    refused(inputs, tmp_path, r"looks\.safetensors: toy0 is \(14, 10\), but has 15 words")
-    write_json(run / "looks.json", {"toy0": {"words": ["other", *notes["toy0"]["words"][1:]]}})
-    refused(inputs, tmp_path, "looks of toy0: strategies differ in words or clips")
-    write_json(run / "looks.json", notes)
+    notes = read_json(run / "attention.json")
+    write_json(run / "attention.json", {"toy0": {"words": [*notes["toy0"]["words"], "more"]}})
+    refused(inputs, tmp_path, r"attention\.safetensors: toy0 is \(14, 10\), but has 15 words")
+    write_json(run / "attention.json", {"toy0": {"words": ["other", *notes["toy0"]["words"][1:]]}})
+    refused(inputs, tmp_path, "attention of toy0: strategies differ in words or clips")
+    write_json(run / "attention.json", notes)
     write_jsonl(run / "predictions.jsonl", [])
     refused(inputs, tmp_path, r"predictions\.jsonl: holds no prediction")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.annotations import fetch_annotations
-from pipeline.download import fetch_shard, write_manifest
+from pipeline.stages.download import fetch_shard, write_manifest
 from read.errors import InputError
 from read.files import read_json, sha256_of
 from tests.pipeline.datasets import download, make_card, options, servers, stored

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import split
+from pipeline.stages import split
 from read.data import write_shard
 from read.errors import InputError
 from read.files import read_json, write_jsonl

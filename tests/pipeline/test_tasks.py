@@ -11,12 +11,13 @@ import torch
 from safetensors import safe_open
 from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
 
-from pipeline import evaluate, paths, pretrain, split
+from pipeline import paths
+from pipeline.code import settings
 from pipeline.params import check_params, load_params, parse_settings
-from pipeline.stages import settings
+from pipeline.stages import evaluate, pretrain, split
+from pipeline.stages.train import train_run
 from pipeline.tasks import work_on
-from pipeline.train import train_run
-from read.backbones.small_bart import train_tokenizer
+from read.backbones.summarization.small_bart import train_tokenizer
 from read.data import write_shard
 from read.errors import InputError
 from read.files import read_json, read_jsonl, write_jsonl
@@ -107,8 +108,8 @@ def test_summarization_from_split_to_scores(stages, tmp_path, backbone, capsys):
         assert scores.get("predict", {"beams": 5}) == {"beams": 5}
         assert scores["n_samples"] == scores["n_videos"] == len(test)
         assert 0 <= scores["scores"]["ROUGE-L-whitespace"] <= 100
-        for vid, note in read_json(result / "looks.json").items():
-            with safe_open(result / "looks.safetensors", framework="numpy") as file:
+        for vid, note in read_json(result / "attention.json").items():
+            with safe_open(result / "attention.safetensors", framework="numpy") as file:
                 attention = file.get_tensor(vid)
             assert attention.shape == (len(note["words"]), 3 + int(vid.removeprefix("mine")))
             np.testing.assert_allclose(attention.sum(1), 1, atol=1e-5)

@@ -14,7 +14,7 @@ from torch import nn
 import read.summarization.task
 from read.adapters import apply_strategy, load_adapter, save_adapter, strategy_names
 from read.alignment import Alignment
-from read.backbones.small_bart import small_bart, train_tokenizer
+from read.backbones.summarization.small_bart import small_bart, train_tokenizer
 from read.data import Summary
 from read.errors import InputError
 from read.metrics.summarization import rouge
@@ -196,5 +196,5 @@ def test_bad_samples_are_named(tokenizer, samples, task):
 
 def test_importing_the_task_loads_no_transformers():
     modules = "{'transformers', 'tokenizers'} & set(sys.modules)"
-    code = f"import sys, read.summarization.task, read.backbones.small_bart; assert not {modules}"
+    code = f"import sys, read.summarization.task, read.backbones.summarization.small_bart; assert not {modules}"
     subprocess.run([sys.executable, "-c", code], check=True)

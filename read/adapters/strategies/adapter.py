@@ -1,6 +1,6 @@
 """Houlsby's adapter: a bottleneck after attention and after the feed-forward block."""
 
-from read.adapters.strategies.registry import bottleneck_strategy
+from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
     "adapter",

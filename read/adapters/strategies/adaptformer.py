@@ -1,6 +1,6 @@
 """AdaptFormer: a scaled bottleneck beside the feed-forward block."""
 
-from read.adapters.strategies.registry import bottleneck_strategy
+from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
     "adaptformer",

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from read.adapters.places import head_prefixes
-from read.adapters.strategies.registry import Strategy
+from read.adapters.registry import Strategy
+from read.adapters.sub_blocks import head_prefixes
 from read.errors import InputError
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from read.adapters.places import own_parameters, sub_blocks
-from read.adapters.strategies.registry import Strategy
+from read.adapters.registry import Strategy
+from read.adapters.sub_blocks import own_parameters, sub_blocks
 from read.errors import InputError
 
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from read.adapters.inject import parameter_near
-from read.adapters.places import called_like_torchs, self_attentions
-from read.adapters.strategies.registry import Strategy
+from read.adapters.registry import Strategy
+from read.adapters.sub_blocks import called_like_torchs, self_attentions
 from read.errors import InputError
 
 

@@ -1,5 +1,5 @@
 """READ in its residual form: the cell's output is added to what it read."""
 
-from read.adapters.strategies.registry import bottleneck_strategy
+from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy("read", "recurrent bottleneck, residual", "Nguyen et al. 2024 (READ)")

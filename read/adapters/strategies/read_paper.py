@@ -1,6 +1,6 @@
 """READ as the paper draws it: everything passes through the cell."""
 
-from read.adapters.strategies.registry import bottleneck_strategy
+from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
     "read_paper", "recurrent bottleneck, as published", "Nguyen et al. 2024 (READ)", mixer="rnn", residual=False

@@ -1,6 +1,6 @@
 """READ with partial video-language alignment of its bottlenecks' states."""
 
-from read.adapters.strategies.registry import bottleneck_strategy
+from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
     "read_pvla", "recurrent bottleneck with the alignment loss", "Nguyen et al. 2024 (READ)", alignment=True

@@ -1,6 +1,6 @@
 """ST-Adapter: a bottleneck with a depthwise convolution over time."""
 
-from read.adapters.strategies.registry import bottleneck_strategy
+from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
     "st_adapter",

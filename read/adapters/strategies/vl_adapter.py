@@ -1,6 +1,6 @@
 """VL-Adapter: one bottleneck for the layers of both modalities."""
 
-from read.adapters.strategies.registry import bottleneck_strategy
+from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
     "vl_adapter",

@@ -11,7 +11,7 @@ from pipeline.curves import log_live, write_curve
 from pipeline.strategies import method_of
 from pipeline.tasks import Work, work_on
 from read.adapters import save_adapter, trainable_parameters
-from read.adapters.strategies.registry import apply_strategy, get_strategy
+from read.adapters.registry import apply_strategy, get_strategy
 from read.alignment import Alignment
 from read.errors import InputError
 from read.files import read_json, write_json

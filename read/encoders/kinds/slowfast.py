@@ -46,7 +46,7 @@ class SlowFast:
     @classmethod
     def create(cls, name: str, device: str | torch.device = "cpu") -> Self:
         """The shipped configuration `name`, with random weights."""
-        text = (Path(__file__).parent / "configs" / f"{name}.json").read_text("utf-8")
+        text = (Path(__file__).parents[1] / "configs" / f"{name}.json").read_text("utf-8")
         config = {"name": name, **json.loads(text)}
         return cls(_build(config), config, device)
 

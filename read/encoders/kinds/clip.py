@@ -19,7 +19,7 @@ TINY = "clip_tiny"
 FRAMES_PER_CLIP = 2  # a still picture changes little in two seconds
 TEXT_BATCH = 256
 
-open_clip.add_model_config(Path(__file__).parent / "configs" / f"{TINY}.json")
+open_clip.add_model_config(Path(__file__).parents[1] / "configs" / f"{TINY}.json")
 
 
 class Clip:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from read.backbones.base import Segment
 from read.backbones.blocks import MLP, EncoderLayer, sine_positions, with_ends
 from read.backbones.dense_losses import MASKED
-from read.backbones.moment_detr import MomentDETR, MomentDETRConfig
+from read.backbones.grounding.moment_detr import MomentDETR, MomentDETRConfig
 from read.backbones.qd_detr_layers import DecoderLayer, WordsToVideoLayer, inverse_sigmoid, sine_embedding
 from read.backbones.set_losses import margin_loss, moment_losses, negative_pair_loss, rank_loss, set_outputs
 from read.errors import InputError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline import stages
+from pipeline import code
 from pipeline.params import Params, all_keys, load_params, parse_settings
 
 ROOT = Path(__file__).parents[2]
@@ -43,8 +43,8 @@ def checkout(tmp_path, monkeypatch) -> Path:
 
 
 def digests() -> dict[str, str]:
-    stages.code_digest.cache_clear()
-    return {f"{name}@{task}" if task else name: stages.code_digest(name, task) for name, task in EACH}
+    code.code_digest.cache_clear()
+    return {f"{name}@{task}" if task else name: code.code_digest(name, task) for name, task in EACH}
 
 
 def module_of(path: str) -> str:
@@ -81,21 +81,21 @@ def test_settings_are_the_declared_keys_and_those_are_of_params_yaml(stage, task
     params = load_params(ROOT / "params.yaml")
     declared = {key.replace("${item.task}", task or "") for key in STAGES[stage]["params"]}
     assert declared <= set(all_keys(Params))
-    given = stages.settings(stage, params, task=task)
+    given = code.settings(stage, params, task=task)
     assert set(json.loads(given)) == declared
     assert set(vars(parse_settings(given))) == {key.partition(".")[0] for key in declared}
 
 
 def test_a_run_gets_its_own_strategy_only(monkeypatch):
     monkeypatch.chdir(ROOT)
-    given = json.loads(stages.settings("train", load_params(), "runs", task="grounding", strategy="read"))
+    given = json.loads(code.settings("train", load_params(), "runs", task="grounding", strategy="read"))
     assert list(given["strategies"]) == ["read"]
     assert "runs" not in given
 
 
 @pytest.mark.parametrize(("stage", "task"), EACH)
 def test_the_declared_code_covers_all_that_is_imported(stage, task):
-    declared = [module_of(path) for path in stages.code_paths(stage, task)]
+    declared = [module_of(path) for path in code.code_paths(stage, task)]
     assert [module for module in declared if not exists(module)] == []
     reached, rest = set(), {module for name in declared for module in modules_in(name)}
     while rest:
@@ -146,7 +146,7 @@ def test_every_stage_asks_snakemake_for_its_own_target():
 
 def test_planning_needs_no_torch():
     """Snakemake reads params, stages and the engine each time that it starts."""
-    modules = "pipeline.engine, pipeline.stages, pipeline.strategies, pipeline.sources.shards"
+    modules = "pipeline.engine, pipeline.code, pipeline.strategies, pipeline.sources.shards"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -10,9 +10,9 @@ from torch import nn
 
 from read.adapters import strategies
 from read.adapters.config import AdapterConfig, check_keys, nearest
-from read.adapters.frozen import hook_attention
+from read.adapters.frozen_attention import hook_attention
 from read.adapters.inject import Applied, applied, inject, set_trainable
-from read.adapters.places import head_parameters, own_parameters
+from read.adapters.sub_blocks import head_parameters, own_parameters
 from read.errors import InputError
 
 COMMON_OPTIONS = {"train_head": False}  # of every strategy

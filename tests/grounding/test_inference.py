@@ -11,7 +11,7 @@ from torch import nn
 from read.backbones import build_backbone
 from read.data import Annotation, Sample
 from read.errors import InputError
-from read.grounding.predict import predict
+from read.grounding.inference import predict
 from read.grounding.windows import WindowSettings
 
 SIZES = {"video_dim": 6, "text_dim": 5, "hidden": 16, "layers": 2, "heads": 2, "feed_forward": 24}

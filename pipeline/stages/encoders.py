@@ -19,7 +19,7 @@ from read.files import read_json, read_jsonl, write_json
 
 def make_clip(settings: SimpleNamespace) -> None:
     """Write models/encoders/clip/."""
-    from read.encoders.clip import TINY, Clip
+    from read.encoders.kinds.clip import TINY, Clip
 
     wanted, device = settings.encoders.clip, device_of(settings.device)
     if wanted.pretrained is not None:
@@ -33,7 +33,7 @@ def make_clip(settings: SimpleNamespace) -> None:
 
 def make_slowfast(settings: SimpleNamespace) -> None:
     """Write models/encoders/slowfast/."""
-    from read.encoders.slowfast import KINETICS_URL, SlowFast
+    from read.encoders.kinds.slowfast import KINETICS_URL, SlowFast
     from read.encoders.weights import download
 
     wanted, device = settings.encoders.slowfast, device_of(settings.device)
@@ -51,7 +51,7 @@ def make_slowfast(settings: SimpleNamespace) -> None:
 
 def _footage(settings: SimpleNamespace) -> Footage:
     """The labelled segments of the source dataset, in the size of frames that the CLIP model takes."""
-    from read.encoders.clip import frame_size
+    from read.encoders.kinds.clip import frame_size
 
     folder = paths.raw(settings.source)
     videos = read_json(folder / "manifest.json")["videos"]

@@ -231,7 +231,7 @@ def _sweep(folder: Path, keep: set[str]) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.download",
+        prog="python -m pipeline.stages.download",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

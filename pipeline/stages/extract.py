@@ -108,7 +108,7 @@ def _package(dataset: str, settings: SimpleNamespace) -> tuple[Package, dict[str
     Raises:
         InputError: its clips are of another length than params.yaml says.
     """
-    from read.encoders.clip import Clip
+    from read.encoders.kinds.clip import Clip
 
     package = Package(paths.raw(dataset))
     if package.clip_len != settings.clip_len:

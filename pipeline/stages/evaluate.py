@@ -26,7 +26,7 @@ UNTRAINED = {
 
 
 def evaluate(task: str, strategy: str, settings: SimpleNamespace) -> None:
-    """Predict with the adapters of all of a strategy's runs; write predictions, scores, curves and looks."""
+    """Predict with the adapters of all of a strategy's runs; write predictions, scores, curves and attention maps."""
     work = work_on(task, settings)
     for shots in settings.runs.shots:
         for seed in settings.runs.seeds:
@@ -43,9 +43,9 @@ def evaluate_run(work: Work, task: str, strategy: str, shots: int, seed: int, se
     model = load_adapter(work.backbone(), trained).to(device_of(settings.device))
     alignment = Alignment(**record["alignment"]) if record["alignment"] else None
     folder = paths.result(settings.dataset, task, strategy, shots, seed)
-    write_looks(folder, *work.looks(model, samples, alignment))
+    write_attention(folder, *work.attention_maps(model, samples, alignment))
     shutil.copyfile(trained / "curve.csv", folder / "curve.csv")
-    write_scores(folder, work, model, samples, record | work.habits(model, val), split)
+    write_scores(folder, work, model, samples, record | work.inference_settings(model, val), split)
     print(f"{folder}: {len(samples)} samples scored")
 
 
@@ -61,9 +61,9 @@ def references(task: str, settings: SimpleNamespace) -> None:
         "total": sum(parameter.numel() for parameter in model.parameters()),
     }
     folder = paths.result(settings.dataset, task, "zero_shot", 0, 0)
-    write_looks(folder, *work.looks(model, samples, None))
+    write_attention(folder, *work.attention_maps(model, samples, None))
     write_scores(folder, work, model, samples, record, split)
-    write_json(paths.results(settings.dataset, task) / "references.json", work.levels(samples))
+    write_json(paths.results(settings.dataset, task) / "references.json", work.baselines(samples))
 
 
 def write_scores(
@@ -82,13 +82,13 @@ def write_scores(
     write_json(folder / "scores.json", record | rule | counts | work.scores(rows, samples))
 
 
-def write_looks(folder: Path, arrays: dict[str, np.ndarray], notes: dict[str, Any]) -> None:
+def write_attention(folder: Path, arrays: dict[str, np.ndarray], notes: dict[str, Any]) -> None:
     """Write what a model looked at in each sample."""
     from safetensors.numpy import save_file
 
-    with atomic_path(folder / "looks.safetensors") as draft:
+    with atomic_path(folder / "attention.safetensors") as draft:
         save_file({name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}, draft)
-    write_json(folder / "looks.json", notes)
+    write_json(folder / "attention.json", notes)
 
 
 def main() -> None:

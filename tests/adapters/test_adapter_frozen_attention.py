@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from read.adapters import apply_strategy, inject
-from read.adapters.frozen import hook_attention
+from read.adapters.frozen_attention import hook_attention
 
 
 def test_no_value_changes():

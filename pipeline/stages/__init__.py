@@ -1,0 +1,1 @@
+"""The stages: one module per rule, by the name of the rule."""

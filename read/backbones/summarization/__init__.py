@@ -1,0 +1,1 @@
+"""Small text models for summarization, one file each."""

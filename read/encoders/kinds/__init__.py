@@ -1,0 +1,1 @@
+"""Encoders, one file each; the stem of a file is the name that params.yaml knows."""
