@@ -1,6 +1,5 @@
 """Dataset cards, `data/catalog/<name>/card.yaml`: what a dataset is, where it comes from and how it may be used."""
 
-import difflib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pydantic import Discriminator, Field, Tag
 from pipeline.params import Positive, Section, validated
 from read.errors import InputError
 from read.files import sha256_of
+from read.plugins import none_of
 
 CATALOG = Path("data/catalog")
 CARD = "card.yaml"
@@ -244,10 +244,7 @@ def load_card(name: str, catalog: str | Path = CATALOG) -> Card:
     folder = Path(catalog) / name
     path = folder / CARD
     if not path.is_file():
-        names = known_datasets(catalog)
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"dataset {name!r} has no card {path}; known are {', '.join(names) or 'none'}{hint}")
+        raise InputError(f"dataset {none_of(name, known_datasets(catalog))} (there is no {path})")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

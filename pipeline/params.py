@@ -1,7 +1,7 @@
 """The typed form of params.yaml: every key stands in the file, and all mistakes are reported at once."""
 
-import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from operator import getitem
@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from read.errors import InputError
+from read.plugins import nearest, none_of
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -278,12 +279,15 @@ def validated(model: type[BaseModel], values: Any, name: str) -> Any:
 def _explain(model: type[BaseModel], entry: Mapping[str, Any]) -> str:
     path = ".".join(str(part) for part in entry["loc"]) or "(the file)"
     if entry["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(path, all_keys(model), n=1, cutoff=0.5)
-        leaf = difflib.get_close_matches(path.rpartition(".")[2], [k.rpartition(".")[2] for k in all_keys(model)], n=1)
+        near = nearest(path, all_keys(model))
+        leaf = nearest(path.rpartition(".")[2], [key.rpartition(".")[2] for key in all_keys(model)])
         hint = near or [key for key in all_keys(model) if leaf and key.rpartition(".")[2] == leaf[0]]
         return f"{path}: unknown key" + (f"; did you mean {hint[0]}?" if hint else "")
     if entry["type"] == "missing":
         return f"{path}: is missing"
+    if entry["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", entry["ctx"]["expected"])
+        return f"{path}: {none_of(entry['input'], choices)}"
     return f"{path}: {entry['msg']} (found {entry['input']!r})"
 
 

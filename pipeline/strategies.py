@@ -1,14 +1,10 @@
 """The entries of `strategies` in params.yaml: which registered strategy each is, and whether its options fit."""
 
-import difflib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-import read
 from read.errors import InputError
-
-FOLDER = Path(read.__file__).parent / "adapters" / "strategies"
+from read.plugins import STRATEGIES
 
 
 def method_of(strategy: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -27,18 +23,13 @@ def check_strategies(strategies: Mapping[str, Mapping[str, Any]], name: str = "p
 
 
 def _mistakes(strategies: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    known = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "registry"))
     for entry, given in strategies.items():
         method, options = method_of(entry, given)
-        if method not in known:
-            near = difflib.get_close_matches(str(method), known, n=1)
-            yield f"{entry}: no strategy {method!r}; " + (
-                f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-            )
-        elif options:
-            from read.adapters.registry import get_strategy  # seconds of torch, only where it is needed
+        try:
+            STRATEGIES.check(method)
+            if options:
+                from read.adapters.registry import get_strategy  # seconds of torch, only where it is needed
 
-            try:
                 get_strategy(method).complete(options)
-            except InputError as error:
-                yield f"{entry}: {error}"
+        except InputError as error:
+            yield f"{entry}: {error}"

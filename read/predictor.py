@@ -7,7 +7,6 @@
 Symbols: N clips of a video, d width of its features.
 """
 
-import difflib
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from read.errors import InputError
 from read.files import sha256_of
 from read.grounding.inference import predict
 from read.grounding.windows import WindowSettings
+from read.plugins import suggest
 from read.video_features import FeatureCache, Features, Progress, features_of
 
 
@@ -111,9 +111,7 @@ class Predictor:
             InputError: there is none.
         """
         if name not in self.adapters:
-            near = difflib.get_close_matches(name, self.adapters, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"adapter {name!r}: the bundle has {', '.join(self.adapters)}{hint}")
+            raise InputError(f"the bundle has no adapter {name!r}{suggest(name, self.adapters)}")
         self.adapter = name
         return self
 
@@ -129,7 +127,7 @@ class Predictor:
         if adapter is None:
             return self.adapter if self.adapter in known else next(iter(known))
         if adapter not in known:
-            raise InputError(f"adapter {adapter!r}: for {task} the bundle has {', '.join(known)}")
+            raise InputError(f"for {task} the bundle has no adapter {adapter!r}{suggest(adapter, known)}")
         return adapter
 
     def threshold(self, adapter: str | None = None) -> float | None:

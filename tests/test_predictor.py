@@ -146,7 +146,7 @@ def test_names_that_there_are_not(predictor, videos):
     video = predictor.encode(videos / "party.mp4")
     with pytest.raises(InputError, match="did you mean adapter"):
         predictor.use("adaptr")
-    with pytest.raises(InputError, match="for summarization the bundle has read"):
+    with pytest.raises(InputError, match="for summarization the bundle has no adapter 'full'; there are read"):
         video.summary("", "full")
     with pytest.raises(InputError, match="'nope'"):
         video.moments("a dog", "nope")

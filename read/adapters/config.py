@@ -1,11 +1,11 @@
 """What an adapter is made of: one config for Houlsby's adapter, AdaptFormer, ST-Adapter and READ."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from read.errors import InputError
+from read.plugins import none_of, suggest
 
 RECURRENT = ("rnn", "gru", "lstm")
 MIXERS = ("none", *RECURRENT, "conv")
@@ -97,20 +97,12 @@ def check_keys(values: Iterable[str], known: Iterable[str], owner: str) -> None:
     known = sorted(known)
     for name in values:
         if name not in known:
-            raise InputError(f"{owner} has no option {name!r}{nearest(name, known)}")
-
-
-def nearest(name: str, known: Iterable[str], count: int = 1) -> str:
-    """`; did you mean ...?`, or the list of what there is where nothing is near."""
-    known = sorted(known)
-    if close := difflib.get_close_matches(name, known, n=count, cutoff=0.4):
-        return f"; did you mean {' or '.join(close)}?"
-    return f"; there are {', '.join(known[:20])}{', ...' if len(known) > 20 else ''}" if known else "; there are none"
+            raise InputError(f"{owner} has no option {name!r}{suggest(name, known)}")
 
 
 def _not_one_of(field: str, value: Any, known: tuple[str, ...]) -> Iterable[str]:
     if value not in known:
-        yield f"{field} {value!r} is none of {', '.join(known)}{nearest(str(value), known)}"
+        yield f"{field} {none_of(value, known)}"
 
 
 def _is_integer(value: Any) -> bool:

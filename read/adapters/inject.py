@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from read.adapters.config import AdapterConfig, nearest
+from read.adapters.config import AdapterConfig
 from read.adapters.frozen_attention import hook_attention, unhook_attention
 from read.adapters.layer import Bottleneck
 from read.adapters.runtime import MODALITIES, Adapters
 from read.adapters.sub_blocks import Place, find_places, width_of
 from read.errors import InputError
+from read.plugins import suggest
 
 
 @dataclass
@@ -192,7 +193,7 @@ def _adapters_with(model: nn.Module, name: str) -> Adapters:
     adapters = getattr(model, "adapters", None)
     names = list(adapters) if isinstance(adapters, Adapters) else []
     if name not in names:
-        raise InputError(f"no adapter {name!r}{nearest(name, names)}")
+        raise InputError(f"no adapter {name!r}{suggest(name, names)}")
     return adapters
 
 

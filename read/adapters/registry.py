@@ -1,19 +1,17 @@
-"""The strategies by name. A strategy is a file in this folder with a `STRATEGY`; nothing else has to know of it."""
+"""The strategies by name. A strategy is a file in `strategies/` with a `STRATEGY`; its stem is its name."""
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from torch import nn
 
-from read.adapters import strategies
-from read.adapters.config import AdapterConfig, check_keys, nearest
+from read.adapters.config import AdapterConfig, check_keys
 from read.adapters.frozen_attention import hook_attention
 from read.adapters.inject import Applied, applied, inject, set_trainable
 from read.adapters.sub_blocks import head_parameters, own_parameters
 from read.errors import InputError
+from read.plugins import STRATEGIES
 
 COMMON_OPTIONS = {"train_head": False}  # of every strategy
 KINDS = {bool: (bool,), int: (int,), float: (int, float), str: (str,), tuple: (str, tuple, list)}
@@ -24,7 +22,6 @@ class Strategy:
     """A way to fine-tune a model.
 
     Attributes:
-        name: in params, tables and saved files.
         description: one line, for people.
         source: the paper.
         apply: from (model, options, adapter's name): changes the model and returns the names of the parameters that
@@ -33,9 +30,9 @@ class Strategy:
         budget: the option that sets how many parameters train, where there is one.
         alignment: the task's loss is to be joined by an alignment of `alignment_states`.
         switchable: leaves the model's own weights alone, so that one model can hold several.
+        name: the stem of its file, by which params, tables and saved files know it; `get_strategy` fills it in.
     """
 
-    name: str
     description: str
     source: str
     apply: Callable[[nn.Module, dict[str, Any], str], Iterable[str]]
@@ -43,6 +40,7 @@ class Strategy:
     budget: str | None = None
     alignment: bool = False
     switchable: bool = False
+    name: str = ""
 
     def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """All options, with defaults for those not given.
@@ -61,9 +59,7 @@ class Strategy:
         return defaults | dict(options)
 
 
-def bottleneck_strategy(
-    name: str, description: str, source: str, *, alignment: bool = False, **settings: Any
-) -> Strategy:
+def bottleneck_strategy(description: str, source: str, *, alignment: bool = False, **settings: Any) -> Strategy:
     """A strategy of the adapter family: its options are the fields of AdapterConfig, with `settings` as defaults."""
     config = AdapterConfig(**settings)
 
@@ -72,30 +68,17 @@ def bottleneck_strategy(
         return applied(model)[adapter].trained
 
     options = {item.name: getattr(config, item.name) for item in fields(config)}
-    return Strategy(name, description, source, apply, options, "bottleneck", alignment, switchable=True)
-
-
-def discover() -> dict[str, Strategy]:
-    """All strategies by name."""
-    found = {}
-    for info in pkgutil.iter_modules(strategies.__path__, f"{strategies.__name__}."):
-        strategy = getattr(importlib.import_module(info.name), "STRATEGY", None)
-        if strategy is not None:
-            found[strategy.name] = strategy
-    return dict(sorted(found.items()))
+    return Strategy(description, source, apply, options, "bottleneck", alignment, switchable=True)
 
 
 def strategy_names() -> list[str]:
     """Names of the strategies there are."""
-    return list(discover())
+    return STRATEGIES.names()
 
 
 def get_strategy(name: str) -> Strategy:
-    """A strategy by name. Raises InputError for one that there is not, with the nearest."""
-    known = discover()
-    if name not in known:
-        raise InputError(f"strategy {name!r} is unknown{nearest(name, known)}")
-    return known[name]
+    """A strategy by name. Raises InputError for one that there is not, with the nearest, or that does not load."""
+    return replace(STRATEGIES.load(name), name=name)
 
 
 def apply_strategy(name: str, model: nn.Module, *, adapter: str = "default", **options: Any) -> nn.Module:

@@ -7,9 +7,10 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from read.adapters.config import AdapterConfig, nearest
+from read.adapters.config import AdapterConfig
 from read.adapters.families import HEADS, Family, family_of
 from read.errors import InputError
+from read.plugins import suggest
 
 OWN = ("adapters", "prompts")  # modules that strategies put into a model, which are no part of it
 STARTS = {"fc2": "fc1", "linear2": "linear1"}  # last linear layer of a feed-forward block -> its first
@@ -166,7 +167,7 @@ def _targets(model: nn.Module, config: AdapterConfig) -> list[Place]:
         matched = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}")]
         if not matched:
             shapes = {re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names}
-            near = nearest(pattern, shapes, 5)
+            near = suggest(pattern, shapes, 5)
             raise InputError(f"targets: {pattern!r} matches no module of {type(model).__name__}{near}")
         for name in matched:
             path, _, last = name.rpartition(".")

@@ -4,7 +4,6 @@ Symbols: B samples, N clips, M words, d width. Masks are True at real tokens.
 """
 
 import dataclasses
-import difflib
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from read.backbones.checkpoint import read_checkpoint
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
+from read.plugins import suggest
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _registry: dict[str, type["Backbone"]] = {}
@@ -219,9 +219,7 @@ def backbone_names() -> list[str]:
 def get_backbone(name: str) -> type[Backbone]:
     """The class of a backbone. Raises InputError for an unknown name, with the nearest."""
     if name not in _registry:
-        near = difflib.get_close_matches(name, _registry, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise InputError(f"backbone {name!r} is unknown; there are {', '.join(backbone_names())}{hint}")
+        raise InputError(f"no backbone {name!r}{suggest(name, backbone_names())}")
     return _registry[name]
 
 

@@ -11,6 +11,7 @@ from read.adapters import (
 )
 from read.backbones.grounding.univtg import UniVTG, UniVTGConfig
 from read.errors import InputError
+from read.plugins import Plugins
 
 PAPERS = {"full", "bias", "partial", "proj", "prompt", "lora", "adapter", "adaptformer", "st_adapter", "vl_adapter",
           "read", "read_paper", "read_pvla"}  # fmt: skip
@@ -67,7 +68,7 @@ def test_what_trains(univtg):
 
 
 def test_unknown_names_and_values_are_refused(univtg):
-    with pytest.raises(InputError, match=r"'red' is unknown; did you mean read"):
+    with pytest.raises(InputError, match=r"no strategy 'red'; did you mean read"):
         apply_strategy("red", univtg())
     with pytest.raises(InputError, match=r"'ranks'; did you mean rank"):
         apply_strategy("lora", univtg(), ranks=4)
@@ -97,10 +98,11 @@ def test_a_new_strategy_is_one_file(univtg, tmp_path, monkeypatch):
         "from read.adapters.registry import Strategy\n"
         "def _apply(model, options, adapter):\n"
         "    return [name for name, _ in model.named_parameters() if '.norm' in name]\n"
-        "STRATEGY = Strategy('norms', 'layer norms', 'LN tuning', _apply)\n"
+        "STRATEGY = Strategy('layer norms', 'LN tuning', _apply)\n"
     )
     monkeypatch.setattr(strategies, "__path__", [*strategies.__path__, str(tmp_path)])
-    assert "norms" in strategy_names()
+    monkeypatch.setattr(Plugins, "folder", tmp_path)
+    assert strategy_names() == ["norms"] and get_strategy("norms").name == "norms"
     assert all("norm" in name for name in trainable_parameters(apply_strategy("norms", univtg())).names)
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pipeline.params import all_keys, check_params, load_params, parse_settings
-from pipeline.strategies import FOLDER, check_strategies, method_of
+from pipeline.strategies import check_strategies, method_of
 from read.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -162,15 +162,6 @@ def test_a_published_backbone_may_be_scored_on_the_dataset_itself(values):
             check_params(values)
         else:
             assert "pretraining would see the test videos" in mistakes(values)[0]
-
-
-def test_strategies_are_known_by_their_files():
-    from read.adapters.registry import strategy_names
-
-    assert (
-        sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "registry"))
-        == strategy_names()
-    )
 
 
 def test_one_strategy_can_stand_there_twice():

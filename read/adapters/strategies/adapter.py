@@ -3,7 +3,6 @@
 from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
-    "adapter",
     "bottleneck after attention and feed-forward",
     "Houlsby et al. 2019",
     mixer="none",

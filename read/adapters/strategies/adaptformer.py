@@ -3,7 +3,6 @@
 from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
-    "adaptformer",
     "scaled bottleneck beside the feed-forward block",
     "Chen et al. 2022 (AdaptFormer)",
     mixer="none",

@@ -13,4 +13,4 @@ def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[
     return [name for name in own_parameters(model) if name.rpartition(".")[2].endswith("bias")]
 
 
-STRATEGY = Strategy("bias", "bias terms", "Ben Zaken et al. 2022 (BitFit)", _apply)
+STRATEGY = Strategy("bias terms", "Ben Zaken et al. 2022 (BitFit)", _apply)

@@ -13,4 +13,4 @@ def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[
     return own_parameters(model)
 
 
-STRATEGY = Strategy("full", "every parameter of the model", "", _apply)
+STRATEGY = Strategy("every parameter of the model", "", _apply)

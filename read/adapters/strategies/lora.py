@@ -46,7 +46,6 @@ def linear_layers(model: nn.Module) -> tuple[list[str], list[str]]:
 
 
 STRATEGY = Strategy(
-    "lora",
     "low-rank updates of the linear layers",
     "Hu et al. 2022 (LoRA)",
     _apply,

@@ -21,4 +21,4 @@ def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[
     return [name for name in own_parameters(model) if name.startswith(last)]
 
 
-STRATEGY = Strategy("partial", "the last layers of the backbone", "", _apply, {"layers": 1}, budget="layers")
+STRATEGY = Strategy("the last layers of the backbone", "", _apply, {"layers": 1}, budget="layers")

@@ -13,4 +13,4 @@ def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[
     return head_parameters(model)
 
 
-STRATEGY = Strategy("proj", "the task heads", "", _apply)
+STRATEGY = Strategy("the task heads", "", _apply)

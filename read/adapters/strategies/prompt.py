@@ -76,7 +76,6 @@ def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[
 
 
 STRATEGY = Strategy(
-    "prompt",
     "prompt tokens in front of every layer's",
     "Jia et al. 2022 (VPT), Huang et al. 2023 (VoP)",
     _apply,

@@ -2,4 +2,4 @@
 
 from read.adapters.registry import bottleneck_strategy
 
-STRATEGY = bottleneck_strategy("read", "recurrent bottleneck, residual", "Nguyen et al. 2024 (READ)")
+STRATEGY = bottleneck_strategy("recurrent bottleneck, residual", "Nguyen et al. 2024 (READ)")

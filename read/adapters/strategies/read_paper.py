@@ -3,5 +3,5 @@
 from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
-    "read_paper", "recurrent bottleneck, as published", "Nguyen et al. 2024 (READ)", mixer="rnn", residual=False
+    "recurrent bottleneck, as published", "Nguyen et al. 2024 (READ)", mixer="rnn", residual=False
 )

@@ -3,5 +3,5 @@
 from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
-    "read_pvla", "recurrent bottleneck with the alignment loss", "Nguyen et al. 2024 (READ)", alignment=True
+    "recurrent bottleneck with the alignment loss", "Nguyen et al. 2024 (READ)", alignment=True
 )

@@ -3,7 +3,6 @@
 from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
-    "st_adapter",
     "bottleneck with a depthwise convolution over time",
     "Pan et al. 2022 (ST-Adapter)",
     mixer="conv",

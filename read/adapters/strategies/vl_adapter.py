@@ -3,7 +3,6 @@
 from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
-    "vl_adapter",
     "one bottleneck shared by the layers of both modalities",
     "Sung et al. 2022 (VL-Adapter)",
     mixer="none",
