@@ -9,7 +9,14 @@ from pipeline.code import code_paths
 
 ROOT = Path(__file__).parents[1]
 ROOMS = {"adapters", "transport", "backbones", "encoders", "data", "metrics"}
-GROUND = {"read", "read.errors", "read.files", "read.plugins", "read.torchvision_ops"}  # everybody stands on these
+GROUND = {
+    "read",
+    "read.errors",
+    "read.files",
+    "read.plugins",
+    "read.torchvision_ops",
+    "read.weights",
+}  # everybody stands on these
 ENGINE = {
     "pipeline",
     "pipeline.params",

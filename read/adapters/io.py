@@ -4,14 +4,11 @@ A folder holds `adapter.safetensors`, the trained parameters by name, and `adapt
 the digest of the weights that stayed frozen. Nothing is unpickled.
 """
 
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from read.adapters.config import AdapterConfig
@@ -21,6 +18,7 @@ from read.adapters.runtime import Adapters
 from read.adapters.sub_blocks import OWN
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
+from read.weights import check_fit, load_tensors, save_tensors, state_digest
 
 WEIGHTS, CONFIG = "adapter.safetensors", "adapter.json"
 
@@ -48,7 +46,7 @@ def save_adapter(
     if name == _active(model) and strays:
         raise InputError(f"{', '.join(strays)} train but are not part of {record.strategy or name}, so would be lost")
     held = {} if name == _active(model) else record.values
-    weights = {key: held.get(key, parameters[key]).detach().contiguous() for key in sorted(record.trained)}
+    weights = {key: held.get(key, parameters[key]) for key in sorted(record.trained)}
     values = {
         "strategy": record.strategy,
         "options": record.options,
@@ -57,7 +55,7 @@ def save_adapter(
     }
     with atomic_path(folder) as draft:
         draft.mkdir()
-        save_file({_portable(key, name): value for key, value in weights.items()}, draft / WEIGHTS)
+        save_tensors({_portable(key, name): value for key, value in weights.items()}, draft / WEIGHTS)
         write_json(draft / CONFIG, values)
 
 
@@ -75,7 +73,7 @@ def load_adapter(model: nn.Module, folder: str | Path, *, adapter: str = "defaul
     """
     folder = Path(folder)
     values = adapter_config(folder)
-    weights = {_local(key, adapter): value for key, value in _read_weights(folder / WEIGHTS).items()}
+    weights = {_local(key, adapter): value for key, value in load_tensors(folder / WEIGHTS).items()}
     before = _active(model)
     try:
         _load(model, folder, values, weights, adapter)
@@ -99,10 +97,12 @@ def _load(model: nn.Module, folder: Path, values: dict[str, Any], weights: dict[
     else:
         apply_strategy(values["strategy"], model, adapter=adapter, **values["options"])
     expected = {key: model.get_parameter(key) for key in applied(model)[adapter].trained}
-    if faults := _differences(expected, weights):
+    try:
+        check_fit(weights, expected, folder / WEIGHTS, "this adapter")
+    except InputError:
         if isinstance(getattr(model, "adapters", None), Adapters):
             remove(model, adapter)
-        raise InputError(f"{folder / WEIGHTS}: {faults}")
+        raise
     with torch.no_grad():
         for key, parameter in expected.items():
             parameter.copy_(weights[key])
@@ -136,16 +136,8 @@ def backbone_digest(model: nn.Module, trained: Collection[str] = ()) -> str:
     kept = model.__dict__.setdefault("backbone_digests", {})
     if stamp not in kept:
         kept.clear()
-        kept[stamp] = _digest(state)
+        kept[stamp] = state_digest(state)
     return kept[stamp]
-
-
-def _digest(state: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for key, value in state.items():
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _stamp(value: Tensor) -> tuple:
@@ -174,25 +166,3 @@ def _local(key: str, adapter: str) -> str:
 def _active(model: nn.Module) -> str:
     adapters = getattr(model, "adapters", None)
     return (adapters.active or "") if isinstance(adapters, Adapters) else "default"
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a safetensors file ({error})") from None
-
-
-def _differences(expected: dict[str, nn.Parameter], weights: dict[str, Tensor]) -> str:
-    faults = {
-        "missing": sorted(expected.keys() - weights.keys()),
-        "unexpected": sorted(weights.keys() - expected.keys()),
-        "of another shape": [
-            f"{key} {tuple(weights[key].shape)} for {tuple(expected[key].shape)}"
-            for key in sorted(expected.keys() & weights.keys())
-            if weights[key].shape != expected[key].shape
-        ],
-    }
-    return "; ".join(f"{fault}: {', '.join(keys)}" for fault, keys in faults.items() if keys)

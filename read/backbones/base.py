@@ -4,21 +4,18 @@ Symbols: B samples, N clips, M words, d width. Masks are True at real tokens.
 """
 
 import dataclasses
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from read.backbones.checkpoint import read_checkpoint
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 from read.plugins import suggest
+from read.weights import check_fit, load_tensors, read_checkpoint, save_tensors, state_digest
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _registry: dict[str, type["Backbone"]] = {}
@@ -174,39 +171,22 @@ class Backbone(nn.Module, ABC):
 
     def digest(self) -> str:
         """SHA-256 over the names, types, shapes and bytes of the weights."""
-        digest = hashlib.sha256()
-        for key, value in sorted(self.state_dict().items()):
-            value = value.detach().cpu().contiguous()
-            digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
-            digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return state_digest(self.state_dict())
 
     def save(self, folder: str | Path) -> None:
         """Write `config.json` and `model.safetensors` to a folder, whole or not at all."""
         with atomic_path(folder) as draft:
             draft.mkdir()
-            save_file({key: value.contiguous() for key, value in self.state_dict().items()}, draft / WEIGHTS)
+            save_tensors(self.state_dict(), draft / WEIGHTS)
             write_json(draft / CONFIG, {"backbone": self.name, **dataclasses.asdict(self.config)})
 
     def load_weights(self, state: Mapping[str, Tensor], source: str | Path) -> Self:
         """Take over a state dict with exactly the model's keys and shapes.
 
         Raises:
-            InputError: listing every missing key, unexpected key and differing shape of `source`.
+            InputError: naming missing keys, unexpected keys and differing shapes of `source`.
         """
-        own = self.state_dict()
-        faults = {
-            "missing keys": sorted(own.keys() - state.keys()),
-            "unexpected keys": sorted(state.keys() - own.keys()),
-            "other shapes": [
-                f"{key} {tuple(state[key].shape)}, not {tuple(own[key].shape)}"
-                for key in sorted(own.keys() & state.keys())
-                if state[key].shape != own[key].shape
-            ],
-        }
-        if any(faults.values()):
-            detail = "; ".join(f"{name}: {', '.join(keys)}" for name, keys in faults.items() if keys)
-            raise InputError(f"{source}: these are not the weights of this {self.name}; {detail}")
+        check_fit(state, self.state_dict(), source, f"this {self.name}")
         self.load_state_dict(state)
         return self
 
@@ -240,4 +220,4 @@ def load_backbone(folder: str | Path) -> Backbone:
             raise InputError(f"{folder / file}: no such file; a backbone's folder holds {CONFIG} and {WEIGHTS}")
     settings = read_json(folder / CONFIG)
     model = build_backbone(settings.pop("backbone"), **settings)
-    return model.load_weights(load_file(folder / WEIGHTS), folder / WEIGHTS)
+    return model.load_weights(load_tensors(folder / WEIGHTS), folder / WEIGHTS)

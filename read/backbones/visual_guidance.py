@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from read.backbones.base import CONFIG, WEIGHTS, Backbone
 from read.backbones.vg_fusion import Guide, VisualGuidanceConfig
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
+from read.weights import load_tensors, save_tensors
 
 GENERATION = {"num_beams": 5, "no_repeat_ngram_size": 3, "max_new_tokens": 64}  # as in the paper
 
@@ -172,13 +171,13 @@ class VisualGuidance(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write `config.json`, with the text model's own, and `model.safetensors`, whole or not at all."""
         ties = self._ties()
-        weights = {key: value.contiguous() for key, value in self.state_dict().items() if key not in ties}
+        weights = {key: value for key, value in self.state_dict().items() if key not in ties}
         values = {"model": self.name, **dataclasses.asdict(self.config)}
         values["seq2seq"] = json.loads(self.seq2seq.config.to_json_string(use_diff=False))
         values["generation"] = json.loads(self.seq2seq.generation_config.to_json_string())
         with atomic_path(folder) as draft:
             draft.mkdir()
-            save_file(weights, draft / WEIGHTS)
+            save_tensors(weights, draft / WEIGHTS)
             write_json(draft / CONFIG, values)
 
     @classmethod
@@ -197,10 +196,7 @@ class VisualGuidance(nn.Module):
         values = read_json(folder / CONFIG)
         if values.pop("model", None) != cls.name:
             raise InputError(f'{folder / CONFIG}: not of a model with visual guidance, whose "model" is "{cls.name}"')
-        try:
-            state = load_file(folder / WEIGHTS)
-        except SafetensorError as error:
-            raise InputError(f"{folder / WEIGHTS}: not a file of safetensors ({error})") from None
+        state = load_tensors(folder / WEIGHTS)
         seq2seq, generation = values.pop("seq2seq"), values.pop("generation")
         seq2seq = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(seq2seq.pop("model_type"), **seq2seq))
         seq2seq.generation_config = GenerationConfig.from_dict(generation)

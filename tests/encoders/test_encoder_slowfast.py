@@ -89,5 +89,5 @@ def test_public_checkpoint_loads_without_its_head(tmp_path):
 
 def test_checkpoint_of_another_model_is_refused(slowfast, tmp_path):
     torch.save({"model_state": slowfast.network.state_dict()}, tmp_path / "tiny.pyth")
-    with pytest.raises(InputError, match=r"tiny\.pyth: the weights do not fit"):
+    with pytest.raises(InputError, match=r"tiny\.pyth: not the weights of this SlowFast"):
         SlowFast.pretrained(tmp_path / "tiny.pyth")

@@ -12,8 +12,9 @@ import torch
 from open_clip.pretrained import get_pretrained_cfg
 from open_clip.tokenizer import SimpleTokenizer
 
-from read.encoders.weights import WEIGHTS, read_config, save_folder, state_digest
+from read.encoders.weights import WEIGHTS, read_config, save_folder
 from read.errors import InputError
+from read.weights import state_digest
 
 TINY = "clip_tiny"
 FRAMES_PER_CLIP = 2  # a still picture changes little in two seconds

@@ -10,17 +10,10 @@ from typing import Any, Self
 import numpy as np
 import torch
 from pytorchvideo.models.slowfast import create_slowfast
-from torch import nn
+from torch import Tensor, nn
 
-from read.encoders.weights import (
-    WEIGHTS,
-    load_state,
-    load_tensors,
-    read_checkpoint,
-    read_config,
-    save_folder,
-    state_digest,
-)
+from read.encoders.weights import WEIGHTS, read_config, save_folder
+from read.weights import check_fit, load_tensors, read_checkpoint, state_digest
 
 TINY, KINETICS = "slowfast_tiny", "slowfast_8x8_r50"
 KINETICS_URL = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth"
@@ -58,8 +51,8 @@ class SlowFast:
             InputError: the file is missing, damaged or of another model.
         """
         slowfast = cls.create(KINETICS)
-        state = {key: value for key, value in read_checkpoint(checkpoint).items() if not key.startswith(_HEAD)}
-        load_state(slowfast.network, state, checkpoint)
+        state, _ = read_checkpoint(checkpoint)
+        _load({key: value for key, value in state.items() if not key.startswith(_HEAD)}, slowfast.network, checkpoint)
         return cls(slowfast.network, slowfast.config, device)
 
     @classmethod
@@ -71,7 +64,7 @@ class SlowFast:
         """
         config = read_config(folder)
         network = _build(config)
-        load_state(network, load_tensors(Path(folder) / WEIGHTS), folder)
+        _load(load_tensors(Path(folder) / WEIGHTS), network, folder)
         return cls(network, config, device)
 
     def save(self, folder: str | Path) -> None:
@@ -102,6 +95,11 @@ class SlowFast:
 
 def _build(config: dict[str, Any]) -> nn.Module:
     return create_slowfast(**config["model"], head=None, head_pool=nn.AdaptiveAvgPool3d)
+
+
+def _load(state: dict[str, Tensor], network: nn.Module, source: str | Path) -> None:
+    check_fit(state, network.state_dict(), source, "this SlowFast")
+    network.load_state_dict(state)
 
 
 def _width(model: dict[str, Any]) -> int:
