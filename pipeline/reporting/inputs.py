@@ -220,8 +220,6 @@ def _json(path: Path) -> Any:
         return read_json(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not valid JSON: {error}") from None
 
 
 def _checked(model: type[Model], path: Path, values: Any) -> Model:

@@ -115,8 +115,6 @@ def adapter_config(folder: str | Path) -> dict[str, Any]:
         values = read_json(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
     wanted = ("strategy", "options", "backbone", "extra")
     if not isinstance(values, dict) or not all(key in values for key in wanted):
         raise InputError(f"{path}: lacks one of {', '.join(wanted)}")

@@ -168,10 +168,7 @@ def _present(folder: Path) -> Iterator[str]:
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; a bundle is a folder that read-adapters export has made")
-    try:
-        config = read_json(path)
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error})") from None
+    config = read_json(path)
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise InputError(f'{path}: not of a bundle, whose "format" is "{FORMAT}"')
     if config.get("version") != VERSION:
