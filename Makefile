@@ -11,7 +11,6 @@ help:  ## show this list
 
 run: .venv/installed  ## the whole pipeline, from raw video to results/report/index.html
 	snakemake --cores $(CORES)
-	@echo "The report: file://$(CURDIR)/results/report/index.html"
 
 repro: .venv/installed  ## the same by DVC
 	dvc repro

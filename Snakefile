@@ -22,3 +22,7 @@ rule all:
     input:
         ARTIFACTS,
         ["dvc.lock"] if RECORDED else [],
+
+
+onsuccess:
+    show_results(workflow)

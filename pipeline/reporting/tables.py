@@ -116,7 +116,7 @@ def paired_rows(rows: Sequence[Row], metric: str, shots: int) -> list[tuple[Row,
 
 
 def flat_scores(results: Results) -> dict[str, float]:
-    """`<task>/<strategy>/k<shots>/<metric>` and `.../std`, for `dvc metrics show`."""
+    """`<task>/<strategy>/k<shots>/<metric>` and `.../std`, in one flat table."""
     flat = {}
     for row in [*make_rows(results), *reference_rows(results).values()]:
         for metric in columns(results):
@@ -126,6 +126,20 @@ def flat_scores(results: Results) -> dict[str, float]:
             if summary.std is not None:
                 flat[f"{stem}/std"] = round(summary.std, 4)
     return flat
+
+
+def metric_files(results: Results) -> dict[str, dict[str, float]]:
+    """`<task>/<strategy>-k<shots>.json` -> its scores, the primary first: a row each of `dvc metrics show`."""
+    files = {}
+    for row in [*make_rows(results), *reference_rows(results).values()]:
+        name = f"{row.name}-k{row.shots}" if row.trained else row.name
+        scores = files[f"{results.task.name}/{name}.json"] = {}
+        for metric in columns(results):
+            summary = row.summary(metric)
+            scores[metric] = round(summary.mean, 4)
+            if summary.std is not None:
+                scores[f"{metric} std"] = round(summary.std, 4)
+    return files
 
 
 def csv_rows(results: Results) -> list[dict]:

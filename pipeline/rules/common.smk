@@ -3,6 +3,7 @@ from pipeline.engine import dvc_records, prepare_run
 from pipeline.params import check_params
 from pipeline.code import code_digest, settings
 from pipeline.strategies import check_strategies
+from pipeline.terminal import show_progress, show_results
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -10,6 +11,7 @@ try:
     check_backbone(PARAMS.backbone.grounding)
     check_strategies(PARAMS.strategies)
     prepare_run(workflow)
+    show_progress(workflow)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 RECORDED = dvc_records(config)

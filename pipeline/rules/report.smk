@@ -11,6 +11,7 @@ rule report:
         page="results/report/index.html",
         scores="results/report/scores.json",
         table="results/report/scores.csv",
+        metrics=directory("results/report/metrics"),
     log:
         "logs/report.log",
     benchmark:

@@ -1,6 +1,7 @@
 """Stage 8: one self-contained page and flat tables of the scores, of every task.
 
-Writes index.html (works from the file system, no network), scores.json for `dvc metrics show`, and scores.csv.
+Writes index.html (works from the file system, no network), scores.json and scores.csv, all scores in one table, and
+metrics/, the table of a row per strategy that `dvc metrics show` draws.
 """
 
 import csv
@@ -15,8 +16,8 @@ from pipeline.reporting.grounding import GROUNDING
 from pipeline.reporting.inputs import Inputs, Provenance, load_report
 from pipeline.reporting.page import render
 from pipeline.reporting.summarization import SUMMARIZATION
-from pipeline.reporting.tables import csv_rows, flat_scores
-from read.files import read_json, write_json, write_text
+from pipeline.reporting.tables import csv_rows, flat_scores, metric_files
+from read.files import atomic_path, read_json, write_json, write_text
 from read.metrics.protocols import get_protocol
 
 TASKS = {task.name: task for task in (GROUNDING, SUMMARIZATION)}
@@ -35,6 +36,9 @@ def build_report(inputs: Inputs, out: Path) -> None:
     writer = csv.DictWriter(table, fieldnames=list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
+    with atomic_path(out / "metrics") as draft:
+        for name, scores in (item for results in report.tasks for item in metric_files(results).items()):
+            write_json(draft / name, scores)
     write_json(out / "scores.json", {k: v for results in report.tasks for k, v in flat_scores(results).items()})
     write_text(out / "scores.csv", table.getvalue())
     write_text(out / "index.html", page)
