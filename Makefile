@@ -34,9 +34,10 @@ bench: .venv/installed  ## speed and memory, side by side with what one would pi
 clean:  ## remove everything the pipeline made; the environment stays
 	rm -rf data/raw data/features data/splits models results logs benchmarks/results .snakemake
 
-.venv/installed: requirements.txt pyproject.toml
+.venv/installed: requirements.txt pyproject.toml tools/fit_torchvision.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	.venv/bin/python tools/fit_torchvision.py
 	touch $@

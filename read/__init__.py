@@ -3,11 +3,7 @@
 import importlib
 from typing import Any
 
-from read import torchvision_ops
-
 __version__ = "0.1.0"
-
-torchvision_ops.install()
 
 # The library's front door. Names are looked up when first asked for, so that `import read` stays light.
 _HOMES = {

@@ -7,8 +7,6 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker per core: more threads would wait for each other
 
-import read  # noqa: F401 - before anything imports torchvision
-
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -1,6 +1,8 @@
 """The documentation's examples run, and its table is the registry's."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,12 @@ def examples():
 
 
 @pytest.mark.parametrize(("page", "line", "code"), examples())
-def test_example(page, line, code, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    exec(compile("\n" * (line - 1) + code, str(page), "exec"), {"__name__": "__main__"})
+def test_example(page, line, code, tmp_path):
+    """As its reader runs it: alone, in a process of its own."""
+    script = tmp_path / f"{page.stem}.py"
+    script.write_text("\n" * (line - 1) + code, encoding="utf-8")  # so that a traceback names the page's line
+    found = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
 
 
 def test_the_table_of_strategies_is_the_registry():

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_what_is_written_can_be_read_by_whom_the_umask_lets(tmp_path, umask):
 
 def test_a_device_is_written_into_and_not_replaced(tmp_path):
     write_text("/dev/null", "gone")
-    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
     pipe, heard = tmp_path / "pipe", []
     os.mkfifo(pipe)
     listener = threading.Thread(target=lambda: heard.append(pipe.read_text()), daemon=True)

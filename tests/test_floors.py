@@ -14,7 +14,6 @@ GROUND = {
     "read.errors",
     "read.files",
     "read.plugins",
-    "read.torchvision_ops",
     "read.weights",
 }  # everybody stands on these
 ENGINE = {
