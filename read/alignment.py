@@ -24,18 +24,27 @@ class Alignment:
         mass: share of the mass that is moved, see `read.transport.partial_transport`.
         cost: see `read.transport.pairwise_cost`.
         solver: see `read.transport.partial_transport`.
+        temperature: of the solvers that are not exact; likewise.
     """
 
     gamma: float = 0.1
     mass: float = 0.5
     cost: str = "cosine"
     solver: str = "exact"
+    temperature: float = 0.05
 
     def __call__(self, model: nn.Module) -> Tensor:
         """The weighted loss of the model's last forward. Raises InputError where its strategy is none that aligns."""
         costs = [
             partial_alignment_loss(
-                video.float(), text.float(), video_mask, text_mask, mass=self.mass, cost=self.cost, solver=self.solver
+                video.float(),
+                text.float(),
+                video_mask,
+                text_mask,
+                mass=self.mass,
+                cost=self.cost,
+                solver=self.solver,
+                temperature=self.temperature,
             )
             for video, video_mask, text, text_mask in alignment_states(model)
         ]
@@ -53,6 +62,8 @@ class Alignment:
         states = alignment_states(model)[-1]
         masks = (states.video_mask, states.text_mask)
         costs = pairwise_cost(states.video.float(), states.text.float(), self.cost)
-        plans = partial_transport(costs, mass=self.mass, mask=masks, solver=self.solver).cpu()
+        plans = partial_transport(
+            costs, mass=self.mass, mask=masks, solver=self.solver, temperature=self.temperature
+        ).cpu()
         real = zip(plans, *(mask.cpu() for mask in masks), strict=True)
         return [plan[video][:, text].numpy() for plan, video, text in real]

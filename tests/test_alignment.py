@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -33,6 +34,16 @@ def test_plans_move_the_mass_within_the_weights(model):
         assert plan.min() >= 0
         assert plan.sum() == pytest.approx(0.4, abs=1e-5)
         assert plan.sum(1).max() <= 1 / len(each.video) + 1e-5
+
+
+def test_the_temperature_reaches_the_solver(model):
+    model = apply_strategy("read_pvla", model)
+    _ = [*forward_batches(model, [sample(7, 5)], batch_size=64)]
+    blurred = [Alignment(solver="entropic", temperature=tau) for tau in (0.05, 50.0)]
+    plans = [alignment.plans(model)[0] for alignment in blurred]
+    assert plans[1] == pytest.approx(np.full((7, 5), 0.5 / 35), rel=0.1)
+    assert plans[0].max() > 1.2 * plans[1].max()
+    assert blurred[0](model) != pytest.approx(blurred[1](model).item(), rel=1e-3)
 
 
 def test_a_strategy_that_does_not_align_has_no_plans(model):

@@ -15,6 +15,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from read.errors import InputError
 from read.transport.problem import Problem
 
 # The log of no weight at all: finite, so that no difference of infinities can arise.
@@ -27,8 +28,11 @@ ROUNDS_BETWEEN_LOOKS = 8
 def entropic_plan(problem: Problem, temperature: float, tolerance: float, max_iterations: int) -> Tensor:
     """The plans (B, N, M), float64, whose columns and mass hold to rounding and whose rows hold to the tolerance.
 
-    Stops when in every problem the rows miss their optimality conditions by at most `tolerance` of the mass;
-    warns with the remaining residual when `max_iterations` rounds were not enough.
+    Stops when in every problem the rows miss their optimality conditions, and the plan the mass, by at most
+    `tolerance` of the mass; warns with the remaining residual when `max_iterations` rounds were not enough.
+
+    Raises:
+        InputError: costs so large, in units of the temperature, that they cannot be computed with.
     """
     cost, a, b, mass = problem
     kernel = cost / -temperature
@@ -39,9 +43,9 @@ def entropic_plan(problem: Problem, temperature: float, tolerance: float, max_it
     for iteration in range(max_iterations):
         log_r = torch.logsumexp(kernel + v[:, None, :], 2)
         if u is not None and iteration % look_every == 0:
-            sums = (log_r + w).exp()
-            missed = (sums * u.exp() - torch.minimum(sums, a)).abs().sum(1) / mass
-            residual = missed.max().item()
+            sums = (log_r + w + u).exp()
+            missed = (sums - torch.minimum((log_r + w).exp(), a)).abs().sum(1) + (sums.sum(1) - mass).abs()
+            residual = _residual("entropic", missed / mass, temperature)
             if residual <= tolerance:
                 break
         u, w = _scale(log_r, a, log_a, mass)
@@ -66,6 +70,8 @@ def _scale(log_r: Tensor, a: Tensor, log_a: Tensor, mass: Tensor) -> tuple[Tenso
     last = reached.clamp(max=knots.shape[1] - 1)
     rest = (mass - filled.gather(1, last)).clamp(min=NO_WEIGHT)
     w = torch.where(reached == knots.shape[1], knots[:, -1:], rest.log() - free.gather(1, last))
+    # Where the weights that are reached are the whole mass, rounding may leave no rest, and w must not fall back.
+    w = torch.where(reached == 0, w, w.maximum(knots.gather(1, (reached - 1).clamp(min=0))))
     return (log_a - log_r - w).clamp(max=0.0), w
 
 
@@ -87,7 +93,7 @@ def paper_plan(problem: Problem, temperature: float, tolerance: float, max_itera
         log_r = plan.logsumexp(2, keepdim=True)
         if iteration % look_every == 0:
             over = (log_r.exp()[:, :, 0] - a).clamp(min=0).sum(1) + (plan.exp().sum(1) - b).clamp(min=0).sum(1)
-            residual = (over / mass).max().item()
+            residual = _residual("paper", over / mass, temperature)
             if residual <= tolerance:
                 break
         plan = plan + (log_a - log_r).clamp(max=0.0)
@@ -115,6 +121,17 @@ def paper_search(problem: Problem, temperature: float, tolerance: float, max_ite
         cheaper = price < least
         best, least = torch.where(cheaper[:, None, None], plan, best), torch.minimum(price, least)
     return best
+
+
+def _residual(solver: str, missed: Tensor, temperature: float) -> float:
+    """The largest of the shares (B,) that are missed. Raises InputError where one is not a number."""
+    residual = missed.max().item()
+    if residual != residual:
+        raise InputError(
+            f"temperature: {temperature:g} is too low for the costs of sample {missed.isnan().nonzero()[0].item()}, "
+            f"with which solver {solver!r} leaves the range of float64; raise it or scale the costs down"
+        )
+    return residual
 
 
 def _warn_unfinished(solver: str, rounds: int, residual: float, tolerance: float) -> None:

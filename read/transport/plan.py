@@ -51,12 +51,14 @@ def partial_transport(
         max_iterations: rounds after which the iterative solvers give up, with a RuntimeWarning.
 
     Returns:
-        The plan, without gradient, in the shape, dtype and device of the cost; 0 at padding.
+        The plan, without gradient, in the shape, dtype and device of the cost; 0 at padding. Whole numbers as costs
+        count as float64.
 
     Raises:
         InputError: a ValueError that names the argument, the sample and the bound at fault.
     """
     _check_options(solver, mass, temperature, tolerance, max_iterations)
+    cost = _floating(cost)
     problem = build_problem(cost, a, b, mass, mask)
     plan = _solve(problem, solver, mass is None, temperature, tolerance, max_iterations)
     return plan.to(cost).reshape(cost.shape)
@@ -84,6 +86,7 @@ def partial_distance(
         (B,), or a scalar for an (N, M) cost, in the cost's dtype.
     """
     _check_options(solver, mass, temperature, tolerance, max_iterations)
+    cost = _floating(cost)
     problem = build_problem(cost, a, b, mass, mask)
     plan = _solve(problem, solver, mass is None, temperature, tolerance, max_iterations).to(cost.device)
     # Padding may hold anything, NaN too, and 0 * NaN is NaN.
@@ -94,6 +97,13 @@ def partial_distance(
         divergence = torch.special.xlogy(plan, plan / uniform).sum((1, 2))
         distance = distance + (temperature * divergence).to(cost)
     return distance.reshape(cost.shape[:-2])
+
+
+def _floating(cost: Tensor) -> Tensor:
+    """Costs in a type that can hold a plan, too: as whole numbers, all shares of the mass would be 0."""
+    if cost.is_complex():
+        raise InputError(f"cost: must be real numbers, not {cost.dtype}")
+    return cost if cost.is_floating_point() else cost.double()
 
 
 def _check_options(

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from read.errors import InputError
 from read.transport import certificate, partial_distance, partial_transport
 
 TIGHT = {"solver": "entropic", "tolerance": 1e-12}
@@ -87,6 +88,34 @@ def test_gradcheck_at_convergence(mass):
     assert torch.autograd.gradcheck(lambda c: partial_distance(c, mass=mass, mask=mask, temperature=0.3, **TIGHT), cost)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_that_add_up_to_the_mass_leave_none_out(dtype):
+    """One row's weight is the whole mass here, to the last bit: the scaling must not fall back to nothing."""
+    cost = torch.tensor([[30, 25], [31, 0]], dtype=dtype) * 0.03
+    plan = partial_transport(cost, mass=0.5, solver="entropic")
+    expected = ot.partial.entropic_partial_wasserstein([0.5, 0.5], [0.5, 0.5], cost.double().numpy(), 0.05, m=0.5)
+    np.testing.assert_allclose(plan, expected, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*max_iterations")
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.sampled_from([(2, 2), (12, 8), (6, 3), (5, 5)]),
+    tokens=st.integers(1, 12),
+    temperature=st.floats(0.02, 2.0),
+    rounds=st.sampled_from([1, 2, 10, 100]),
+)
+def test_the_mass_holds_after_any_number_of_rounds(seed, sizes, tokens, temperature, rounds):
+    """Whole tokens' worth of mass, at costs far above the temperature."""
+    rows, columns = sizes
+    mass = min(tokens, min(sizes)) / max(sizes)
+    cost = torch.from_numpy(np.square(np.random.default_rng(seed).normal(size=(4, rows, columns)) * 4))
+    plan = partial_transport(cost, mass=mass, solver="entropic", temperature=temperature, max_iterations=rounds)
+    torch.testing.assert_close(plan.sum((1, 2)), torch.full((4,), mass, dtype=torch.float64))
+    assert certificate(plan, cost, mass=mass).column_violation.max() < 1e-12
+
+
 def test_it_tends_to_the_exact_distance_from_above():
     cost, a, b = problems(0, 8, 20, 12)
     exact = partial_distance(cost, a, b, 0.5)
@@ -100,6 +129,15 @@ def test_very_low_temperatures_and_large_costs_stay_finite():
     with pytest.warns(RuntimeWarning, match="max_iterations"):
         plan = partial_transport(cost * 1e4, a, b, 0.7, solver="entropic", max_iterations=20)
     assert plan.isfinite().all()
+
+
+@pytest.mark.parametrize("solver", ["entropic", "paper"])
+def test_a_temperature_that_leaves_the_range_of_numbers_is_refused(solver):
+    cost = torch.rand(2, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    cost[1] += 1
+    cost[1] *= 1e300
+    with pytest.raises(InputError, match=r"temperature: 1e-20 is too low for the costs of sample 1"):
+        partial_transport(cost, mass=0.5, solver=solver, temperature=1e-20)
 
 
 @pytest.mark.parametrize("mass", [0.2, 0.9])

@@ -39,6 +39,7 @@ def changed(tensor, value, *index):
         ({"cost": changed(COST, NAN, 1, 2, 3)}, r"cost: NaN or infinite between real tokens \(sample 1"),
         ({"cost": changed(COST, INF, 0, 0, 0)}, "cost: NaN or infinite"),
         ({"cost": torch.rand(3)}, "cost: must be"),
+        ({"cost": COST + 1j}, "cost: must be real numbers"),
         ({"cost": torch.rand(2, 0, 4)}, "cost: must be"),
     ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 import ot
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
@@ -67,6 +67,42 @@ def test_costs_of_any_sign_and_unequal_totals_against_linear_programming(seed):
     expected = linprog(cost.ravel(), sums, np.concatenate([a, b]), np.ones((1, n * m)), [mass])
     got = partial_distance(*(torch.from_numpy(x) for x in (cost, a, b)), mass=mass)
     assert got.item() == pytest.approx(expected.fun, abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(2, 16),
+    columns=st.integers(2, 16),
+    mass=st.floats(0.05, 0.5),
+    price=st.sampled_from([1e6, 1e9, 1e12, 1e15]),
+    scale=st.sampled_from([1.0, 1e-9]),
+)
+def test_pairs_priced_out_of_reach_leave_the_rest_exact(seed, rows, columns, mass, price, scale):
+    """Against a linear program that does not know those pairs."""
+    rng = np.random.default_rng(seed)
+    cost, forbidden = rng.random((rows, columns)) * scale, rng.random((rows, columns)) < 0.3
+    sums = np.vstack([np.kron(np.eye(rows), np.ones(columns)), np.kron(np.ones(rows), np.eye(columns))])
+    weights = np.concatenate([np.full(rows, 1 / rows), np.full(columns, 1 / columns)])
+    bounds = [(0, 0) if pair else (0, None) for pair in forbidden.ravel()]
+    one = np.ones((1, rows * columns))
+    expected = linprog((cost / scale).ravel(), sums, weights, one, [mass], bounds=bounds)
+    assume(expected.success)
+    priced = torch.from_numpy(np.where(forbidden, price * scale, cost))
+    plan = partial_transport(priced, mass=mass)
+    assert plan[torch.from_numpy(forbidden)].sum() < 1e-15
+    assert (plan.numpy() * cost).sum() / scale == pytest.approx(expected.fun, rel=1e-9, abs=1e-13)
+
+
+@pytest.mark.parametrize("solver", ["exact", "entropic", "paper"])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.bool])
+def test_whole_numbers_are_costs_too(solver, dtype):
+    cost = torch.tensor([[3, 0], [1, 1]]).to(dtype)
+    options = {} if solver == "exact" else {"temperature": 1.0}
+    for function in (partial_transport, partial_distance):
+        got = function(cost, mass=0.5, solver=solver, **options)
+        torch.testing.assert_close(got, function(cost.double(), mass=0.5, solver=solver, **options))
+    assert partial_transport(cost, mass=0.5, solver=solver, **options).sum() == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 1e8, 1e-8])
