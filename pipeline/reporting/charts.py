@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from pipeline.reporting.inputs import CurvePoint, Results
 from pipeline.reporting.stats import Summary, summarise
-from pipeline.reporting.tables import Row, kinds, label, make_rows, paired_rows, reference_rows, shots_of
+from pipeline.reporting.tables import BASELINE, Row, kinds, label, make_rows, paired_rows, reference_rows, shots_of
 
 # At least 3:1 against the light and the dark background; the symbols tell them apart without colour.
 PALETTE = ("#3a7fd5", "#d9661f", "#1f9d70", "#9b63d3", "#d14b72", "#1596a8", "#a2761c", "#7a8290", "#6b8e23", "#c2549f")
@@ -59,7 +59,7 @@ def _tradeoff(results: Results, look: Styles) -> Chart | None:
     outside = _reference_lines(figure, results, [row.summary(metric) for row in rows])
     _axes(figure, "trainable share (log scale)", metric)
     figure.update_xaxes(type="log", dtick=1, exponentformat="none", ticksuffix=" %")
-    caption = f"Mean over seeds with {rows[0].shots} labelled videos; bars: 95 % interval of the mean.{outside}"
+    caption = f"Mean over seeds with {rows[0].labelled}; bars: 95 % interval of the mean.{outside}"
     return _chart("tradeoff", f"{metric} against trainable share", caption, figure)
 
 
@@ -80,7 +80,7 @@ def _shots(results: Results, look: Styles) -> Chart | None:
             hovertemplate=f"{label(name)}: %{{y:.{results.task.digits(metric)}f}}<extra></extra>",
         )  # fmt: skip
     outside = _reference_lines(figure, results, [row.summary(metric) for row in rows if row.trained])
-    _axes(figure, "labelled videos (log scale)", metric)
+    _axes(figure, "labelled videos that a run was given (shots, log scale)", metric)
     figure.update_xaxes(type="log", tickvals=counts, ticktext=[str(count) for count in counts])
     caption = f"Mean over seeds; bars: 95 % interval of the mean.{outside}"
     return _chart("shots", f"{metric} against labelled videos", caption, figure)
@@ -114,10 +114,11 @@ def _paired(results: Results, look: Styles) -> Chart | None:
     pairs = paired_rows(rows, metric, rows[0].shots) if rows else []
     if not pairs:
         return None
+    base = next(row for row in rows if row.name == BASELINE)
     figure = go.Figure()
     signed = f"+.{results.task.digits(metric)}f"
     for row, differences in pairs:
-        summary = summarise(differences.values())
+        summary = row.lead(base, metric)
         figure.add_scatter(
             x=list(differences.values()), y=[row.label] * len(differences), mode="markers", showlegend=False,
             marker={"color": look[row.name][0], "symbol": "line-ns-open", "size": 14, "line": {"width": 2}},
@@ -155,7 +156,7 @@ def _curves(results: Results, look: Styles) -> Chart | None:
         return None
     _axes(figure, "training step", "validation score")
     caption = (
-        f"With {rows[0].shots} labelled videos, at the chosen learning rate. The score chose step and rate. "
+        f"With {rows[0].labelled}, at the chosen learning rate. The score chose step and rate. "
         "Line: mean over seeds; band: their range."
     )
     return _chart("curves", "Learning curves", caption, figure)

@@ -98,4 +98,5 @@ GROUNDING = Task(
     above={"oracle": "the ground truth itself scored as a prediction: the upper end of the scale"},
     load=load,
     showcase=showcase,
+    counted=("MR-full-R1@0.5", "MR-full-R1@0.7", "R1@0.5", "R1@0.7", "R5@0.5", "R5@0.7"),
 )

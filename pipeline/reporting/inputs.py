@@ -17,11 +17,21 @@ Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class VideoScores(BaseModel):
+    """Scores of the samples of one kind that a test video has."""
+
+    vid: str
+    kind: str = ""
+    samples: Annotated[int, Field(ge=1)]
+    scores: Metrics
+
+
 class Reference(BaseModel):
     """Scores of a row without a model, such as random and oracle."""
 
     scores: Metrics
     by_kind: dict[str, Metrics] = {}
+    by_video: list[VideoScores] = []
 
 
 class GridPoint(BaseModel):
@@ -34,6 +44,7 @@ class GridPoint(BaseModel):
 class Run(Reference):
     """One strategy at one number of labelled videos (`shots`) and one seed; `share` is trainable / total.
 
+    `train_videos` is how many videos trained: `shots` may count for each kind, and a video may have no features.
     `protocol` names how sides were drawn and steps chosen; `optimistic`: the choice looked at the test side.
     """
 
@@ -52,6 +63,7 @@ class Run(Reference):
     seconds: FiniteFloat
     n_samples: NonNegativeInt
     n_videos: NonNegativeInt
+    train_videos: NonNegativeInt | None = None
     protocol: str | None = None
     optimistic: bool = False
 

@@ -27,6 +27,7 @@ from pipeline.reporting.takeaways import takeaways
 from read.data import reported_side
 
 TEMPLATES = Path(__file__).parent / "templates"
+FEW_SAMPLES = 50  # on the test side, below which shares are told as counts
 METRICS_BY_KIND = 3  # shown for each of two kinds; for more of them, as in the papers' tables, the primary one
 
 
@@ -51,7 +52,7 @@ def render(report: Report) -> str:
         tasks=[results.task for results in report.tasks],
         sections=[Markup(section.render(**shown)) for shown in views.values()],
         strategies=list(dict.fromkeys(row.name for row in trained)),
-        shots=shots_of(trained),
+        labelled=list(dict.fromkeys(row.labelled for row in sorted(trained, key=lambda row: row.shots))),
         seeds=sorted({run.seed for row in trained for run in row.runs}),
         tests=[shown["tests"] for shown in views.values()],
         missing=_missing(report),
@@ -78,6 +79,8 @@ def view(results: Results, look: Styles) -> dict[str, Any]:
     above = [row for row in references if row.name in results.task.above]
     untrained = [row for row in rows if not row.trained]
     task, metrics, apart = results.task, columns(results), kinds(results)
+    samples = min(run.n_samples for run in results.runs)
+    few = samples if samples < FEW_SAMPLES else 0
     by_kind = metrics[:METRICS_BY_KIND] if len(apart) == 2 else [results.metric]
     frames = task.below | task.above
     return {
@@ -91,6 +94,10 @@ def view(results: Results, look: Styles) -> dict[str, Any]:
         "below": [*(row for row in references if row not in above), *untrained],
         "above": above,
         "shots": shots_of(rows),
+        "labelled": [next(row.labelled.split()[0] for row in trained if row.shots == k) for k in shots_of(rows)],
+        "few": few,
+        "count": lambda share: f" {round(share * few / 100, 1):g} of {few}",
+        "test_side": any(row.draws(results.metric) is not None for row in trained),
         "seeds": sorted({run.seed for row in trained for run in row.runs}),
         "backbone": results.runs[0].backbone,
         "total": max((run.total for run in results.runs if not run.trainable), default=results.runs[0].total),

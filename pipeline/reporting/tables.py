@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from itertools import product
 from statistics import fmean
 
+import numpy as np
+
 from pipeline.reporting.inputs import Reference, Results, Run
-from pipeline.reporting.stats import Summary, paired, summarise
+from pipeline.reporting.stats import Summary, bootstrap, paired, summarise
 
 BASELINE = "adapter"  # the plain bottleneck adapter, which the others are paired with
 AVERAGE = "mean of kinds"  # a kind that stands for all: the mean over them, each counting as much
+SAME = 0.01  # points between a score and the mean of its videos' below which it is that mean
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,39 @@ class Row:
         edges = [(run.learning_rate, {p.learning_rate for p in run.grid}) for run in self.runs if len(run.grid) > 1]
         return any(rate in (min(rates), max(rates)) for rate, rates in edges)
 
+    @property
+    def at_last_step(self) -> int:
+        """How many runs were best at their last step: they might have gone on to rise."""
+        return sum(run.trainable > 0 and run.best_step == run.steps for run in self.runs)
+
+    @property
+    def untouched(self) -> int:
+        """How many runs were best before their first step: what is scored is the backbone as it was."""
+        return sum(run.trainable > 0 and run.best_step == 0 for run in self.runs)
+
+    @property
+    def labelled(self) -> str:
+        """How many videos trained, as text: `30 labelled videos`, and the shots where these count otherwise."""
+        counts = {run.shots if run.train_videos is None else run.train_videos for run in self.runs}
+        shown = f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+        videos = f"{shown} labelled video{'' if counts == {1} else 's'}"
+        return videos if counts == {self.shots} else f"{videos} (shots: {self.shots})"
+
     def summary(self, metric: str, kind: str | None = None) -> Summary | None:
         """Values of a metric over seeds: of all samples, of one kind, or the AVERAGE; None where any is absent."""
         found = [_value(source, metric, kind) for source in self.runs or (self.reference,)]
-        return None if None in found else summarise(found)
+        return None if None in found else summarise(found, self.draws(metric, kind))
+
+    def draws(self, metric: str, kind: str | None = None) -> np.ndarray | None:
+        """Bootstrap samples over test videos of the mean over seeds; None where it is no mean over videos."""
+        found = [_draws(run, metric, kind) for run in self.runs]
+        return np.mean(found, axis=0) if found and all(draws is not None for draws in found) else None
+
+    def lead(self, other: "Row", metric: str) -> Summary | None:
+        """Differences to another row, seed by seed and on the same test videos; None without a seed in common."""
+        gaps = paired(self.by_seed(metric), other.by_seed(metric))
+        ours, theirs = self.draws(metric), other.draws(metric)
+        return summarise(gaps.values(), None if ours is None or theirs is None else ours - theirs) if gaps else None
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """Values by seed."""
@@ -106,7 +138,7 @@ def best(rows: Sequence[Row], metrics: Iterable[str], of_kinds: Iterable[str | N
 
 
 def paired_rows(rows: Sequence[Row], metric: str, shots: int) -> list[tuple[Row, dict[int, float]]]:
-    """Strategies with their differences to the plain adapter, seed by seed, at one number of shots."""
+    """Strategies with their differences to the plain adapter, seed by seed, at one number of shots; see `Row.lead`."""
     trained = [row for row in rows if row.shots == shots and row.trained]
     base = next((row for row in trained if row.name == BASELINE), None)
     if base is None:
@@ -171,3 +203,20 @@ def _value(source: Reference, metric: str, kind: str | None) -> float | None:
         return source.by_kind.get(kind, {}).get(metric)
     values = [table.get(metric) for table in source.by_kind.values()]
     return None if None in values or not values else fmean(values)
+
+
+def _draws(run: Run, metric: str, kind: str | None) -> np.ndarray | None:
+    """Bootstrap samples of a run's score, where it is the mean of its videos'."""
+    if kind == AVERAGE:
+        parts = [_draws(run, metric, one) for one in run.by_kind]
+        return np.mean(parts, axis=0) if parts and all(part is not None for part in parts) else None
+    rows = [row for row in run.by_video if kind in (None, row.kind)]
+    value = _value(run, metric, kind)
+    if value is None or not rows or any(metric not in row.scores for row in rows):
+        return None
+    weights = np.array([row.samples for row in rows], float)
+    values = np.array([row.scores[metric] for row in rows])
+    if abs(np.average(values, weights=weights) - value) > SAME:
+        return None
+    places = {vid: place for place, vid in enumerate(sorted({row.vid for row in run.by_video}))}
+    return bootstrap(np.array([places[row.vid] for row in rows]), len(places), weights, values)

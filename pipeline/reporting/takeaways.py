@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.reporting.inputs import Results
-from pipeline.reporting.stats import Summary, paired, summarise
+from pipeline.reporting.stats import Summary
 from pipeline.reporting.tables import (
     BASELINE,
     Row,
     kinds,
     label,
     make_rows,
-    paired_rows,
     percent,
     reference_rows,
     shots_of,
@@ -35,7 +34,6 @@ class View:
 
     task: Task
     metric: str
-    shots: int
     trained: list[Row]
     everything: list[Row]
     references: dict[str, Row]
@@ -45,6 +43,22 @@ class View:
     def ranked(self) -> list[Row]:
         """Trained rows, the highest mean first."""
         return sorted(self.trained, key=self.mean, reverse=True)
+
+    @property
+    def chance(self) -> list[Row]:
+        """Rows of no knowledge that the best strategy is not told apart from: its interval holds them, or lies below.
+
+        With a single seed there is no interval, and the mean alone has to be above.
+        """
+        summary = self.ranked[0].summary(self.metric)
+        low = summary.interval[0] if summary.interval else summary.mean
+        below = [row for name, row in self.references.items() if name in self.task.below]
+        return [row for row in below if self.mean(row) >= low]
+
+    @property
+    def labelled(self) -> str:
+        """How many videos trained, as text."""
+        return self.ranked[0].labelled
 
     @property
     def zero_shot(self) -> Row | None:
@@ -82,22 +96,32 @@ def takeaways(results: Results) -> list[Takeaway]:
     if not (shots := shots_of(rows)):
         return []
     trained = [row for row in rows if row.trained and row.shots == shots[-1]]
-    view = View(results.task, results.metric, shots[-1], trained, rows, reference_rows(results), kinds(results))
+    view = View(results.task, results.metric, trained, rows, reference_rows(results), kinds(results))
     makers: Sequence[Callable[[View], Takeaway | None]] = (
-        _highest, _read, _not_above, _budget, _range, _kinds, _shots, _grid,
+        _within_chance, _highest, _read, _not_above, _budget, _range, _kinds, _shots, _grid, _still_rising, _untouched,
     )  # fmt: skip
     return [takeaway for make in makers if (takeaway := make(view)) is not None]
 
 
-def _highest(view: View) -> Takeaway:
+def _within_chance(view: View) -> Takeaway | None:
+    """What has to be said before any order: it may be one of chance."""
+    if not view.chance:
+        return None
+    best, names = view.ranked[0], _listed([f"{row.label} ({view.number(view.mean(row))})" for row in view.chance])
+    return Takeaway(
+        f"Not told apart from {_listed([row.label for row in view.chance])}",
+        f"The best strategy, {best.label}, has {view.spread(best)} of {view.metric} with {view.labelled}, which does "
+        f"not lie above {names}. The order of the strategies says nothing.",
+    )
+
+
+def _highest(view: View) -> Takeaway | None:
+    if view.chance:
+        return None
     best, *others = view.ranked
-    text = f"{best.label} has the highest mean {view.metric} with {view.shots} labelled videos: "
+    text = f"{best.label} has the highest mean {view.metric} with {view.labelled}: "
     text += f"{view.spread(best)}, over {_seeds(best)}."
-    gaps = {
-        row.label: summarise(values.values())
-        for row in others
-        if (values := paired(best.by_seed(view.metric), row.by_seed(view.metric)))
-    }
+    gaps = {row.label: gap for row in others if (gap := best.lead(row, view.metric))}
     if gaps and all(gap.interval for gap in gaps.values()):
         close = [name for name, gap in gaps.items() if not gap.excludes_zero]
         verdict = f"includes zero for {_listed(close)}" if close else "excludes zero for every other strategy"
@@ -108,8 +132,9 @@ def _highest(view: View) -> Takeaway:
 
 
 def _read(view: View) -> Takeaway | None:
-    pairs = paired_rows(view.trained, view.metric, view.shots)
-    recurrent = [(row, summarise(diff.values())) for row, diff in pairs if row.name.startswith("read")]
+    base = next((row for row in view.trained if row.name == BASELINE), None)
+    rows = [row for row in view.trained if row.name.startswith("read")] if base else []
+    recurrent = [(row, gap) for row in rows if (gap := row.lead(base, view.metric))]
     if not recurrent:
         return None
     parts = [f"{row.label} {view.difference(summary)}" for row, summary in recurrent]
@@ -119,7 +144,7 @@ def _read(view: View) -> Takeaway | None:
         end = " One seed gives no interval."
     return Takeaway(
         f"READ against the plain {label(BASELINE)}",
-        f"Mean difference in {view.metric}, seed by seed, with {view.shots} labelled videos: {'; '.join(parts)}.{end}",
+        f"Mean difference in {view.metric}, seed by seed, with {view.labelled}: {'; '.join(parts)}.{end}",
     )
 
 
@@ -136,7 +161,7 @@ def _not_above(view: View) -> Takeaway | None:
 
 
 def _budget(view: View) -> Takeaway | None:
-    if view.zero_shot is None or len(view.trained) < 2:
+    if view.zero_shot is None or len(view.trained) < 2 or view.chance:
         return None
     start, best = view.mean(view.zero_shot), view.mean(view.ranked[0])
     if best <= start:
@@ -190,10 +215,11 @@ def _shots(view: View) -> Takeaway | None:
     parts = []
     for row in view.ranked:
         fewest = next((r for r in view.everything if r.name == row.name and r.shots == counts[0]), None)
-        if fewest and (gain := paired(row.by_seed(view.metric), fewest.by_seed(view.metric))):
-            parts.append(f"{row.label} {view.number(summarise(gain.values()).mean, '+')}")
+        if fewest and (gain := row.lead(fewest, view.metric)):
+            parts.append(f"{row.label} {view.number(gain.mean, '+')}")
     text = f"Mean change in {view.metric}, in points: {', '.join(parts)}."
-    return Takeaway(f"From {counts[0]} to {counts[-1]} labelled videos", text) if parts else None
+    few = next(row.labelled for row in view.everything if row.trained and row.shots == counts[0])
+    return Takeaway(f"From {few} to {view.labelled}", text) if parts else None
 
 
 def _grid(view: View) -> Takeaway | None:
@@ -205,6 +231,26 @@ def _grid(view: View) -> Takeaway | None:
         f"For {_listed(edge)}, validation chose the smallest or largest rate of the grid in at least one run; a wider "
         f"grid could change these scores.",
     )
+
+
+def _still_rising(view: View) -> Takeaway | None:
+    """Strategies that more steps might have lifted."""
+    return _runs_told(
+        view, "Best at the last step", lambda row: row.at_last_step, "More steps could raise these scores."
+    )
+
+
+def _untouched(view: View) -> Takeaway | None:
+    """Runs whose training the validation side found worse than nothing."""
+    return _runs_told(
+        view, "Training that did not help", lambda row: row.untouched,
+        "Validation was best before the first step there: what is scored is the backbone as it was (zero-shot).",
+    )  # fmt: skip
+
+
+def _runs_told(view: View, title: str, count: Callable[[Row], int], text: str) -> Takeaway | None:
+    parts = [f"{row.label} in {count(row)} of {len(row.runs)} runs" for row in view.ranked if count(row)]
+    return Takeaway(title, f"{_listed(parts)}. {text}") if parts else None
 
 
 def _seeds(row: Row) -> str:

@@ -15,7 +15,8 @@ class Task:
     `samples` is what is scored, many of them, and `sample` one. `below` and `above` are the rows without a model that
     frame the score table, each with what it is; `notes` explains metrics, `columns` are those shown. `load` reads the
     labels of a dataset's folder, given seconds per clip; each has a `vid` and a `split`. `showcase` makes the examples
-    from `Results`. `scales` holds the highest value of metrics that are no percentage.
+    from `Results`. `scales` holds the highest value of metrics that are no percentage, `counted` are the metrics that
+    are a share of samples, which can be told as a count.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Task:
     load: Callable[[Path, float], Sequence[Any]]
     showcase: Callable[[Any], dict[str, Any]]
     scales: Mapping[str, float] = field(default_factory=dict)
+    counted: tuple[str, ...] = ()
 
     def scale(self, metric: str) -> float:
         """The highest value of a metric."""

@@ -57,6 +57,7 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
         folder / "run.json",
         {
             "dataset": settings.dataset, "task": task, "strategy": strategy, "shots": shots, "seed": seed,
+            "train_videos": len({sample.vid for sample in train}),
             "backbone": pretrained["backbone"], "trainable": counts.total,
             "total": sum(p.numel() for p in tuned.model.parameters()), "share": counts.share,
             "adapter_bytes": (folder / "adapter.safetensors").stat().st_size,

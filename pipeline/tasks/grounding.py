@@ -78,7 +78,7 @@ class Work:
             wanted = {annotation.qid for annotation in part}
             return metric.scores([row for row in rows if row["qid"] in wanted], part, clip_len)
 
-        return by_kind(samples, score)
+        return by_kind(samples, score) | {"by_video": by_video(samples, score)}
 
     def baselines(self, samples: Sequence[Sample]) -> Baselines:
         """`random` ranks clips and draws windows by chance, `oracle` predicts the ground truth."""
@@ -118,6 +118,16 @@ def by_kind(samples: Sequence[Sample], score: Callable[[list[Annotation]], dict[
         "scores": score(annotations),
         "by_kind": {kind: score([a for a in annotations if a.kind == kind]) for kind in kinds},
     }
+
+
+def by_video(samples: Sequence[Sample], score: Callable[[list[Annotation]], dict[str, float]]) -> list[dict[str, Any]]:
+    """`scores` of each video's queries of each kind, and how many these are, for a bootstrap over videos."""
+    groups: dict[tuple[str, str], list[Annotation]] = {}
+    for sample in samples:
+        groups.setdefault((sample.vid, sample.annotation.kind), []).append(sample.annotation)
+    return [
+        {"vid": vid, "kind": kind, "samples": len(part), "scores": score(part)} for (vid, kind), part in groups.items()
+    ]
 
 
 def load_public(backbone: str, checkpoint: str, dims: tuple[int, int], max_clips: int) -> Backbone:

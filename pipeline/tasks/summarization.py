@@ -16,7 +16,7 @@ from read.backbones.summarization.small_bart import load_tokenizer, small_bart, 
 from read.backbones.visual_guidance import VisualGuidance
 from read.errors import InputError
 from read.files import atomic_path
-from read.metrics.summarization import evaluate
+from read.metrics.summarization import evaluate, rouge
 from read.summarization.summarize import (
     OUTPUT_TOKENS,
     SummarySample,
@@ -108,7 +108,11 @@ class Work:
 
     def scores(self, rows: Rows, samples: Sequence[SummarySample]) -> dict[str, Any]:
         """Scores of all summaries."""
-        return {"scores": evaluate(rows, [_reference(sample) for sample in samples]), "by_kind": {}}
+        return {
+            "scores": evaluate(rows, [_reference(sample) for sample in samples]),
+            "by_kind": {},
+            "by_video": by_video(rows, samples),
+        }
 
     def baselines(self, samples: Sequence[SummarySample]) -> Baselines:
         """`shuffled` gives each video another's summary, `lead` the first sentence of its transcript."""
@@ -154,6 +158,12 @@ def public_tokenizer(name: str) -> Any:
         return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: no tokenizer of transformers ({str(error).strip().splitlines()[0]})") from None
+
+
+def by_video(rows: Rows, samples: Sequence[SummarySample]) -> list[dict[str, Any]]:
+    """ROUGE of each video, which is a mean over them, for a bootstrap over videos."""
+    written = {row["vid"]: row["summary"] for row in rows}
+    return [{"vid": s.vid, "kind": "", "samples": 1, "scores": rouge([written[s.vid]], [s.summary])} for s in samples]
 
 
 def _reference(sample: SummarySample) -> dict[str, str]:

@@ -29,6 +29,7 @@ class Page(HTMLParser):
         super().__init__()
         self.addresses, self.ids, self.rows, self.scripts, self.terms, self.term = [], [], {}, {}, {}, ""
         self.text, self.stack, self.row = "", [], None
+        self.asides, self.aside = {}, False  # row -> what stands small beside its name and its shares
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
@@ -40,11 +41,12 @@ class Page(HTMLParser):
             self.table = attrs.get("id")
         if tag == "tr":
             self.row = (self.table, attrs.get("data-row"), attrs.get("data-shots"))
+        self.aside = attrs.get("class") in ("flag", "count")
         if tag in ("td", "th") and self.row:
             self.rows.setdefault(self.row, []).append("")
 
     def handle_endtag(self, tag):
-        self.stack = []
+        self.stack, self.aside = [], False
         if tag == "tr":
             self.row = None
 
@@ -57,7 +59,9 @@ class Page(HTMLParser):
             self.term = text
         if self.stack[:1] == ["dd"]:
             self.terms[self.term] = text
-        if self.row and self.rows.get(self.row):
+        if self.row and self.aside:
+            self.asides.setdefault(self.row, []).append(text.strip())
+        elif self.row and self.rows.get(self.row):
             self.rows[self.row][-1] = " ".join((self.rows[self.row][-1] + text).split())
 
 
@@ -412,3 +416,48 @@ def test_looks_that_do_not_fit_are_refused(tmp_path):
     write_json(run / "attention.json", notes)
     write_jsonl(run / "predictions.jsonl", [])
     refused(inputs, tmp_path, r"predictions\.jsonl: holds no prediction")
+
+
+def change_runs(inputs, task, **values) -> None:
+    """Set values in the scores.json of all trained runs of a task."""
+    for path in inputs.runs.glob(f"{task}/*/k*-s*/scores.json"):
+        if (run := read_json(path))["trainable"]:
+            write_json(path, run | values)
+
+
+def small_report(tmp_path, **values):
+    inputs = make_results(tmp_path, ("grounding",), ("read", "adapter", "zero_shot"), shots=(3,), videos=2)
+    change_runs(inputs, "grounding", **values)
+    return built(inputs, tmp_path / "out")
+
+
+def test_what_is_counted_are_videos_that_trained(tmp_path):
+    page = small_report(tmp_path, train_videos=30)
+    assert page.rows["grounding-score-table", None, None]
+    assert "30 labelled videos (shots: 3)" in words_of(page)
+    assert "with 3 labelled videos" not in words_of(page)
+    assert page.terms["labelled videos"] == "30"
+
+
+def test_a_diverged_rate_is_named_so(tmp_path):
+    grid = [{"learning_rate": 0.001, "score": 40.0}, {"learning_rate": 1.0, "score": None}]
+    assert "1e0: diverged" in words_of(small_report(tmp_path, grid=grid, learning_rate=0.001))
+
+
+@pytest.mark.parametrize(
+    ("best", "flag", "title"),
+    [
+        (0, "zero-shot kept in 3 of 3", "Training that did not help"),
+        (200, "best at the last step in 3 of 3", "Best at the last step"),
+    ],
+)
+def test_a_best_step_at_either_end_is_told(tmp_path, best, flag, title):
+    page = small_report(tmp_path, best_step=best)
+    assert flag in page.asides["grounding-score-table", "read", "3"]
+    assert title in words_of(page)
+
+
+def test_few_queries_are_counted(tmp_path):
+    page = small_report(tmp_path, scores=dict.fromkeys(METRICS["grounding"], 25.0))
+    assert "Only 4 test queries, of 2 videos" in words_of(page)
+    assert page.asides["grounding-score-table", "read", "3"].count("1 of 4") == 2  # R1 at .5 and .7

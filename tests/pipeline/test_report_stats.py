@@ -1,20 +1,34 @@
 """Intervals, pairs, takeaways and the choice of examples, on values small enough to follow by hand."""
 
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from pipeline.reporting.grounding import GROUNDING, first_iou
-from pipeline.reporting.inputs import Run
-from pipeline.reporting.page import rate, size, time
+from pipeline.reporting.inputs import (
+    CurvePoint,
+    Dataset,
+    GridPoint,
+    Inputs,
+    Provenance,
+    Reference,
+    Report,
+    Results,
+    Run,
+    VideoScores,
+    key_of,
+)
+from pipeline.reporting.page import rate, render, size, time
 from pipeline.reporting.showcase import Candidate, as_json, pick_examples
-from pipeline.reporting.stats import paired, summarise
+from pipeline.reporting.stats import bootstrap, paired, summarise
 from pipeline.reporting.summarization import SUMMARIZATION, in_common, rouge_l
-from pipeline.reporting.tables import Row, paired_rows, percent
+from pipeline.reporting.tables import Row, make_rows, paired_rows, percent
 from pipeline.reporting.takeaways import View
 from read.data import Annotation, Summary
 from read.metrics.summarization import rouge
@@ -52,9 +66,103 @@ def test_one_seed_has_no_spread():
     summary = summarise([3.0])
     assert summary.std is None and summary.interval is None and not summary.excludes_zero
     row = make_row("read", [3.0])
-    view = View(GROUNDING, "mAP", 8, [row], [row], {}, [])
+    view = View(GROUNDING, "mAP", [row], [row], {}, [])
     assert view.spread(row) == "3.0 (one seed, spread unknown)"
     assert view.difference(summary) == "+3.0 points (one seed, spread unknown)"
+
+
+def with_videos(row, table):
+    """The row with scores of single videos, one query each, by which its scores are their means."""
+    runs = [
+        run.model_copy(
+            update={
+                "scores": {"mAP": float(np.mean(scores))},
+                "by_video": [VideoScores(vid=str(v), samples=1, scores={"mAP": s}) for v, s in enumerate(scores)],
+            }
+        )
+        for run, scores in zip(row.runs, table, strict=True)
+    ]
+    return replace(row, runs=tuple(runs))
+
+
+def test_intervals_include_the_draw_of_test_videos():
+    table = np.random.default_rng(0).normal(50, 10, (3, 40)) + np.random.default_rng(1).normal(0, 20, 40)
+    row = with_videos(make_row("read", [0, 0, 0]), table)
+    summary = row.summary("mAP")
+    over_videos = stats.sem(table.mean(axis=0))
+    assert summary.test_error == pytest.approx(over_videos, rel=0.1)
+    seeds = summarise(table.mean(axis=1))
+    half = np.hypot(seeds.interval[1] - seeds.mean, 1.96 * summary.test_error)
+    assert summary.interval == pytest.approx((seeds.mean - half, seeds.mean + half))
+    other = with_videos(make_row("adapter", [0, 0, 0]), table - 3)
+    lead = row.lead(other, "mAP")
+    assert lead.mean == pytest.approx(3) and lead.test_error == pytest.approx(0, abs=1e-9)  # on the same videos
+
+
+def test_scores_that_are_no_mean_over_videos_have_no_test_error():
+    row = with_videos(make_row("read", [0, 0]), [[10.0, 30.0], [20.0, 60.0]])
+    assert row.summary("mAP").test_error is not None
+    pooled = replace(row, runs=tuple(run.model_copy(update={"scores": {"mAP": 1.0}}) for run in row.runs))
+    assert pooled.summary("mAP").test_error is None
+
+
+def test_bootstrap_weighs_videos_by_their_samples():
+    draws = bootstrap(np.array([0, 1]), 2, np.array([3.0, 1.0]), np.array([10.0, 50.0]))
+    assert set(draws.round(6)) == {10.0, 20.0, 50.0}  # one video twice, both, the other twice
+    assert np.mean(draws == 20.0) == pytest.approx(0.5, abs=0.05)
+
+
+@st.composite
+def any_results(draw):
+    """Runs as the pipeline can write them: any scores, one seed or several, diverged rates, ends of training."""
+    seeds, value = draw(st.integers(1, 3)), st.floats(0, 100)
+    names = draw(st.lists(st.sampled_from(("read", "adapter", "lora", "full")), min_size=1, max_size=3, unique=True))
+    kinds = draw(st.sampled_from(([], ["move"], ["move", "order"])))
+    samples = draw(st.integers(1, 80))
+
+    def scored():
+        return {"scores": {"mAP": draw(value)}, "by_kind": {kind: {"mAP": draw(value)} for kind in kinds}}
+
+    shared = {"backbone": "univtg", "total": 1000, "n_samples": samples, "n_videos": 1}
+    runs = [
+        Run(
+            strategy=name, shots=shots, seed=seed, trainable=10, share=0.01, adapter_bytes=40, steps=9,
+            best_step=draw(st.integers(0, 9)), seconds=1, train_videos=draw(st.sampled_from((None, shots, 30))),
+            learning_rate=0.1, grid=[GridPoint(learning_rate=0.1, score=1.0), GridPoint(learning_rate=1, score=None)],
+            **shared, **scored(),
+        )
+        for name in names for shots in draw(st.sampled_from(((1,), (2, 8)))) for seed in range(seeds)
+    ]  # fmt: skip
+    runs.append(
+        Run(
+            strategy="zero_shot", shots=0, seed=0, trainable=0, share=0, adapter_bytes=0, steps=0, best_step=0,
+            seconds=0, **shared, **scored(),
+        )
+    )  # fmt: skip
+    references = {name: Reference(**scored()) for name in draw(st.sampled_from(([], ["random"], ["random", "oracle"])))}
+    curves = {key_of(run): [CurvePoint(0, None, 1.0), CurvePoint(9, 0.5, 2.0)] for run in runs if run.trainable}
+    task = replace(GROUNDING, showcase=lambda results: {"examples": []})
+    provenance = Provenance()
+    inputs = Inputs("toy", Path("runs"), Path("raw"), {"grounding": "mAP"}, 0, 2.0, provenance)
+    results = Results(task, "mAP", inputs, tuple(runs), references, {}, curves, [], {})
+    return Report(inputs, Dataset(), [results], {}, {}, 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(any_results())
+def test_any_runs_make_a_page_that_claims_no_order_within_chance(report):
+    text = render(report)
+    results = report.tasks[0]
+    assert all(f'data-row="{run.strategy}"' in text for run in results.runs)
+    most = max(run.shots for run in results.runs)
+    rows = [row for row in make_rows(results) if row.trained and row.shots == most]
+    best = max(rows, key=lambda row: row.summary("mAP").mean)
+    chance, summary = results.references.get("random"), best.summary("mAP")
+    low = summary.interval[0] if summary.interval else summary.mean
+    within = chance is not None and chance.scores["mAP"] >= low
+    assert ("Not told apart from random" in text) == within
+    assert ("Highest mean: " in text) == (not within)
+    assert not (within and "Score for size" in text)
 
 
 def test_pairs_use_the_seeds_that_both_have():
