@@ -10,13 +10,15 @@ Symbols: N clips of a video, d width of its features.
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self, overload
+from typing import Any, NamedTuple, Self, overload
 
 import torch
 from torch import nn
 
 from read.bundle import Bundle, differences
+from read.bundle.folder import ENCODERS
 from read.bundle.models import Models
+from read.bundle.shapes import check_encoder
 from read.data import Annotation, Sample, Summary
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.errors import InputError
@@ -25,6 +27,8 @@ from read.grounding.inference import predict
 from read.grounding.windows import WindowSettings
 from read.plugins import suggest
 from read.video_features import FeatureCache, Features, Progress, features_of
+
+BATCH_BYTES = 2**29  # of frames that are encoded at once
 
 
 class Moment(NamedTuple):
@@ -94,8 +98,10 @@ class Predictor:
         """
         bundle, device = folder if isinstance(folder, Bundle) else Bundle.open(folder), _device(device)
         wanted = bundle.features
-        settings = ExtractorSettings(wanted["fps"], wanted["clip_len"])
         weights = bundle.weights(encoders)
+        for name in ENCODERS:
+            check_encoder(name, weights / name)
+        settings = ExtractorSettings(wanted["fps"], wanted["clip_len"], _batch_size(wanted))
         extractor = Extractor(settings, weights, device)
         if found := differences(extractor.spec, wanted):
             raise InputError(f"{weights}: not the encoders that the models were trained behind: {'; '.join(found)}")
@@ -270,6 +276,14 @@ class Video:
             InputError: the bundle has no such adapter or no model for summarization.
         """
         return self.predictor._summarize(self, transcript, adapter)
+
+
+def _batch_size(features: dict[str, Any]) -> int:
+    """Clips that are encoded at once: as in training, fewer where their frames would fill the memory."""
+    frame = 3 * 4 * features.get("size", 1) ** 2  # bytes, as float32
+    return max(
+        1, min(ExtractorSettings.batch_size, int(BATCH_BYTES / (frame * features["fps"] * features["clip_len"])))
+    )
 
 
 def _device(name: str) -> str:

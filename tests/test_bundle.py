@@ -140,7 +140,10 @@ def test_an_adapters_name_cannot_lead_elsewhere(copy, name):
         (lambda config: config["tasks"].update(juggling={}), "juggling"),
         (lambda config: config["tasks"]["grounding"].update(adapters={}), "one adapter at least"),
         (lambda config: config["files"].pop("grounding/adapters/full/adapter.json"), "lacks grounding/adapters/full"),
-        (lambda config: config["tasks"]["grounding"]["adapters"]["full"].update(predict={"nmss": 1}), "'nmss'"),
+        (
+            lambda config: config["tasks"]["grounding"]["adapters"]["full"].update(predict={"nmss": 1}),
+            '"nmss" is no setting',
+        ),
     ],
 )
 def test_a_config_that_is_no_good_is_told(copy, change, message):

@@ -155,7 +155,7 @@ def public_tokenizer(name: str) -> Any:
     if Path(name).is_dir():
         return load_tokenizer(name)
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(f"{name}: no tokenizer of transformers ({str(error).strip().splitlines()[0]})") from None
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from read.backbones.base import CONFIG, WEIGHTS, Backbone
+from read.backbones.text_config import kept, kept_generation, text_config
 from read.backbones.vg_fusion import Guide, VisualGuidanceConfig
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
@@ -74,7 +75,7 @@ class VisualGuidance(nn.Module):
 
         config = _config(settings)
         try:
-            seq2seq = AutoModelForSeq2SeqLM.from_pretrained(source)
+            seq2seq = AutoModelForSeq2SeqLM.from_pretrained(source, trust_remote_code=False)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{source}: no sequence-to-sequence model of transformers ({reason})") from None
@@ -173,8 +174,8 @@ class VisualGuidance(nn.Module):
         ties = self._ties()
         weights = {key: value for key, value in self.state_dict().items() if key not in ties}
         values = {"model": self.name, **dataclasses.asdict(self.config)}
-        values["seq2seq"] = json.loads(self.seq2seq.config.to_json_string(use_diff=False))
-        values["generation"] = json.loads(self.seq2seq.generation_config.to_json_string())
+        values["seq2seq"] = kept(json.loads(self.seq2seq.config.to_json_string(use_diff=False)))
+        values["generation"] = kept_generation(json.loads(self.seq2seq.generation_config.to_json_string()))
         with atomic_path(folder) as draft:
             draft.mkdir()
             save_tensors(weights, draft / WEIGHTS)
@@ -187,22 +188,33 @@ class VisualGuidance(nn.Module):
         Raises:
             InputError: a file is absent or broken, or does not hold exactly the model's weights.
         """
-        from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationConfig
-
         folder = Path(folder)
         for file in (CONFIG, WEIGHTS):
             if not (folder / file).is_file():
                 raise InputError(f"{folder / file}: no such file; a model's folder holds {CONFIG} and {WEIGHTS}")
-        values = read_json(folder / CONFIG)
-        if values.pop("model", None) != cls.name:
-            raise InputError(f'{folder / CONFIG}: not of a model with visual guidance, whose "model" is "{cls.name}"')
-        state = load_tensors(folder / WEIGHTS)
-        seq2seq, generation = values.pop("seq2seq"), values.pop("generation")
-        seq2seq = AutoModelForSeq2SeqLM.from_config(AutoConfig.for_model(seq2seq.pop("model_type"), **seq2seq))
-        seq2seq.generation_config = GenerationConfig.from_dict(generation)
-        model = cls(seq2seq, _config(values)).to(next(iter(state.values())).dtype)
+        model, state = cls.from_config(read_json(folder / CONFIG), folder / CONFIG), load_tensors(folder / WEIGHTS)
+        model = model.to(next(iter(state.values())).dtype)
         state |= {key: state[first] for key, first in model._ties().items() if first in state}
         return model.load_weights(state, folder / WEIGHTS).eval()
+
+    @classmethod
+    def from_config(cls, values: Mapping[str, Any], source: str | Path) -> Self:
+        """A model as `save` described it in `config.json`, with weights by chance.
+
+        Raises:
+            InputError: naming `source`: it describes no such model.
+        """
+        from transformers import AutoModelForSeq2SeqLM, GenerationConfig
+
+        values = dict(values)
+        if values.pop("model", None) != cls.name:
+            raise InputError(f'{source}: not of a model with visual guidance, whose "model" is "{cls.name}"')
+        if missing := [key for key in ("seq2seq", "generation") if not isinstance(values.get(key), dict)]:
+            raise InputError(f"{source}: {missing[0]} is missing, the text model's own settings")
+        config, generation = text_config(values.pop("seq2seq"), source), kept_generation(values.pop("generation"))
+        seq2seq = AutoModelForSeq2SeqLM.from_config(config, trust_remote_code=False)
+        seq2seq.generation_config = GenerationConfig.from_dict(generation)
+        return cls(seq2seq, _config(values))
 
     def _ties(self) -> dict[str, str]:
         """Keys of the state dict whose weights are another key's as well, which stands before it -> that key."""

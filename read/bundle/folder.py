@@ -10,31 +10,31 @@
 Weights are safetensors, all else is JSON; a file of another kind or place is refused. Nothing here needs torch.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from read.bundle import accepted
+from read.bundle.accepted import FORMAT, NAME, TASKS, VERSION
+from read.bundle.schema import plain, read_document, record
 from read.errors import InputError
-from read.files import read_json, sha256_of
+from read.files import sha256_of
 
-FORMAT, VERSION = "read-bundle", 1
+__all__ = ["FORMAT", "NAME", "TASKS", "VERSION", "Bundle", "differences", "origin_of"]
 CONFIG, CARD = "config.json", "README.md"
-TASKS, ENCODERS = ("grounding", "summarization"), ("clip", "slowfast")
+ENCODERS = ("clip", "slowfast")
 MODEL = ("model.safetensors", "config.json")
 ADAPTER = ("adapter.safetensors", "adapter.json")
-NAME = r"[A-Za-z][A-Za-z0-9_]*"  # of an adapter: torch makes an attribute of it
 PLACES = re.compile(
     rf"({'|'.join(TASKS)})/(model\.safetensors|config\.json|adapters/{NAME}/adapter\.(safetensors|json))"
     r"|summarization/tokenizer/[A-Za-z0-9_-]+\.json"
     rf"|encoders/({'|'.join(ENCODERS)})/(model\.safetensors|config\.json)"
 )
-SETTINGS = {  # of prediction, as the evaluate stage took them
-    "grounding": {"method", "share", "nms"},
-    "summarization": {"beams", "max_new_tokens", "no_repeat_ngram"},
-}
-KEYS = {"format": str, "version": int, "features": dict, "encoders": dict, "tasks": dict, "card": dict, "files": dict}
+LEFT_BEHIND = (".git", ".gitattributes", ".gitignore", ".cache")  # by git and the hub's client, at the top
+MOST_FILES = 10_000
 
 
 @dataclass(frozen=True)
@@ -157,37 +157,36 @@ def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str
 
 
 def _present(folder: Path) -> Iterator[str]:
-    """Files in a bundle, but for the card, the config, a licence, and the hidden ones of git and the hub's client."""
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        hidden = any(part.startswith(".") for part in Path(name).parts)
-        if not (path.is_dir() or hidden or name in (CARD, CONFIG, "LICENSE")):
-            yield name
+    """Files in a bundle, but for the card, the config, a licence, and what git and the hub's client leave.
+
+    Raises:
+        InputError: there is a link or something hidden, which could stand for a file of another place or purpose.
+    """
+    seen = 0
+    for place, folders, files in os.walk(folder):
+        within = Path(place).relative_to(folder)
+        if not within.parts:
+            folders[:] = [name for name in folders if name not in LEFT_BEHIND]
+            files = [name for name in files if name not in (*LEFT_BEHIND, CARD, CONFIG, "LICENSE")]
+        for name in sorted([*folders, *files]):
+            path, seen = Path(place, name), seen + 1
+            if seen > MOST_FILES:
+                raise InputError(f"{folder}: holds more than {MOST_FILES} files")
+            if path.is_symlink():
+                raise InputError(f"{path}: is a link; a bundle holds its files itself")
+            if name.startswith("."):
+                raise InputError(f"{path}: is hidden; no file of a bundle is")
+        yield from ((within / name).as_posix() for name in files)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; a bundle is a folder that read-adapters export has made")
-    config = read_json(path)
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link; a bundle holds its files itself")
+    config = read_document(path, record({}, rest=plain))
+    if config.get("format") != FORMAT:
         raise InputError(f'{path}: not of a bundle, whose "format" is "{FORMAT}"')
     if config.get("version") != VERSION:
         raise InputError(f"{path}: version {config.get('version')} of the format; this program reads {VERSION}")
-    if wrong := [key for key, kind in KEYS.items() if not isinstance(config.get(key), kind)]:
-        raise InputError(f"{path}: {', '.join(wrong)} is missing or no {KEYS[wrong[0]].__name__}")
-    _check_tasks(path, config["tasks"])
-    return config
-
-
-def _check_tasks(path: Path, tasks: dict[str, Any]) -> None:
-    if not tasks or not tasks.keys() <= set(TASKS):
-        raise InputError(f"{path}: tasks: {', '.join(map(repr, tasks)) or 'none'}; there are {' and '.join(TASKS)}")
-    for task, content in tasks.items():
-        adapters = content.get("adapters") if isinstance(content, dict) else None
-        if not isinstance(adapters, dict) or not adapters or not all(isinstance(a, dict) for a in adapters.values()):
-            raise InputError(f"{path}: tasks.{task}.adapters: must hold one adapter at least")
-        if wrong := [name for name in adapters if not re.fullmatch(NAME, name)]:
-            raise InputError(f"{path}: tasks.{task}.adapters: {wrong[0]!r} is no name of an adapter")
-        for name, adapter in adapters.items():
-            if unknown := sorted(adapter.get("predict", {}).keys() - SETTINGS[task]):
-                raise InputError(f"{path}: tasks.{task}.adapters.{name}.predict: {unknown[0]!r} is no setting")
+    return read_document(path, accepted.bundle)

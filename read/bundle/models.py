@@ -11,6 +11,8 @@ from read.backbones import load_backbone
 from read.backbones.summarization.small_bart import load_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.bundle.folder import Bundle
+from read.bundle.shapes import check_adapter, check_model, check_tokenizer
+from read.errors import InputError
 
 
 def load_model(task: str, folder: str | Path) -> nn.Module:
@@ -33,6 +35,8 @@ class Models:
     def get(self, name: str) -> nn.Module:
         """The model with this adapter active."""
         folder = self.bundle.adapter(self.task, name)
+        if name not in self._of:
+            check_adapter(self.task, self.bundle.model(self.task), folder)
         strategy = adapter_config(folder)["strategy"]
         if strategy is not None and not get_strategy(strategy).switchable:
             if name not in self._of:
@@ -48,7 +52,12 @@ class Models:
     def tokenizer(self) -> Any:
         """The text model's."""
         if self._tokenizer is None:
-            self._tokenizer = load_tokenizer(self.bundle.model(self.task) / "tokenizer")
+            folder = self.bundle.model(self.task)
+            check_tokenizer(folder / "tokenizer")
+            self._tokenizer = tokenizer = load_tokenizer(folder / "tokenizer")
+            rows = check_model(self.task, folder).seq2seq.get_input_embeddings().num_embeddings
+            if tokenizer.pad_token_id is None or len(tokenizer) > rows:
+                raise InputError(f"{folder / 'tokenizer'}: lacks a padding token, or has more tokens than the model")
         return self._tokenizer
 
     def _load(self) -> nn.Module:

@@ -110,7 +110,7 @@ def load_tokenizer(folder: str | Path) -> Any:
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder; a tokenizer's holds tokenizer.json and tokenizer_config.json")
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # tokenizers, which is no Python, knows no kinds of errors
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{folder}: holds no tokenizer of transformers ({reason})") from None

@@ -1,0 +1,141 @@
+"""Whether weights of a bundle fit what its configs describe, found out before any memory is taken for them.
+
+A model is first made without memory, on torch's device "meta", and its shapes are compared with the header of the file
+of weights. So whatever a config says, no more is built than the file has bytes for.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from read.adapters import AdapterConfig, apply_strategy, inject
+from read.adapters.inject import applied
+from read.backbones import build_backbone
+from read.backbones.visual_guidance import VisualGuidance
+from read.bundle import accepted
+from read.bundle.folder import ADAPTER, MODEL
+from read.bundle.schema import Check, plain, read_document, record
+from read.errors import InputError
+from read.weights import check_fit, first_line
+
+MAX_TENSORS = 100_000
+
+
+def check_model(task: str, folder: Path) -> nn.Module:
+    """Check the folder of a task's backbone, and give back its model without memory.
+
+    Raises:
+        InputError: a file is absent or damaged, or the config and the weights do not describe one model.
+    """
+    path = folder / MODEL[1]
+    values = read_document(path, accepted.MODELS[task])
+    shapes = _header(folder / MODEL[0], path, values)
+    with _weightless(path):
+        if task == "grounding":
+            model = build_backbone(values.pop("backbone"), **values)
+            ties = {}
+        else:
+            model = VisualGuidance.from_config(values, path)
+            ties = model._ties()
+    own = {key: value for key, value in model.state_dict().items() if key not in ties}
+    check_fit(shapes, own, folder / MODEL[0], f"what {MODEL[1]} describes")
+    return model
+
+
+def check_adapter(task: str, backbone: Path, folder: Path) -> None:
+    """Check the folder of an adapter, for the model in the folder `backbone`. Raises InputError as `check_model`."""
+    path = folder / ADAPTER[1]
+    values = read_document(path, accepted.ADAPTER)
+    model, shapes = check_model(task, backbone), _header(folder / ADAPTER[0], path, {})
+    with _weightless(path):
+        if values["strategy"] is None:
+            inject(model, AdapterConfig.from_dict(values["options"]))
+        else:
+            apply_strategy(values["strategy"], model, **values["options"])
+        trained = applied(model)["default"].trained
+    wanted = {key.replace("adapters.default.", "adapters.", 1): model.get_parameter(key) for key in trained}
+    check_fit(shapes, wanted, folder / ADAPTER[0], f"what {ADAPTER[1]} describes")
+
+
+def check_encoder(name: str, folder: Path) -> None:
+    """Check the folder of an encoder. Raises InputError as `check_model`."""
+    path = folder / MODEL[1]
+    values = read_document(path, accepted.ENCODERS.get(name, record({}, rest=plain)))
+    shapes = _header(folder / MODEL[0], path, {})
+    if name in _ENCODERS:
+        with _weightless(path):
+            model = _ENCODERS[name](values)
+        check_fit(shapes, model.state_dict(), folder / MODEL[0], f"what {MODEL[1]} describes")
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Check the JSON of a tokenizer. Raises InputError where it names code or lets texts grow."""
+    checks: dict[str, Check] = {
+        "tokenizer_config.json": accepted.tokenizer_config, "tokenizer.json": accepted.tokenizer,
+    }  # fmt: skip
+    for path in sorted(folder.glob("*.json")):
+        read_document(path, checks.get(path.name, plain))
+
+
+def _clip(values: Mapping[str, Any]) -> nn.Module:
+    import open_clip
+
+    from read.encoders.kinds.clip import _known
+
+    config = open_clip.get_model_config(_known(values["name"]))
+    if config.get("custom_text") or "multimodal_cfg" in config or "hf_model_name" in config["text_cfg"]:
+        raise InputError(f"CLIP {values['name']!r}: only models with CLIP's own text tower and tokenizer are supported")
+    return open_clip.CLIP(**config)
+
+
+def _slowfast(values: Mapping[str, Any]) -> nn.Module:
+    from read.encoders.kinds.slowfast import _build
+
+    if values["frames"] < values["alpha"]:
+        raise InputError(f"frames {values['frames']} are fewer than alpha {values['alpha']}")
+    return _build(dict(values))
+
+
+_ENCODERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {"clip": _clip, "slowfast": _slowfast}
+
+
+def _header(path: Path, config: Path, values: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors in a file of weights, without their content; it has one at least for each layer of its config."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = list(file.keys())
+            if len(keys) > MAX_TENSORS:
+                raise InputError(f"{path}: {len(keys)} tensors; {MAX_TENSORS} are the most that are read")
+            shapes = {key: torch.empty(file.get_slice(key).get_shape(), device="meta") for key in keys}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a file of safetensors ({first_line(error)[:200]})") from None
+    layers = max((value for key, value in _numbers(values) if "layers" in key), default=0)
+    if layers > len(shapes):
+        raise InputError(f"{config}: {layers} layers, but {path.name} holds {len(shapes)} tensors")
+    return shapes
+
+
+def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _numbers(value)
+        elif type(value) is int:
+            yield key, value
+
+
+@contextmanager
+def _weightless(path: Path) -> Iterator[None]:
+    """Make models without memory, drawing nothing by chance; what that makes of a strange config names the file."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            yield
+    except InputError as error:
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
+    except Exception as error:  # every package checks, or fails to check, in its own way
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+        raise InputError(f"{path}: describes no model ({reason})") from None
