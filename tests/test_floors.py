@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS = {"adapters", "transport", "backbones", "encoders", "data", "metrics"}
 GROUND = {
     "read",
+    "read.autograd",
     "read.errors",
     "read.files",
     "read.plugins",

@@ -29,7 +29,8 @@ class AdapterConfig:
         kernel_size: width of the convolution, odd.
         after: the sub-blocks that are adapted: feed_forward, attention or both.
         shared: one bottleneck for all layers of the same width.
-        targets: glob patterns of module names (or of their ends) to adapt, instead of looking for sub-blocks.
+        targets: glob patterns of module names (or of their ends) to adapt, instead of looking for sub-blocks. `*` is
+            anything between two dots, `**` anything at all.
         causal: the `targets` are causal layers: no token may see a later one.
 
     Raises:

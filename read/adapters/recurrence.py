@@ -9,7 +9,8 @@ Symbols: L steps, R rows, r width; x_t holds the input's part of the gates, W x 
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+
+from read.autograd import once_differentiable
 
 
 class Elman(torch.autograd.Function):

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from torch import nn
 
@@ -164,7 +163,7 @@ def _targets(model: nn.Module, config: AdapterConfig) -> list[Place]:
     names = [name for name, _ in model.named_modules() if name and name.split(".")[0] not in OWN]
     places: dict[str, Place] = {}
     for pattern in config.targets:
-        matched = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"*.{pattern}")]
+        matched = [name for name in names if _glob(pattern).fullmatch(name)]
         if not matched:
             shapes = {re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name) for name in names}
             near = suggest(pattern, shapes, 5)
@@ -174,6 +173,16 @@ def _targets(model: nn.Module, config: AdapterConfig) -> list[Place]:
             entry = _below(path, STARTS[last]) if STARTS.get(last) and _below(path, STARTS[last]) in names else name
             places[name] = Place(name, entry, "", "tokens", config.causal)
     return list(places.values())
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    """What matches a glob of module names, or ends in what does; a star stays between dots, two go across."""
+    parts = re.split(r"(\*\*|\*|\?|\[!?[^\]]+\])", pattern)
+    meaning = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
+    return re.compile(r"(?:.*\.)?" + "".join(
+        part.replace("[!", "[^", 1) if part[:1] == "[" and part[-1:] == "]" else meaning.get(part) or re.escape(part)
+        for part in parts
+    ))  # fmt: skip
 
 
 def _matches(name: str, pattern: str) -> bool:

@@ -5,8 +5,8 @@ Symbols: B samples, N video tokens, M words, d width. Masks are bool, True = rea
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from read.autograd import once_differentiable
 from read.errors import InputError
 from read.transport.plan import partial_distance
 

@@ -6,6 +6,7 @@ Symbols: those of `read.transport.problem`.
 import torch
 from torch import Tensor
 
+from read.autograd import once_differentiable
 from read.errors import InputError
 from read.transport.entropic import entropic_plan, paper_plan, paper_search
 from read.transport.exact import exact_plan
@@ -91,12 +92,27 @@ def partial_distance(
     plan = _solve(problem, solver, mass is None, temperature, tolerance, max_iterations).to(cost.device)
     # Padding may hold anything, NaN too, and 0 * NaN is NaN.
     costs = cost.reshape(plan.shape).masked_fill(~problem.real, 0.0)
-    distance = (plan.to(cost) * costs).sum((1, 2))
+    distance = _Price.apply(costs, plan.to(cost))
     if solver == "entropic":
         uniform = (problem.mass / problem.real.sum((1, 2)))[:, None, None]
         divergence = torch.special.xlogy(plan, plan / uniform).sum((1, 2))
         distance = distance + (temperature * divergence).to(cost)
     return distance.reshape(cost.shape[:-2])
+
+
+class _Price(torch.autograd.Function):
+    """<T, C> of costs (B, N, M) and plans that are constants; how a plan moves with its costs is not known."""
+
+    @staticmethod
+    def forward(ctx, costs, plan):
+        ctx.save_for_backward(plan)
+        return (plan * costs).sum((1, 2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        (plan,) = ctx.saved_tensors
+        return grad[:, None, None] * plan, None
 
 
 def _floating(cost: Tensor) -> Tensor:

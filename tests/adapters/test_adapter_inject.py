@@ -148,6 +148,20 @@ def test_targets_take_globs_and_ends_of_names():
     names = [place.name for place in find_places(OneLayer(), AdapterConfig(targets=("linear2",)))]
     assert names == ["blocks.0.linear2", "blocks.1.linear2"]
     assert [place.name for place in find_places(OneLayer(), AdapterConfig(targets=("blocks.1.l*2",)))] == names[1:]
+    assert [place.name for place in find_places(OneLayer(), AdapterConfig(targets=("blocks.[!0].*2",)))] == names[1:]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    [("layer.*.output.dense", 2), ("layer.*.attention.output.dense", 2), ("layer.**.output.dense", 4),
+     ("encoder.layer.?.output.dense", 2), ("*.output.dense", 4)],
+)  # fmt: skip
+def test_a_star_does_not_cross_dots(pattern, count):
+    """In the names of BERT's layers, the attention's output layer ends as the feed-forward's does."""
+    dense = lambda: nn.ModuleDict({"output": nn.ModuleDict({"dense": nn.Linear(4, 4)})})  # noqa: E731
+    layers = [nn.ModuleDict({"attention": dense(), **dense()}) for _ in range(2)]
+    model = nn.ModuleDict({"encoder": nn.ModuleDict({"layer": nn.ModuleList(layers)})})
+    assert len(find_places(model, AdapterConfig(targets=pattern))) == count
 
 
 def test_segments_by_layer(univtg, awake):

@@ -35,6 +35,18 @@ def test_gradcheck(kind):
     assert torch.autograd.gradcheck(FUNCTIONS[kind][1].apply, inputs)
 
 
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_second_derivatives_are_an_error(kind):
+    """Also where the loss's own gradient is a constant, which torch's check does not see."""
+    torch.manual_seed(0)
+    cell, rows = FUNCTIONS[kind][0](5, 5, batch_first=True), torch.randn(4, 6, 5, requires_grad=True)
+    (gradient,) = torch.autograd.grad(run(cell, rows, None)[0].sum(), rows, create_graph=True)
+    expected = torch.autograd.grad(cell(rows)[0].sum(), rows)[0]
+    torch.testing.assert_close(gradient, expected)  # the first ones are there all the same
+    with pytest.raises(RuntimeError, match="second derivatives"):
+        gradient.square().sum().backward()
+
+
 def test_without_gradients_the_cell_of_torch_runs():
     cell, rows = nn.GRU(5, 5, batch_first=True), torch.randn(4, 6, 5)
     with torch.no_grad():

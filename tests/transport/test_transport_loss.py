@@ -76,6 +76,16 @@ def test_gradcheck_down_to_the_tokens(solver):
     assert torch.autograd.gradcheck(loss, (video, text), atol=1e-5)
 
 
+@pytest.mark.parametrize(("cost", "solver"), [("cosine", "exact"), ("sqeuclidean", "entropic")])
+def test_second_derivatives_are_an_error(cost, solver):
+    """The plan moves with the tokens, which the envelope theorem makes no difference to for the first ones only."""
+    _, video, text, video_mask, text_mask = padded()
+    loss = partial_alignment_loss(video, text, video_mask, text_mask, cost=cost, solver=solver, temperature=2.0)
+    (gradient,) = torch.autograd.grad(loss, video, create_graph=True)
+    with pytest.raises(RuntimeError, match="second derivatives"):
+        gradient.square().sum().backward()
+
+
 def test_descending_the_loss_aligns_only_the_part_that_is_transported():
     text = torch.eye(2)[None]
     video = torch.nn.Parameter(torch.tensor([[[1.0, 0.1], [0.1, 1.0], [-1.0, 0.1], [0.1, -1.0]]]))
