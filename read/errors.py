@@ -1,5 +1,8 @@
 """Exceptions for input that a person can mend."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(ValueError):
     """Bad input. The message names the file, key or argument at fault, the reason, and what would be right.
@@ -12,11 +15,15 @@ class NotFiniteError(InputError):
     """A loss or an output of a model is NaN or infinite, as where training diverges."""
 
 
+class MissingPackageError(InputError, ModuleNotFoundError):
+    """A package of an extra is not installed. The message names the extra; `name` is the module's, as Python has it."""
+
+
 # The extra of this distribution that brings a package, by the name it is imported under.
 EXTRAS = {
     "peft": "lora",
     **dict.fromkeys(("ffmpeg", "imageio_ffmpeg", "open_clip", "pytorchvideo", "torchvision"), "encoders"),
-    **dict.fromkeys(("nltk", "rouge_score", "sacrebleu", "transformers", "webvtt"), "summarization"),
+    **dict.fromkeys(("nltk", "rouge_score", "sacrebleu", "tokenizers", "transformers", "webvtt"), "summarization"),
     **dict.fromkeys(("starlette", "uvicorn"), "app"),
     **dict.fromkeys(
         ("PIL", "dvc", "dvclive", "jinja2", "plotly", "pydantic", "requests", "skimage", "snakemake", "yaml", "yt_dlp"),
@@ -31,3 +38,20 @@ def missing_package(error: ModuleNotFoundError) -> str:
     if package in EXTRAS:
         return f"the package {package} is not installed: pip install 'read-adapters[{EXTRAS[package]}]'"
     return f"the module {error.name} is not there: {error}" if package == "read" else f"needs the package {package}"
+
+
+@contextmanager
+def optional_imports() -> Iterator[None]:
+    """Around imports of what an extra brings: where it is not installed, the extra is named.
+
+    Raises:
+        MissingPackageError: a module is not there.
+    """
+    try:
+        yield
+    except MissingPackageError:
+        raise
+    except ModuleNotFoundError as error:
+        missing = MissingPackageError(missing_package(error))
+        missing.name = error.name
+        raise missing from None

@@ -7,7 +7,7 @@ not have.
 
 from pathlib import Path
 
-from read.errors import InputError
+from read.errors import optional_imports
 
 PORT = 8765
 MAX_BYTES = 1024**3
@@ -38,11 +38,9 @@ def serve(
     Raises:
         InputError: the extra `app` is not installed, the bundle is no good, or the address cannot be listened on.
     """
-    try:
+    with optional_imports():
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
-    except ImportError:
-        raise InputError('the page needs two packages more: pip install "read-adapters[app]"') from None
     from read.app.server import run
     from read.predictor import Predictor
 

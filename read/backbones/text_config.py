@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from read.errors import InputError
+from read.errors import InputError, optional_imports
 
 DROPPED = ("auto_map", "_name_or_path", "attn_implementation", "_attn_implementation", "quantization_config")
 GENERATION = (
@@ -31,8 +31,9 @@ def text_config(values: Mapping[str, Any], source: Any) -> Any:
     Raises:
         InputError: `model_type` is no sequence-to-sequence model of transformers, or a setting is none.
     """
-    from transformers import CONFIG_MAPPING
-    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    with optional_imports():
+        from transformers import CONFIG_MAPPING
+        from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 
     kind = values.get("model_type")
     if kind not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from read.backbones.base import CONFIG, WEIGHTS, Backbone
 from read.backbones.text_config import kept, kept_generation, text_config
 from read.backbones.vg_fusion import Guide, VisualGuidanceConfig
-from read.errors import InputError
+from read.errors import InputError, optional_imports
 from read.files import atomic_path, read_json, write_json
 from read.weights import load_tensors, save_tensors
 
@@ -71,7 +71,8 @@ class VisualGuidance(nn.Module):
         Raises:
             InputError: an unknown setting, or no such model.
         """
-        from transformers import AutoModelForSeq2SeqLM
+        with optional_imports():
+            from transformers import AutoModelForSeq2SeqLM
 
         config = _config(settings)
         try:
@@ -204,7 +205,8 @@ class VisualGuidance(nn.Module):
         Raises:
             InputError: naming `source`: it describes no such model.
         """
-        from transformers import AutoModelForSeq2SeqLM, GenerationConfig
+        with optional_imports():
+            from transformers import AutoModelForSeq2SeqLM, GenerationConfig
 
         values = dict(values)
         if values.pop("model", None) != cls.name:

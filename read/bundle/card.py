@@ -8,6 +8,7 @@ from typing import Any
 
 from read.bundle.folder import TASKS
 from read.bundle.workspace import Run
+from read.errors import optional_imports
 from read.files import read_json
 
 CONFIDENCE = 0.95
@@ -85,7 +86,8 @@ def _plain(config: dict[str, Any]) -> dict[str, Any]:
 
 def readme(card: Mapping[str, Any]) -> str:
     """The card as the hub shows it: Markdown under YAML front matter."""
-    import yaml  # comes with the encoders' packages
+    with optional_imports():
+        import yaml  # comes with the encoders' packages
 
     head = yaml.safe_dump(_front_matter(card), sort_keys=False, allow_unicode=True)
     return f"---\n{head}---\n\n{body(card)}"

@@ -20,7 +20,7 @@ from read.backbones.visual_guidance import VisualGuidance
 from read.bundle import accepted
 from read.bundle.folder import ADAPTER, MODEL
 from read.bundle.schema import Check, plain, read_document, record
-from read.errors import InputError
+from read.errors import InputError, optional_imports
 from read.weights import check_fit, first_line
 
 MAX_TENSORS = 100_000
@@ -83,7 +83,8 @@ def check_tokenizer(folder: Path) -> None:
 
 
 def _clip(values: Mapping[str, Any]) -> nn.Module:
-    import open_clip
+    with optional_imports():
+        import open_clip
 
     from read.encoders.kinds.clip import _known
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from read.bundle.folder import TASKS
-from read.errors import InputError
+from read.errors import InputError, optional_imports
 from read.files import read_json
 
 PLACE = "models/adapters/<dataset>/<task>/<strategy>/k32-s0"
@@ -59,7 +59,8 @@ class Run:
 
     def data(self) -> dict[str, str]:
         """What the dataset's card says of it: title, licence, homepage, citation."""
-        import yaml  # comes with the encoders' packages
+        with optional_imports():
+            import yaml  # comes with the encoders' packages
 
         path = self.root / "data/catalog" / self.dataset / "card.yaml"
         card = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from read.data.annotations import SHOWN, check_vid
-from read.errors import InputError
+from read.errors import InputError, optional_imports
 
 SOUNDS = re.compile(
     r"\[[^\]]*\]|\([^)]*\)|♪[^♪]*♪?"  # [Music], (applause), songs
@@ -92,8 +92,9 @@ def refuse(mistakes: Sequence[str]) -> None:
 
 def _captions(path: Path) -> list[tuple[float, float, list[str]]]:
     """Start and end in seconds, and the lines without tags, of every caption that the file has."""
-    from webvtt import WebVTT
-    from webvtt.errors import MalformedFileError
+    with optional_imports():
+        from webvtt import WebVTT
+        from webvtt.errors import MalformedFileError
 
     kind = path.suffix.lower()
     if kind not in TIME:

@@ -4,11 +4,12 @@ import re
 import subprocess
 from pathlib import Path
 
-import ffmpeg
-
 from read.encoders.frames import _running, _url, ffmpeg_binary
-from read.errors import InputError
+from read.errors import InputError, optional_imports
 from read.files import atomic_path
+
+with optional_imports():
+    import ffmpeg
 
 _DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
 

@@ -14,11 +14,13 @@ from itertools import chain
 from pathlib import Path
 from typing import IO
 
-import ffmpeg
 import numpy as np
 
-from read.errors import InputError
+from read.errors import InputError, optional_imports
 from read.files import atomic_path
+
+with optional_imports():
+    import ffmpeg
 
 # What demuxers say when a file ends before its content does; ffmpeg itself goes on and exits with 0.
 _CUT_SHORT = re.compile(r"partial file|ended prematurely", re.IGNORECASE)

@@ -16,10 +16,11 @@ from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
 
-from nltk.stem.porter import PorterStemmer
-from nltk.translate.meteor_score import align_words, single_meteor_score
+from read.errors import InputError, optional_imports
 
-from read.errors import InputError
+with optional_imports():
+    from nltk.stem.porter import PorterStemmer
+    from nltk.translate.meteor_score import align_words, single_meteor_score
 
 # Words that nearly every summary of How2 has, as published
 CATCHPHRASE = frozenset(

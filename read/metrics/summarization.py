@@ -13,13 +13,14 @@ from statistics import fmean
 from types import SimpleNamespace
 from typing import Any
 
-from rouge_score.rouge_scorer import RougeScorer
-from rouge_score.tokenize import tokenize
-from sacrebleu.metrics.bleu import BLEU
-
-from read.errors import InputError
+from read.errors import InputError, optional_imports
 from read.metrics.meteor import PORTER, Alignment, load_alignments, scores_of
 from read.metrics.rows import field
+
+with optional_imports():
+    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.tokenize import tokenize
+    from sacrebleu.metrics.bleu import BLEU
 
 __all__ = ["bleu", "cider_d", "evaluate", "load_alignments", "rouge"]
 

@@ -62,7 +62,7 @@ def test_an_address_that_is_not_ours():
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "starlette", None)
-    with pytest.raises(InputError, match=r'pip install "read-adapters\[app\]"'):
+    with pytest.raises(InputError, match=r"pip install 'read-adapters\[app\]'"):
         read.app.serve("bundle")
 
 

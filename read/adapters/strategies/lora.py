@@ -11,11 +11,12 @@ from torch import nn
 
 from read.adapters.registry import Strategy
 from read.adapters.sub_blocks import head_prefixes
-from read.errors import InputError
+from read.errors import InputError, optional_imports
 
 
 def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[str]:
-    from peft import LoraConfig, inject_adapter_in_model
+    with optional_imports():
+        from peft import LoraConfig, inject_adapter_in_model
 
     modules, parameters = linear_layers(model)
     if not modules and not parameters:

@@ -9,7 +9,7 @@ from typing import Any
 
 from read.backbones.vg_fusion import VisualGuidanceConfig
 from read.backbones.visual_guidance import VisualGuidance
-from read.errors import InputError
+from read.errors import InputError, optional_imports
 
 SPECIAL = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
 BOS, PAD, EOS, _ = range(len(SPECIAL))  # their ids
@@ -44,7 +44,8 @@ def small_bart(
     Raises:
         InputError: a size does not fit.
     """
-    from transformers import BartConfig, BartForConditionalGeneration
+    with optional_imports():
+        from transformers import BartConfig, BartForConditionalGeneration
 
     if hidden % heads:
         raise InputError(f"small_bart: hidden {hidden} is no multiple of heads {heads}")
@@ -75,8 +76,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     Raises:
         InputError: the vocabulary is too small, or no text has a character.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
+    with optional_imports():
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+        from transformers import PreTrainedTokenizerFast
 
     least = ALPHABET + len(SPECIAL)
     if vocabulary < least:
@@ -105,7 +107,8 @@ def load_tokenizer(folder: str | Path) -> Any:
     Raises:
         InputError: there is none.
     """
-    from transformers import AutoTokenizer
+    with optional_imports():
+        from transformers import AutoTokenizer
 
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: no such folder; a tokenizer's holds tokenizer.json and tokenizer_config.json")

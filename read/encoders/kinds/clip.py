@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import open_clip
 import torch
-from open_clip.pretrained import get_pretrained_cfg
-from open_clip.tokenizer import SimpleTokenizer
 
 from read.encoders.weights import WEIGHTS, read_config, save_folder
-from read.errors import InputError
+from read.errors import InputError, optional_imports
 from read.weights import state_digest
+
+with optional_imports():
+    import open_clip
+    from open_clip.pretrained import get_pretrained_cfg
+    from open_clip.tokenizer import SimpleTokenizer
 
 TINY = "clip_tiny"
 FRAMES_PER_CLIP = 2  # a still picture changes little in two seconds

@@ -9,11 +9,14 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from pytorchvideo.models.slowfast import create_slowfast
 from torch import Tensor, nn
 
 from read.encoders.weights import WEIGHTS, read_config, save_folder
+from read.errors import optional_imports
 from read.weights import check_fit, load_tensors, read_checkpoint, state_digest
+
+with optional_imports():
+    from pytorchvideo.models.slowfast import create_slowfast
 
 TINY, KINETICS = "slowfast_tiny", "slowfast_8x8_r50"
 KINETICS_URL = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth"
