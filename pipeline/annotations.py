@@ -15,6 +15,7 @@ from pipeline.sources.pinned import fetch_pinned
 from pipeline.sources.shards import RAW
 from read.errors import InputError
 from read.files import atomic_path, read_jsonl, write_json, write_jsonl
+from read.rows import vid_of
 
 SHOWN = 10  # videos named in a message
 
@@ -142,7 +143,7 @@ def _describe(card: Card, clip_len: float, folder: Path, notes: Counter[str]) ->
         "clip_len": clip_len,
         "n_queries": len(queries),
         "n_summaries": len(summaries),
-        "n_videos": len({row["vid"] for row in [*queries, *summaries]}),
+        "n_videos": len({vid_of(row["vid"], "vid") for row in [*queries, *summaries]}),
         "sides": _counts([*queries, *summaries], "split"),
         "domains": _counts(queries, "kind"),
         "changed": dict(notes),
@@ -155,5 +156,5 @@ def _counts(rows: Sequence[dict[str, Any]], key: str) -> dict[str, dict[str, int
     groups: dict[str, list[str]] = {}
     for row in rows:
         if row.get(key):
-            groups.setdefault(str(row[key]), []).append(row["vid"])
+            groups.setdefault(str(row[key]), []).append(vid_of(row["vid"], "vid"))
     return {value: {"labels": len(vids), "videos": len(set(vids))} for value, vids in sorted(groups.items())}

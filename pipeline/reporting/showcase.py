@@ -17,6 +17,7 @@ from pipeline.reporting.tables import label, make_rows, shots_of
 from read.encoders.frames import transcode_for_web
 from read.errors import InputError
 from read.files import read_json, read_jsonl
+from read.rows import id_key
 
 LONGEST = 180  # seconds of video that a page can carry
 
@@ -57,10 +58,10 @@ class AttentionMaps:
         Raises:
             InputError: the array does not fit the words.
         """
-        if (note := self.notes.get(str(key))) is None:
+        if (note := self.notes.get(id_key(key))) is None:
             return None
         with safe_open(self.file, framework="numpy") as arrays:
-            array = arrays.get_tensor(str(key))
+            array = arrays.get_tensor(id_key(key))
         if array.ndim != 2 or array.shape[words] != len(note["words"]):
             raise InputError(f"{self.file}: {key} is {array.shape}, but has {len(note['words'])} words")
         return note, array

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import shutil
+import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -47,19 +48,23 @@ class Folder:
 
     @cached_property
     def _files(self) -> dict[str, list[Path]]:
-        """Files by id; a file is also found by its whole name."""
+        """Files by id; a file is also found by its whole name. Links to nothing are among them."""
         files: dict[str, list[Path]] = {}
         for path in sorted(self.folder.glob("**/*" if self.deep else "*")):
-            if path.suffix.lower() in self.extensions and path.is_file():
-                files.setdefault(path.stem, []).append(path)
-                files.setdefault(path.name, []).append(path)
+            if path.suffix.lower() in self.extensions and (path.is_file() or path.is_symlink()):
+                for name in (path.stem, path.name):
+                    # Composed, as ids are: some systems and some archives take letters and their accents apart.
+                    files.setdefault(unicodedata.normalize("NFC", name), []).append(path)
         return files
 
     def find(self, vid: str) -> Path:
         """The file of a video. Raises UnavailableError where there is none, or more than one."""
-        match self._files.get(vid, []):
+        found = self._files.get(vid, [])
+        match [path for path in found if path.is_file()]:
             case [path]:
                 return path
+            case [] if found:
+                raise UnavailableError(f"{found[0]} is a link to {found[0].readlink()}, where there is no file")
             case []:
                 raise UnavailableError(f"no video named {vid} in {self.name}")
             case paths:

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.card import CATALOG, Card, load_card, subtitle_files
 from read.errors import InputError
 from read.files import sha256_of
+from read.rows import parse_lines, require, vid_of
 
 RAW = Path("data/raw")
 
@@ -71,17 +72,17 @@ def labelled_videos(paths: Iterable[Path]) -> list[str]:
     vids: set[str] = set()
     for path in paths:
         if path.is_dir():
-            vids |= {file.stem for file in subtitle_files(path)}
+            vids |= {vid_of(file.stem, f"{file}: video") for file in subtitle_files(path)}
             continue
         if not path.is_file():
             raise InputError(f"{path}: no such annotation file")
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-            try:
-                if line.strip():
-                    vids.add(str(json.loads(line)["vid"]))
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f"{path}:{number}: not a JSON object with a vid ({error!r})") from None
+        vids |= set(parse_lines(path, _vid))
     return sorted(vids)
+
+
+def _vid(row: dict[str, Any], number: int) -> str:
+    require(row, ["vid"])
+    return vid_of(row["vid"], "vid")
 
 
 def digest(value: Any) -> str:

@@ -16,6 +16,7 @@ from read.encoders.light import import_encoders
 from read.encoders.weights import read_config
 from read.errors import InputError
 from read.files import read_json, read_jsonl, write_json
+from read.rows import id_key
 
 CONTEXT = 77  # tokens that CLIP reads at most
 SHOWN = 10  # videos or queries named in a message
@@ -86,7 +87,7 @@ def extract_text(dataset: str, settings: SimpleNamespace) -> None:
     else:
         words = clip.text([annotation.query for annotation in annotations])
         labels = [clip.words(annotation.query) for annotation in annotations]
-    qids = [str(annotation.qid) for annotation in annotations]
+    qids = [id_key(annotation.qid) for annotation in annotations]
     write_json(paths.features(dataset) / "words.json", dict(zip(qids, labels, strict=True)))
     write_shard(paths.features(dataset), "text", dict(zip(qids, words, strict=True)), spec)
 

@@ -19,6 +19,7 @@ from read.grounding.task import Grounding
 from read.grounding.threshold import best_threshold
 from read.grounding.windows import WindowSettings
 from read.metrics.protocols import Protocol, get_protocol
+from read.rows import id_key
 
 NAME = "grounding"
 LOOKED_AT = 64  # samples at a time
@@ -99,7 +100,7 @@ class Work:
         plans, notes = {}, {}
         for part, _ in forward_batches(model, samples, LOOKED_AT):
             for sample, plan in zip(part, alignment.plans(model), strict=True):
-                qid = str(sample.annotation.qid)
+                qid = id_key(sample.annotation.qid)
                 plans[qid] = plan
                 notes[qid] = {"words": words[qid], "mass": alignment.mass}
         return plans, notes

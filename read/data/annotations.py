@@ -1,31 +1,29 @@
 """Annotations in QVHighlights' form: one JSON object a line, a sentence and the windows that it describes.
 
-Required keys: `qid`, `query`, `vid`, `duration` (seconds), `relevant_windows` ([[start, end], ...] in seconds).
-Optional: `relevant_clip_ids` with `saliency_scores` (one row of annotators' scores 0..4 per relevant clip), derived
-from the windows when absent; `kind`, a name by which scores are reported apart; `split`, `train`, `val` or `test`;
-`judged`, the clips that a benchmark ranks where they are not ours: [start, end, score, ...], seconds and annotators.
+Required keys: `qid`, `query`, `vid`, `relevant_windows` ([[start, end], ...] in seconds). Optional: `duration` of the
+video (seconds), which its file tells too; `relevant_clip_ids` with `saliency_scores` (one row of annotators' scores 0..4
+per relevant clip), derived from the windows when absent; `kind`, a name by which scores are reported apart; `split`,
+`train`, `val` or `test`; `judged`, the clips that a benchmark ranks where they are not ours: [start, end, score, ...],
+seconds and annotators. An optional key that is null is absent.
 """
 
-import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from read.data.lengths import Length, misfits
 from read.errors import InputError
+from read.rows import WEEK, Fields, Span, checked_window, id_key, parse_lines, shown
 
-REQUIRED = ("qid", "query", "vid", "duration", "relevant_windows")
+REQUIRED = ("qid", "query", "vid", "relevant_windows")
 MAX_SALIENCY = 4
-SHOWN = 20  # mistakes in a message
-SLACK = 0.05  # seconds by which a window may pass the end: durations are rounded in real files
-
-Parsed = TypeVar("Parsed")
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """One query with its ground truth; times in seconds.
+    """One query with its ground truth; times in seconds. `duration` is infinite where nobody has told it yet.
 
     `saliency` holds one row per entry of `clip_ids`, one column per annotator, 0..4. `judged` holds a row per clip
     that a benchmark ranks: start, end, and the annotators' scores in the benchmark's own scale.
@@ -48,7 +46,7 @@ class Annotation:
             "qid": self.qid,
             "query": self.query,
             "vid": self.vid,
-            "duration": self.duration,
+            **({"duration": self.duration} if math.isfinite(self.duration) else {}),
             "relevant_windows": [list(window) for window in self.windows],
             "relevant_clip_ids": list(self.clip_ids),
             "saliency_scores": [list(scores) for scores in self.saliency],
@@ -57,12 +55,15 @@ class Annotation:
         return row | {key: value for key, value in optional.items() if value}
 
 
-def load_annotations(path: str | Path, clip_len: float) -> list[Annotation]:
+def load_annotations(
+    path: str | Path, clip_len: float, lengths: Mapping[str, Length] | None = None
+) -> list[Annotation]:
     """Read and check a jsonl of annotations.
 
     Args:
         path: the file.
         clip_len: seconds per clip, by which saliency is derived where the file has none.
+        lengths: how long videos were found to be; labels have to fit them, and a `duration` that is not told is theirs.
 
     Raises:
         InputError: the file is absent or empty, or has mistakes. All of them are listed, each with its line.
@@ -70,66 +71,67 @@ def load_annotations(path: str | Path, clip_len: float) -> list[Annotation]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such annotation file")
-    first_line: dict[Any, int] = {}
+    once = Once()
 
-    def once(row: Any, number: int) -> Annotation:
-        annotation = parse(row, clip_len)
-        if annotation.qid in first_line:
-            raise InputError(f"qid {annotation.qid} stands already on line {first_line[annotation.qid]}")
-        first_line[annotation.qid] = number
+    def parse_once(row: Any, number: int) -> Annotation:
+        annotation = parse(row, clip_len, lengths)
+        once.check(annotation, f"on line {number}")
         return annotation
 
-    annotations = parse_lines(path, once)
+    annotations = parse_lines(path, parse_once)
     if not annotations:
         raise InputError(f"{path}: holds no annotation")
     return annotations
 
 
-def parse_lines(path: Path, parse_row: Callable[[Any, int], Parsed]) -> list[Parsed]:
-    """`parse_row(row, line number)` of every line of a jsonl; blank lines are passed over.
+class Once:
+    """What has to be the same, or another, from line to line: the id is each line's own, annotators are as many."""
 
-    Raises:
-        InputError: lines that are no JSON, or that `parse_row` refuses; all of them are listed, each with its number.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text in UTF-8 ({error})") from None
-    mistakes: list[str] = []
-    parsed: list[Parsed] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise InputError("not a JSON object")
-            parsed.append(parse_row(row, number))
-        except (InputError, json.JSONDecodeError) as error:
-            mistakes.append(f"{path}:{number}: {error}")
-    if mistakes:
-        shown = mistakes[:SHOWN] + [f"... and {len(mistakes) - SHOWN} more"] * (len(mistakes) > SHOWN)
-        raise InputError("\n".join(shown))
-    return parsed
+    def __init__(self) -> None:
+        self._places: dict[str, str] = {}
+        self._annotators: tuple[int, str] | None = None
+
+    def check(self, annotation: Annotation, place: str) -> None:
+        """Raise InputError where an annotation's id has stood already, or it has more or fewer annotators."""
+        key = id_key(annotation.qid)
+        if (other := self._places.setdefault(key, place)) != place:
+            raise InputError(
+                f"qid {annotation.qid} stands already {other} (a number and its digits as a text are one id)"
+            )
+        if annotation.saliency:
+            known, where = self._annotators = self._annotators or (len(annotation.saliency[0]), place)
+            if (here := len(annotation.saliency[0])) != known:
+                raise InputError(
+                    f"qid {annotation.qid}: saliency_scores of {here} annotators, but {where} of {known}; derived ones "
+                    "count as one"
+                )
 
 
-def parse(row: Any, clip_len: float) -> Annotation:
-    """Check one row and fill in what is derived. Raises InputError with the reason."""
-    require(row, REQUIRED)
-    if not isinstance(row["query"], str) or not row["query"].strip():
-        raise InputError(f"qid {row['qid']}: query is empty")
-    check_vid(row["vid"], f"qid {row['qid']}: vid")
-    duration = number_of(row["duration"], f"qid {row['qid']}: duration")
-    if duration <= 0:
-        raise InputError(f"qid {row['qid']}: duration {duration:g} is not positive")
-    windows = tuple(_window(window, duration, row["qid"]) for window in row["relevant_windows"])
-    if not windows:
-        raise InputError(f"qid {row['qid']}: relevant_windows is empty")
-    clip_ids, saliency = _saliency(row, windows, duration, clip_len)
-    return Annotation(
-        row["qid"], row["query"], row["vid"], duration, windows, clip_ids, saliency,
-        row.get("kind", ""), row.get("split", ""), _judged(row.get("judged", ()), duration, row["qid"]),
-    )  # fmt: skip
+def parse(row: Mapping[str, Any], clip_len: float, lengths: Mapping[str, Length] | None = None) -> Annotation:
+    """Check one row and fill in what is derived. Raises InputError with all that is wrong with it."""
+    fields = Fields(row, "qid")
+    fields.require(REQUIRED)
+    qid, query, vid = fields.id("qid"), fields.text("query"), fields.vid()
+    stated, table = fields.seconds("duration"), fields.table("relevant_windows", "[start, end]", 2)
+    clip_ids, scores = fields.row.get("relevant_clip_ids"), fields.row.get("saliency_scores")
+    judged = fields.table("judged", "[start, end, score, ...], with as many scores as every other", least=3)
+    kind, side = fields.text("kind", empty=True), fields.side()
+    length = (lengths or {}).get(vid or "")
+    duration = stated or (length.seconds if length else math.inf)
+    fields.mistakes += misfits(stated, [(line[0], line[1]) for line in table or []], length) if length else []
+    if table == []:
+        fields.mistakes.append("relevant_windows is empty")
+    if not fields.mistakes and length and stated is None:  # what lies within the slack ends with the video
+        table = [[start, min(end, duration)] for start, end in table or []]
+    windows = _windows(fields, table or [], duration, "window")
+    clips = _windows(fields, judged or [], duration, "judged")
+    given = clip_ids is not None or scores is not None
+    saliency = _saliency(fields, clip_ids or [], scores or [], duration, clip_len) if given else ((), ())
+    fields.check()
+    if not given:
+        saliency = derive_saliency(windows, duration, clip_len)
+    ranked = tuple((*span, *line[2:]) for span, line in zip(clips, judged or [], strict=True))
+    return Annotation(qid, query, vid, duration, windows, *saliency, kind or "", side, ranked)
 
 
 def clips_of(duration: float, clip_len: float) -> int:
@@ -138,77 +140,48 @@ def clips_of(duration: float, clip_len: float) -> int:
 
 
 def derive_saliency(
-    windows: Iterable[tuple[float, float]], duration: float, clip_len: float
+    windows: Iterable[Span], duration: float, clip_len: float
 ) -> tuple[tuple[int, ...], tuple[tuple[float, ...], ...]]:
     """Clips that a window covers by at least a quarter, each scored 1..4 by the share covered (one annotator)."""
-    covered = [0.0] * clips_of(duration, clip_len)
+    covered: dict[int, float] = {}
+    clips = math.inf if math.isinf(duration) else clips_of(duration, clip_len)
     for start, end in windows:
-        for clip in range(int(start // clip_len), min(len(covered), math.ceil(end / clip_len))):
+        for clip in range(int(start // clip_len), int(min(clips, math.ceil(end / clip_len)))):
             begin, stop = clip * clip_len, min((clip + 1) * clip_len, duration)
-            covered[clip] += max(0.0, min(end, stop) - max(start, begin)) / max(stop - begin, 1e-6)
-    peak = max(covered)
-    bar = min(0.25, peak)  # a window shorter than a quarter of a clip still has its clip
-    clip_ids = tuple(clip for clip, share in enumerate(covered) if share >= bar and share > 0)
+            share = max(0.0, min(end, stop) - max(start, begin)) / max(stop - begin, 1e-6)
+            covered[clip] = covered.get(clip, 0.0) + share
+    bar = min(0.25, max(covered.values(), default=0.0))  # a window shorter than a quarter of a clip still has its clip
+    clip_ids = tuple(clip for clip, share in sorted(covered.items()) if share >= bar and share > 0)
     return clip_ids, tuple((float(max(1, round(MAX_SALIENCY * min(covered[clip], 1.0)))),) for clip in clip_ids)
 
 
-def require(row: dict[str, Any], keys: Iterable[str]) -> None:
-    """Raise InputError with the keys that a row lacks."""
-    if missing := [key for key in keys if key not in row]:
-        raise InputError(f"lacks {', '.join(missing)}")
+def _windows(fields: Fields, table: list[list[float]], duration: float, name: str) -> tuple[Span, ...]:
+    windows = []
+    for start, end, *_ in table:
+        try:
+            windows.append(checked_window(start, end, duration, name))
+        except InputError as error:
+            fields.mistakes.append(str(error))
+    return tuple(windows)
 
 
-def check_vid(vid: Any, name: str) -> None:
-    """Raise InputError unless a video's id can be a file's name."""
-    if not isinstance(vid, str) or not vid or "/" in vid or vid.startswith("."):
-        raise InputError(f"{name} {vid!r} is no plain file name")
-
-
-def number_of(value: Any, name: str) -> float:
-    """A finite number. Raises InputError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{name} is {value!r}, not a number")
-    return float(value)
-
-
-def _window(window: Any, duration: float, qid: Any) -> tuple[float, float]:
-    if not isinstance(window, list | tuple) or len(window) != 2:
-        raise InputError(f"qid {qid}: window {window!r} is not [start, end]")
-    start, end = (number_of(value, f"qid {qid}: a window's bound") for value in window)
-    return checked_window(start, end, duration, f"qid {qid}: window")
-
-
-def checked_window(start: float, end: float, duration: float, name: str) -> tuple[float, float]:
-    """A window inside its video, up to rounding. Raises InputError for any other."""
-    if end <= start:
-        raise InputError(f"{name} [{start:g}, {end:g}] ends before it starts")
-    if start < 0 or end > duration + SLACK:
-        raise InputError(f"{name} [{start:g}, {end:g}] lies outside the video, which lasts {duration:g} s")
-    return start, min(end, duration)
-
-
-def _judged(clips: Any, duration: float, qid: Any) -> tuple[tuple[float, ...], ...]:
-    name = f"qid {qid}: judged"
-    if not isinstance(clips, list | tuple) or any(not isinstance(clip, list | tuple) for clip in clips):
-        raise InputError(f"{name} is no list of [start, end, score, ...]")
-    if len({len(clip) for clip in clips}) > 1 or any(len(clip) < 3 for clip in clips):
-        raise InputError(f"{name}: a clip is [start, end, score, ...], with as many scores as every other")
-    rows = [[number_of(value, f"{name}: a number") for value in clip] for clip in clips]
-    return tuple((*checked_window(start, end, duration, name), *scores) for start, end, *scores in rows)
-
-
-def _saliency(row: dict, windows: tuple, duration: float, clip_len: float) -> tuple[tuple, tuple]:
-    if "relevant_clip_ids" not in row and "saliency_scores" not in row:
-        return derive_saliency(windows, duration, clip_len)
-    clip_ids, scores = row.get("relevant_clip_ids", []), row.get("saliency_scores", [])
+def _saliency(fields: Fields, clip_ids: Any, scores: Any, duration: float, clip_len: float) -> tuple[tuple, tuple]:
+    """Relevant clips and a row of scores for each; what is wrong is noted."""
+    if not isinstance(clip_ids, list) or not isinstance(scores, list):
+        fields.mistakes.append("relevant_clip_ids and saliency_scores are no lists")
+        return (), ()
     if len(clip_ids) != len(scores):
-        raise InputError(f"qid {row['qid']}: {len(clip_ids)} relevant_clip_ids but {len(scores)} saliency_scores")
-    last = clips_of(duration, clip_len) - 1
-    outside = [clip for clip in clip_ids if not isinstance(clip, int) or not 0 <= clip <= last]
-    if outside:
-        raise InputError(f"qid {row['qid']}: relevant_clip_ids {outside} lie outside 0..{last}")
-    rows = [tuple(scores_of) if isinstance(scores_of, list) else (scores_of,) for scores_of in scores]
-    values = tuple(tuple(number_of(value, f"qid {row['qid']}: a saliency score") for value in line) for line in rows)
-    if any(not 0 <= value <= MAX_SALIENCY for line in values for value in line):
-        raise InputError(f"qid {row['qid']}: saliency scores go from 0 to {MAX_SALIENCY}")
-    return tuple(clip_ids), values
+        fields.mistakes.append(f"{len(clip_ids)} relevant_clip_ids but {len(scores)} saliency_scores")
+    last = (WEEK if math.isinf(duration) else clips_of(duration, clip_len)) - 1
+    if outside := [clip for clip in clip_ids if type(clip) is not int or not 0 <= clip <= last]:
+        fields.mistakes.append(f"relevant_clip_ids {shown(outside)} lie outside 0..{last:.0f}")
+    elif len(set(clip_ids)) < len(clip_ids):
+        twice = next(clip for clip in clip_ids if clip_ids.count(clip) > 1)
+        fields.mistakes.append(f"relevant_clip_ids: {twice} stands twice")
+    lines = [line if isinstance(line, list) else [line] for line in scores]
+    values = Fields({"saliency_scores": lines}, "qid")
+    rows = values.table("saliency_scores", "a row of annotators' scores, as many as in every other")
+    fields.mistakes += values.mistakes
+    if any(not 0 <= value <= MAX_SALIENCY for line in rows or [] for value in line):
+        fields.mistakes.append(f"saliency scores go from 0 to {MAX_SALIENCY}")
+    return tuple(clip_ids), tuple(tuple(line) for line in rows or [])

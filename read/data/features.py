@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
+from read.rows import id_key
 
 TEXT = "text"  # the name of the shard that holds the queries
 
@@ -112,7 +113,7 @@ class FeatureStore:
 
     def text(self, qid: int | str) -> torch.Tensor:
         """(M, dim) float32 token features of a query, L2-normalised token by token. Raises InputError where none is."""
-        key = str(qid)
+        key = id_key(qid)
         if key not in self._texts:
             raise InputError(f"{self.root}: no features of query {qid}; run the extract stage again")
         return torch.nn.functional.normalize(self._files[self._texts[key]].get_tensor(key), dim=-1)

@@ -14,8 +14,9 @@ from itertools import combinations
 from typing import Literal
 
 from read.data.leaks import youtube_id
-from read.data.strata import SIDES, Labelled, Video, count_strata, order_of, orders_of, videos_of
+from read.data.strata import Labelled, Video, count_strata, order_of, orders_of, videos_of
 from read.errors import InputError
+from read.rows import SIDES
 
 PROTOCOLS = ("honest", "paper", "transfer")
 

@@ -11,8 +11,8 @@ from heapq import heappop, heappush
 from typing import Protocol, TypeVar
 
 from read.errors import InputError
+from read.rows import SIDES
 
-SIDES = ("", "train", "val", "test")
 BUCKETS = ("no windows", "1 window", "2-3 windows", "4-7 windows", "8 windows or more")
 
 Item = TypeVar("Item")

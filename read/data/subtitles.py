@@ -1,21 +1,22 @@
 """Subtitles as annotations: what is said while something is seen is a query, its time the window.
 
 With automatic captions in the place of sentences a backbone is pretrained on videos that nobody labelled (Lei et al.
-2021, section 4). The file has one caption a line: `vid`, `duration` of the video, `start`, `end` (seconds), `text`.
-A folder of `.srt` and `.vtt` files, named by the videos' ids, serves as well.
+2021, section 4). The file has one caption a line: `vid`, `start`, `end` (seconds), `text`, and if known the `duration`
+of the video, which its file tells too. A folder of `.srt` and `.vtt` files, named by the videos' ids, serves as well.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from read.data.annotations import check_vid, checked_window, number_of, parse_lines, require
-from read.data.transcripts import load_cues, refuse, speech, subtitle_files
+from read.data.transcripts import load_cues, speech, subtitle_files
 from read.errors import InputError
+from read.rows import Fields, checked_window, parse_lines, refuse
 
-REQUIRED = ("vid", "duration", "start", "end", "text")
+REQUIRED = ("vid", "start", "end", "text")
 MIN_WORDS = 4  # a shorter caption is a fragment of a sentence
 MAX_GAP = 2.0  # seconds of silence over which fragments are not joined
 MAX_SHARE = 0.5  # of the video: a caption that stands longer says nothing about a moment
@@ -23,10 +24,10 @@ MAX_SHARE = 0.5  # of the video: a caption that stands longer says nothing about
 
 @dataclass(frozen=True)
 class Caption:
-    """What is said in a video from `start` to `end`, in seconds."""
+    """What is said in a video from `start` to `end`, in seconds; `duration` where it is told how long the video is."""
 
     vid: str
-    duration: float
+    duration: float | None
     start: float
     end: float
     text: str
@@ -36,8 +37,7 @@ def load_captions(path: str | Path) -> list[Caption]:
     """Read and check captions; in the order of videos and of time, without what is no speech.
 
     Args:
-        path: a jsonl of captions, or a folder of subtitles. Those do not say how long a video is: it is taken to last
-            until its last caption ends.
+        path: a jsonl of captions, or a folder of subtitles, which do not say how long a video is.
 
     Raises:
         InputError: the file is absent or holds no speech, or has mistakes. All of them are listed, each with its line.
@@ -59,6 +59,8 @@ def _captions_of_file(path: Path) -> list[Caption]:
 
     def consistent(row: dict[str, Any], number: int) -> Caption:
         caption = _parse(row)
+        if caption.duration is None:
+            return caption
         if (known := durations.setdefault(caption.vid, caption.duration)) != caption.duration:
             raise InputError(f"video {caption.vid} lasts {caption.duration:g} s here, but {known:g} s above")
         return caption
@@ -70,11 +72,9 @@ def _captions_of_folder(folder: Path) -> list[Caption]:
     captions, mistakes = [], []
     for vid, path in subtitle_files(folder).items():
         try:
-            cues = load_cues(path)
-            duration = max((cue.end for cue in cues), default=0.0)
-            for cue in cues:
-                start, end = checked_window(cue.start, cue.end, duration, f"{path}: caption")
-                captions.append(Caption(vid, duration, start, end, cue.text))
+            for cue in load_cues(path):
+                start, end = checked_window(cue.start, cue.end, math.inf, f"{path}: caption")
+                captions.append(Caption(vid, None, start, end, cue.text))
         except InputError as error:
             mistakes.append(str(error))
     refuse(mistakes)
@@ -85,23 +85,27 @@ def caption_rows(captions: list[Caption]) -> list[dict[str, Any]]:
     """Captions as rows of annotations.
 
     Fragments are joined until they have `MIN_WORDS` words, a line that is repeated counts once, and what is then still
-    a fragment, or covers more than `MAX_SHARE` of its video, is left out. `qid` is the video's id and a number.
+    a fragment, or covers more than `MAX_SHARE` of its video, is left out; a video of which nothing is told is taken to last
+    until its last caption ends. `qid` is the video's id and a number.
 
     Raises:
         InputError: nothing is left.
     """
     rows, counts = [], Counter()
+    last: dict[str, float] = {}
+    for caption in captions:
+        last[caption.vid] = max(caption.duration or caption.end, last.get(caption.vid, 0.0))
     for caption in _sentences(captions):
-        if len(caption.text.split()) < MIN_WORDS or caption.end - caption.start > MAX_SHARE * caption.duration:
+        if len(caption.text.split()) < MIN_WORDS or caption.end - caption.start > MAX_SHARE * last[caption.vid]:
             continue
         rows.append(
             {
                 "qid": f"{caption.vid}#{counts[caption.vid]}",
                 "query": caption.text,
                 "vid": caption.vid,
-                "duration": caption.duration,
                 "relevant_windows": [[caption.start, caption.end]],
             }
+            | ({} if caption.duration is None else {"duration": caption.duration})
         )
         counts[caption.vid] += 1
     if not rows:
@@ -134,10 +138,10 @@ def _goes_on(held: Caption, caption: Caption) -> bool:
 
 
 def _parse(row: dict[str, Any]) -> Caption:
-    require(row, REQUIRED)
-    check_vid(row["vid"], "vid")
-    if not isinstance(row["text"], str):
-        raise InputError(f"text is {row['text']!r}, not a text")
-    duration, start, end = (number_of(row[key], key) for key in ("duration", "start", "end"))
-    start, end = checked_window(start, end, duration, "caption")
-    return Caption(row["vid"], duration, start, end, speech(row["text"]))
+    fields = Fields(row, "vid")
+    fields.require(REQUIRED)
+    vid, text = fields.vid(), fields.text("text", empty=True)
+    duration, start, end = fields.seconds("duration"), fields.number("start"), fields.number("end")
+    fields.check()
+    start, end = checked_window(start, end, math.inf if duration is None else duration, "caption")
+    return Caption(vid, duration, start, end, speech(text))

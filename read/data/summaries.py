@@ -1,6 +1,6 @@
 """Summaries: what is said in a video and a short text about it, one JSON object a line.
 
-Required keys: `vid`, `summary`. Optional: `transcript`, absent or empty where nobody speaks, so that the video is
+Required keys: `vid`, `summary`. Optional: `transcript`, absent, null or empty where nobody speaks, so that the video is
 summarized from its frames; `split`, `train`, `val` or `test`. How2's own files are read too.
 """
 
@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from read.data.annotations import SHOWN, check_vid, parse_lines, require
-from read.data.transcripts import load_transcript, refuse, subtitle_files
+from read.data.transcripts import load_transcript, subtitle_files
 from read.errors import InputError
+from read.files import read_text
+from read.rows import SHOWN, Fields, parse_lines, refuse, vid_of
 
 REQUIRED = ("vid", "summary")
-SIDES = ("", "train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -103,18 +103,12 @@ def load_how2(transcripts: str | Path, summaries: str | Path, split: str = "") -
 
 
 def _parse(row: dict[str, Any]) -> Summary:
-    require(row, REQUIRED)
-    check_vid(row["vid"], "vid")
-    transcript = row.get("transcript")
-    texts = {"summary": row["summary"], "transcript": "" if transcript is None else transcript}
-    for key, text in texts.items():
-        if not isinstance(text, str):
-            raise InputError(f"video {row['vid']}: {key} is {text!r}, not a text")
-    if not texts["summary"].strip():
-        raise InputError(f"video {row['vid']}: summary is empty")
-    if (split := row.get("split", "")) not in SIDES:
-        raise InputError(f"video {row['vid']}: split is {split!r}, not one of {', '.join(SIDES[1:])}")
-    return Summary(row["vid"], texts["transcript"].strip(), texts["summary"].strip(), split)
+    fields = Fields(row, "vid")
+    fields.require(REQUIRED)
+    vid, summary = fields.vid(), fields.text("summary")
+    transcript, side = fields.text("transcript", empty=True), fields.side()
+    fields.check()
+    return Summary(vid, (transcript or "").strip(), summary.strip(), side)
 
 
 def _check_once(vid: str, number: int, first_line: dict[str, int]) -> None:
@@ -126,19 +120,15 @@ def _read_texts(path: Path, empty: bool = True) -> dict[str, str]:
     """Text by id, of lines with an id and a text."""
     if not path.is_file():
         raise InputError(f"{path}: no such file, of lines with an id and a text")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 ({error})") from None
     first_line: dict[str, int] = {}
     texts: dict[str, str] = {}
     mistakes = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not (parts := line.split(maxsplit=1)):
             continue
-        vid, text = parts[0], "".join(parts[1:]).strip()
+        text = "".join(parts[1:]).strip()
         try:
-            check_vid(vid, "id")
+            vid = vid_of(parts[0], "id")
             _check_once(vid, number, first_line)
             if not text and not empty:
                 raise InputError(f"video {vid}: summary is empty")

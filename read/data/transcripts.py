@@ -3,13 +3,13 @@
 import codecs
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from read.data.annotations import SHOWN, check_vid
 from read.errors import InputError, optional_imports
+from read.rows import refuse, vid_of
 
 SOUNDS = re.compile(
     r"\[[^\]]*\]|\([^)]*\)|♪[^♪]*♪?"  # [Music], (applause), songs
@@ -69,10 +69,10 @@ def subtitle_files(folder: str | Path) -> dict[str, Path]:
         raise InputError(f"{folder}: no such folder of subtitles")
     files: dict[str, Path] = {}
     for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in TIME):
-        check_vid(path.stem, f"{path}: video")
-        if path.stem in files:
-            raise InputError(f"{folder}: {files[path.stem].name} and {path.name} are both of video {path.stem}")
-        files[path.stem] = path
+        vid = vid_of(path.stem, f"{path}: video")
+        if vid in files:
+            raise InputError(f"{folder}: {files[vid].name} and {path.name} are both of video {vid}")
+        files[vid] = path
     if not files:
         raise InputError(f"{folder}: holds no {' or '.join(TIME)} file named by a video's id, as walk.vtt")
     return files
@@ -81,13 +81,6 @@ def subtitle_files(folder: str | Path) -> dict[str, Path]:
 def speech(text: str) -> str:
     """The words of a caption: sounds, tags and speaker marks dropped, white space made even."""
     return " ".join(SOUNDS.sub(" ", text).split())
-
-
-def refuse(mistakes: Sequence[str]) -> None:
-    """Raise one InputError with all mistakes, or the first of very many; nothing where there is none."""
-    if mistakes:
-        more = [f"... and {len(mistakes) - SHOWN} more"] * (len(mistakes) > SHOWN)
-        raise InputError("\n".join([*mistakes[:SHOWN], *more]))
 
 
 def _captions(path: Path) -> list[tuple[float, float, list[str]]]:

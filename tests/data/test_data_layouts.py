@@ -196,7 +196,7 @@ def test_youtube_moments_are_unions_of_matched_clips(tmp_path):
         ("charades_sta", moment(duration="long"), "duration is 'long', not a number"),
         ("charades_sta", {"qid": 1, "query": "a"}, "lacks vid, duration, relevant_windows"),
         ("qvhighlights", moment(relevant_windows=[[3, 2]]), "ends before it starts"),
-        ("qvhighlights", moment(judged=[[0, 2]]), r"a clip is \[start, end, score, ...\]"),
+        ("qvhighlights", moment(judged=[[0, 2]]), r"judged: \[0, 2\] is not \[start, end, score, ...\]"),
     ],
 )
 def test_mistakes_are_told_with_their_lines(tmp_path, layout, row, reason):

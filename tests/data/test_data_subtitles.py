@@ -77,7 +77,7 @@ def test_any_order_of_lines(file):
 
 def test_all_mistakes_with_their_lines(file):
     good = {"vid": "a", "duration": 10.0, "start": 0.0, "end": 2.0, "text": "one two three four"}
-    wrong = [{"end": -1.0}, {"end": 30.0}, {"vid": "../a"}, {"text": None}, {"start": "0"}, {"duration": 11.0}]
+    wrong = [{"end": -1.0}, {"end": 30.0}, {"vid": "../a"}, {"text": 5}, {"start": "0"}, {"duration": 11.0}]
     lines = [json.dumps(row) for row in [good, *({**good, **change} for change in wrong), {"vid": "a"}]] + ["{"]
     file.write_text("\n".join(lines))
     with pytest.raises(InputError) as error:

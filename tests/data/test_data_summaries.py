@@ -55,7 +55,7 @@ def test_a_silent_video_is_kept_and_can_be_counted(file):
 def test_all_mistakes_with_their_lines(file):
     wrong = [
         ({"summary": " "}, "video b: summary is empty"),
-        ({"summary": None}, "video b: summary is None, not a text"),
+        ({"summary": None}, "video b: lacks summary"),
         ({"transcript": ["we", "cross"]}, "video b: transcript is ['we', 'cross'], not a text"),
         ({"vid": "../b"}, "vid '../b' is no plain file name"),
         ({"split": "tets"}, "video b: split is 'tets', not one of train, val, test"),
@@ -65,7 +65,12 @@ def test_all_mistakes_with_their_lines(file):
     file.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{\n[]\n")
     with pytest.raises(InputError) as error:
         load_summaries(file)
-    reasons = [*(reason for _, reason in wrong), "lacks summary", "Expecting property name", "not a JSON object"]
+    reasons = [
+        *(reason for _, reason in wrong),
+        "video c: lacks summary",
+        "not JSON: Expecting property name",
+        "not a JSON object",
+    ]
     for number, (reason, line) in enumerate(zip(reasons, str(error.value).splitlines(), strict=True), start=2):
         assert line.startswith(f"{file}:{number}: {reason}")
 
@@ -148,7 +153,7 @@ def test_how2s_mistakes(tmp_path, sources, targets, reasons):
 def test_how2s_files_that_are_no_text(tmp_path):
     sources, targets = how2(tmp_path, "a x\n", "a x\n")
     targets.write_bytes(b"a caf\xe9\n")
-    with pytest.raises(InputError, match=r"desc\.tok\.txt: not UTF-8"):
+    with pytest.raises(InputError, match=r"desc\.tok\.txt:1: not a text in UTF-8"):
         load_how2(sources, targets)
     with pytest.raises(InputError, match="gone: no such file"):
         load_how2(tmp_path / "gone", targets)

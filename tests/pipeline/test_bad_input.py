@@ -88,7 +88,7 @@ def test_a_card_whose_annotations_are_not_there_or_broken(fresh):
     own_dataset(fresh, [row(1, "a")])
     annotations = fresh.folder / "data/catalog/mine/annotations.jsonl"
     annotations.write_text(annotations.read_text() + "{\n")
-    assert "annotations.jsonl:2: not a JSON object with a vid" in refusal(fresh)
+    assert "annotations.jsonl:2: not JSON: " in refusal(fresh)
     annotations.unlink()
     assert "annotations.jsonl: no such annotation file" in refusal(fresh)
 

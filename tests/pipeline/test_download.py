@@ -17,7 +17,7 @@ import yaml
 
 from pipeline.annotations import fetch_annotations
 from pipeline.card import load_card
-from pipeline.sources.shards import shard_of
+from pipeline.sources.shards import shard_digests, shard_of
 from pipeline.stages.download import fetch_shard, write_manifest
 from read.data import load_annotations, load_summaries
 from read.encoders.frames import iter_clips, write_video
@@ -209,7 +209,7 @@ def test_a_folder_of_subtitles_becomes_annotations(tmp_path):
     assert sorted(download(card, tmp_path)["videos"]) == ["a"]
     (annotation,) = load_annotations(tmp_path / "raw" / "mine" / "annotations.jsonl", 2.0)
     assert (annotation.query, annotation.windows) == ("now we cross the bridge", ((1.0, 3.0),))
-    assert annotation.duration == 9.0
+    assert annotation.duration == float("inf")  # the file of the video tells
 
 
 def test_summaries_beside_annotations_with_transcripts_filled_in(tmp_path, capsys):
@@ -419,3 +419,21 @@ def test_a_full_or_read_only_disk_is_one_message(tmp_path, mount, reason):
     assert job.stderr.startswith("error: ")
     assert reason in job.stderr
     assert "Traceback" not in job.stderr
+
+
+def test_names_that_a_system_took_apart_and_links_to_nothing(tmp_path):
+    folder = make_files(tmp_path / "videos", ["cafe\u0301.mp4"])
+    (folder / "walk.mp4").symlink_to("gone.mp4")
+    card = make_card(tmp_path, {"source": "local", "folder": str(folder)}, ["café", "walk"])
+    manifest = download(card, tmp_path, options(tolerance=0.5))
+    assert set(manifest["videos"]) == {"café"} and stored(tmp_path) == {"café.mp4"}
+    assert manifest["missing"]["walk"].endswith("walk.mp4 is a link to gone.mp4, where there is no file")
+
+
+def test_a_byte_order_mark_in_the_annotations(tmp_path):
+    folder = make_files(tmp_path / "videos", ["a.mp4"])
+    card = make_card(tmp_path, {"source": "local", "folder": str(folder)}, ["a"])
+    path = tmp_path / "catalog" / "mine" / "annotations.jsonl"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert set(download(card, tmp_path)["videos"]) == {"a"}
+    assert shard_digests("mine", 2, tmp_path / "catalog")

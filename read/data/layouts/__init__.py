@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from read.data.annotations import Annotation, parse, parse_lines
+from read.data.annotations import Annotation, Once, parse
 from read.data.layouts import charades_sta, qvhighlights, tvsum, youtube_highlights
 from read.data.layouts.how2 import load_how2_sides
 from read.errors import InputError
+from read.rows import parse_lines
 
 __all__ = ["LAYOUTS", "Notes", "load_how2_sides", "load_parts", "youtube_of"]
 
@@ -49,7 +50,7 @@ def load_parts(parts: Iterable[tuple[Path, str]], layout: str, clip_len: float) 
             have one qid.
     """
     notes: Notes = Counter()
-    first: dict[Any, str] = {}
+    once = Once()
     annotations: list[Annotation] = []
     for path, split in parts:
         if not path.is_file():
@@ -60,9 +61,7 @@ def load_parts(parts: Iterable[tuple[Path, str]], layout: str, clip_len: float) 
             if converted is None:
                 return None
             annotation = parse(converted | ({"split": split} if split else {}), clip_len)
-            place = f"{path.name}:{number}"
-            if (other := first.setdefault(annotation.qid, place)) != place:
-                raise InputError(f"qid {annotation.qid} stands already in {other}")
+            once.check(annotation, f"in {path.name}:{number}")
             return annotation
 
         found = [annotation for annotation in parse_lines(path, read_row) if annotation is not None]

@@ -6,8 +6,8 @@ Windows of the original annotations may be turned around or pass the end of the 
 from collections import Counter
 from typing import Any
 
-from read.data.annotations import number_of, require
 from read.errors import InputError
+from read.rows import number_of, require
 
 TURNED = "windows turned around, their end stood before their start"
 CLAMPED = "windows clamped to the end of their video"

@@ -10,8 +10,8 @@ from itertools import groupby
 from statistics import fmean, median_low
 from typing import Any
 
-from read.data.annotations import number_of, require
 from read.errors import InputError
+from read.rows import number_of, require
 
 SHOT = 2.0  # seconds
 SCALE = (1, 5)

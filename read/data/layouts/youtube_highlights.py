@@ -8,8 +8,8 @@ The query is the video's domain. Moments are the unions of matched clips.
 from collections import Counter
 from typing import Any
 
-from read.data.annotations import number_of, require
 from read.errors import InputError
+from read.rows import number_of, require
 
 MATCHES = (-1, 0, 1)
 CLAMPED = "clips clamped to the end of their video"
