@@ -8,16 +8,16 @@ from read.errors import InputError
 
 
 def load_labels(task: str, dataset: str, settings: SimpleNamespace) -> list[Annotation] | list[Summary]:
-    """The queries or the summaries of a dataset.
+    """The queries or the summaries of a dataset whose features are there.
 
     Raises:
-        InputError: it has none, or they have mistakes.
+        InputError: it has none, or they have mistakes or do not fit the videos.
     """
     file = paths.raw(dataset) / {"grounding": "annotations.jsonl", "summarization": "summaries.jsonl"}[task]
     if not file.stat().st_size:
         raise InputError(f"{dataset}: its card names nothing that is labelled for {task}; take {task} out of `task`")
     if task == "grounding":
-        return load_annotations(file, settings.clip_len)
+        return load_annotations(file, settings.clip_len, load_features(dataset, settings).lengths)
     return load_summaries(file)
 
 

@@ -9,13 +9,14 @@ from pipeline.reporting.inputs import Results
 from pipeline.reporting.showcase import AttentionMaps, make_showcase
 from pipeline.reporting.task import Task
 from read.data.annotations import MAX_SALIENCY, Annotation, load_annotations
+from read.data.lengths import Length
 
 WINDOWS = 5  # predicted windows shown per strategy, the best first
 
 
-def load(raw: Path, clip_len: float) -> list[Annotation]:
+def load(raw: Path, clip_len: float, lengths: Mapping[str, Length]) -> list[Annotation]:
     """The queries of a dataset."""
-    return load_annotations(raw / "annotations.jsonl", clip_len)
+    return load_annotations(raw / "annotations.jsonl", clip_len, lengths)
 
 
 def showcase(results: Results) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError
 
 from pipeline.reporting.task import Task
+from read.data.lengths import Length
 from read.errors import InputError
 from read.files import read_json
 
@@ -199,9 +200,16 @@ def load_results(inputs: Inputs, task: Task, videos: dict[str, Path]) -> Results
         references=references,
         folders=folders,
         curves={key_of(run): read_curve(folders[key_of(run)] / "curve.csv") for run in runs if run.trainable},
-        labels=task.load(inputs.raw, inputs.clip_len),
+        labels=task.load(inputs.raw, inputs.clip_len, _lengths(inputs)),
         videos=videos,
     )
+
+
+def _lengths(inputs: Inputs) -> dict[str, Length]:
+    """How long videos are, as the features tell; nothing of a report without them."""
+    about = _json(inputs.features) if inputs.features else {}
+    decoded = "package" not in about.get("spec", {})
+    return {vid: Length(seconds, inputs.clip_len, decoded) for vid, seconds in about.get("seconds", {}).items()}
 
 
 def key_of(run: Run) -> tuple[str, int, int]:

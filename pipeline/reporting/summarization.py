@@ -10,14 +10,15 @@ import numpy as np
 from pipeline.reporting.inputs import Results
 from pipeline.reporting.showcase import AttentionMaps, make_showcase
 from pipeline.reporting.task import Task
+from read.data.lengths import Length
 from read.data.summaries import Summary, load_summaries
 from read.errors import InputError
 
 LEVELS = 255  # of attention, between 0 and the video's highest: a byte a clip keeps the page small
 
 
-def load(raw: Path, clip_len: float) -> list[Summary]:
-    """The summaries of a dataset; they have no clips."""
+def load(raw: Path, clip_len: float, lengths: Mapping[str, Length]) -> list[Summary]:
+    """The summaries of a dataset; they have no clips and no times."""
     return load_summaries(raw / "summaries.jsonl")
 
 

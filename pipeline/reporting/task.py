@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from read.data.lengths import Length
+
 PERCENT = 100.0
 
 
@@ -12,11 +14,11 @@ PERCENT = 100.0
 class Task:
     """A task as the report knows it.
 
-    `samples` is what is scored, many of them, and `sample` one. `below` and `above` are the rows without a model that
-    frame the score table, each with what it is; `notes` explains metrics, `columns` are those shown. `load` reads the
-    labels of a dataset's folder, given seconds per clip; each has a `vid` and a `split`. `showcase` makes the examples
-    from `Results`. `scales` holds the highest value of metrics that are no percentage, `counted` are the metrics that
-    are a share of samples, which can be told as a count.
+    `samples` is what is scored, many of them, and `sample` one. `below` and `above` are the rows without a model
+    that frame the score table, each with what it is; `notes` explains metrics, `columns` are those shown. `load`
+    reads the labels of a dataset's folder, given seconds per clip and the videos' lengths; each has a `vid` and a
+    `split`. `showcase` makes the examples from `Results`. `scales` holds the highest value of metrics that are no
+    percentage, `counted` are the metrics that are a share of samples, which can be told as a count.
     """
 
     name: str
@@ -28,7 +30,7 @@ class Task:
     notes: Mapping[str, str]
     below: Mapping[str, str]
     above: Mapping[str, str]
-    load: Callable[[Path, float], Sequence[Any]]
+    load: Callable[[Path, float, Mapping[str, Length]], Sequence[Any]]
     showcase: Callable[[Any], dict[str, Any]]
     scales: Mapping[str, float] = field(default_factory=dict)
     counted: tuple[str, ...] = ()

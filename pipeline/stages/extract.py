@@ -9,6 +9,7 @@ from typing import Any
 from pipeline import paths
 from pipeline.cli import add_settings, device_of, run
 from read.data import Annotation, FeatureStore, load_annotations, write_shard
+from read.data.lengths import Length
 from read.data.packages import Package
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import ffmpeg_binary
@@ -42,7 +43,7 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
 
     ffmpeg_binary()  # where it is absent, the job fails, and not each of its videos
     extractor = extractor_of(settings)
-    arrays, failed = {}, {}
+    arrays, failed, seconds = {}, {}, {}
     for vid, entry in tqdm(videos.items(), desc=f"{dataset} {shard}", unit="video"):
         try:
             features = extractor.video(paths.raw(dataset) / "videos" / entry["file"])
@@ -51,7 +52,8 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
             print(f"{vid}: {error}")
             continue
         arrays |= {f"{encoder}/{vid}": array for encoder, array in features.arrays.items()}
-    write_shard(paths.features(dataset), shard, arrays, extractor.spec, failed)
+        seconds[vid] = features.seconds
+    write_shard(paths.features(dataset), shard, arrays, extractor.spec, failed, seconds)
 
 
 def _take_shard(dataset: str, shard: str, vids: list[str], settings: SimpleNamespace) -> None:
@@ -98,9 +100,9 @@ def is_packaged(dataset: str) -> bool:
     return any("features" in read_json(path) for path in lists)
 
 
-def _annotations(dataset: str, settings: SimpleNamespace) -> list[Annotation]:
+def _annotations(dataset: str, settings: SimpleNamespace, lengths: dict[str, Length] | None = None) -> list[Annotation]:
     path = paths.raw(dataset) / "annotations.jsonl"
-    return load_annotations(path, settings.clip_len) if read_jsonl(path) else []
+    return load_annotations(path, settings.clip_len, lengths) if path.stat().st_size else []
 
 
 def _package(dataset: str, settings: SimpleNamespace) -> tuple[Package, dict[str, Any], Any | None]:
@@ -155,8 +157,12 @@ def _labels(query: str, count: int) -> list[str]:
     return words + [""] * (count - len(words))
 
 
-def collect(dataset: str) -> None:
-    """Check that all shards agree, list what has features and what has not, and remove shards nobody asks for."""
+def collect(dataset: str, settings: SimpleNamespace) -> None:
+    """Check that all shards agree, list what has features and what has not, and remove shards nobody asks for.
+
+    Raises:
+        InputError: no video has features, or labels do not fit their videos; the message lists the lines that do not.
+    """
     folder = paths.features(dataset)
     names = {path.stem for path in (paths.raw(dataset) / "shards").glob("*.json")} | {"text"}
     for path in folder.iterdir():
@@ -169,7 +175,10 @@ def collect(dataset: str) -> None:
         raise InputError(f"{dataset}: {what}\n{reasons}")
     for vid, reason in store.failed.items():
         print(f"no features of {vid}: {reason}")
-    write_json(folder / "features.json", {"videos": len(store.videos), "failed": store.failed, "spec": store.spec})
+    seconds = {vid: length.seconds for vid, length in sorted(store.lengths.items())}
+    _annotations(dataset, settings, store.lengths)
+    about = {"videos": len(store.videos), "failed": store.failed, "spec": store.spec, "seconds": seconds}
+    write_json(folder / "features.json", about)
 
 
 def main() -> None:
@@ -189,7 +198,7 @@ def main() -> None:
     elif arguments.part == "text":
         extract_text(arguments.dataset, arguments.settings)
     else:
-        collect(arguments.dataset)
+        collect(arguments.dataset, arguments.settings)
 
 
 if __name__ == "__main__":

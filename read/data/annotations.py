@@ -1,10 +1,10 @@
 """Annotations in QVHighlights' form: one JSON object a line, a sentence and the windows that it describes.
 
 Required keys: `qid`, `query`, `vid`, `relevant_windows` ([[start, end], ...] in seconds). Optional: `duration` of the
-video (seconds), which its file tells too; `relevant_clip_ids` with `saliency_scores` (one row of annotators' scores 0..4
-per relevant clip), derived from the windows when absent; `kind`, a name by which scores are reported apart; `split`,
-`train`, `val` or `test`; `judged`, the clips that a benchmark ranks where they are not ours: [start, end, score, ...],
-seconds and annotators. An optional key that is null is absent.
+video in seconds, which its file tells too; `relevant_clip_ids` with `saliency_scores` (one row of annotators' scores
+0..4 per relevant clip), derived from the windows when absent; `kind`, a name by which scores are reported apart;
+`split`, `train`, `val` or `test`; `judged`, the clips that a benchmark ranks where they are not ours: [start, end,
+score, ...], seconds and annotators. An optional key that is null is absent.
 """
 
 import math
@@ -118,7 +118,9 @@ def parse(row: Mapping[str, Any], clip_len: float, lengths: Mapping[str, Length]
     kind, side = fields.text("kind", empty=True), fields.side()
     length = (lengths or {}).get(vid or "")
     duration = stated or (length.seconds if length else math.inf)
-    fields.mistakes += misfits(stated, [(line[0], line[1]) for line in table or []], length) if length else []
+    if length and (reasons := misfits(stated, [(line[0], line[1]) for line in table or []], length)):
+        fields.mistakes += reasons
+        duration = math.inf  # by which nothing else is measured
     if table == []:
         fields.mistakes.append("relevant_windows is empty")
     if not fields.mistakes and length and stated is None:  # what lies within the slack ends with the video

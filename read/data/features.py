@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from read.data.lengths import Length
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 from read.rows import id_key
@@ -27,6 +28,7 @@ def write_shard(
     arrays: Mapping[str, np.ndarray],
     spec: Mapping[str, Any],
     failed: Mapping[str, str] | None = None,
+    seconds: Mapping[str, float] | None = None,
 ) -> None:
     """Write one shard; the sidecar comes last, so that a shard with a sidecar is whole.
 
@@ -36,6 +38,7 @@ def write_shard(
         arrays: `<encoder>/<vid>` -> (N, dim), or `<qid>` -> (M, dim), of the text shard.
         spec: what made the features (encoders, digests of weights, fps, clip_len).
         failed: video id -> the reason why it has no features.
+        seconds: video id -> how long its pictures last; without it, as of features that others published, clips count.
 
     Raises:
         InputError: a feature is not finite; the message names it.
@@ -45,7 +48,9 @@ def write_shard(
             raise InputError(f"{key}: its features are not finite numbers; are the encoder's weights sound?")
     with atomic_path(Path(root, f"{shard}.safetensors")) as draft:
         save_file({key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}, draft)
-    write_json(Path(root, f"{shard}.json"), {"spec": dict(spec), "failed": dict(failed or {})})
+    write_json(
+        Path(root, f"{shard}.json"), {"spec": dict(spec), "failed": dict(failed or {}), "seconds": dict(seconds or {})}
+    )
 
 
 class FeatureStore:
@@ -65,6 +70,7 @@ class FeatureStore:
         if not sidecars:
             raise InputError(f"{self.root}: holds no feature shard; run the extract stage")
         self.failed: dict[str, str] = {}
+        self._seconds: dict[str, float] = {}
         self._videos: dict[str, tuple[Path, list[str]]] = {}
         self._texts: dict[str, Path] = {}
         self._files: dict[Path, Any] = {}  # open shards: to open one reads a header as long as it has videos
@@ -74,6 +80,7 @@ class FeatureStore:
             content = read_json(sidecar)
             _check_spec(sidecar, content["spec"], self.spec)
             self.failed |= content["failed"]
+            self._seconds |= content["seconds"]
             self._index(sidecar)
 
     def _index(self, sidecar: Path) -> None:
@@ -92,6 +99,19 @@ class FeatureStore:
     def videos(self) -> set[str]:
         """Ids of the videos that have features."""
         return set(self._videos)
+
+    @property
+    def lengths(self) -> dict[str, Length]:
+        """How long each video is, to compare with what its labels say."""
+        return {vid: self._length(vid) for vid in self._videos}
+
+    def _length(self, vid: str) -> Length:
+        clip_len = self.spec["clip_len"]
+        if vid in self._seconds:
+            return Length(self._seconds[vid], clip_len)
+        path, encoders = self._videos[vid]
+        clips = self._files[path].get_slice(f"{encoders[0]}/{vid}").get_shape()[0]
+        return Length(clips * clip_len, clip_len, decoded=False)
 
     def video(self, vid: str) -> torch.Tensor:
         """(N, dim) float32 features of a video: `join_features` of all encoders, in the order of the spec.

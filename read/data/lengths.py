@@ -1,6 +1,7 @@
 """How long a video's file was found to be, and whether what its labels say of its length fits that.
 
-A label in milliseconds or in frames, or one of the uncut original, is a number like any other until the file is decoded.
+A label in milliseconds or in frames, or one of the uncut original, is a number like any other until the file is
+decoded.
 """
 
 from collections.abc import Sequence

@@ -85,8 +85,8 @@ def caption_rows(captions: list[Caption]) -> list[dict[str, Any]]:
     """Captions as rows of annotations.
 
     Fragments are joined until they have `MIN_WORDS` words, a line that is repeated counts once, and what is then still
-    a fragment, or covers more than `MAX_SHARE` of its video, is left out; a video of which nothing is told is taken to last
-    until its last caption ends. `qid` is the video's id and a number.
+    a fragment, or covers more than `MAX_SHARE` of its video, is left out. A video of which nothing is told
+    is taken to last until its last caption ends. `qid` is the video's id and a number.
 
     Raises:
         InputError: nothing is left.

@@ -148,7 +148,7 @@ def test_videos_that_cannot_be_decoded_are_listed_each_with_its_reason(footage, 
     write_jsonl("data/raw/mine/annotations.jsonl", [row(1, "good")])
     extract.extract_shard("mine", "000", encoders)
     extract.extract_text("mine", encoders)
-    extract.collect("mine")
+    extract.collect("mine", encoders)
     listed = read_json("data/features/mine/features.json")
     assert listed["videos"] == 1
     assert sorted(listed["failed"]) == sorted(Path(name).stem for name in bad)
@@ -168,7 +168,7 @@ def test_no_video_at_all_can_be_decoded(encoders):
     write_jsonl("data/raw/mine/annotations.jsonl", [row(1, "text")])
     extract.extract_shard("mine", "000", encoders)
     with pytest.raises(InputError, match=r"mine: no video could be decoded\n  text: .*text\.mp4"):
-        extract.collect("mine")
+        extract.collect("mine", encoders)
 
 
 @pytest.mark.slow
@@ -226,7 +226,7 @@ def test_shards_of_two_extractors(tmp_path, monkeypatch):
         write_json(f"data/raw/mine/shards/{shard}.json", {"videos": {}, "missing": {}})
     message = r"001\.json: made by another extractor \(encoders\.clip\.digest is 'b', not 'a'\); run the extract stage"
     with pytest.raises(InputError, match=message):
-        extract.collect("mine")
+        extract.collect("mine", SimpleNamespace(clip_len=2.0))
 
 
 def test_features_of_another_clip_length_than_the_params(tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ class Bench:
         for shard in shard_ids(2):
             extract_shard(name, shard, given)
         extract_text(name, given)
-        collect(name)
+        collect(name, given)
 
     def synthesise(self, name: str) -> None:
         self.call(synthetic, name)

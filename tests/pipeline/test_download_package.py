@@ -250,7 +250,7 @@ def extract() -> FeatureStore:
     for shard in shard_ids(2):
         extract_shard("mine", shard, SETTINGS)
     extract_text("mine", SETTINGS)
-    collect("mine")
+    collect("mine", SETTINGS)
     return FeatureStore("data/features/mine")
 
 

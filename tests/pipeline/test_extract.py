@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline import paths
+from pipeline.data import load_labels
 from pipeline.stages import extract
 from read.data import FeatureStore
 from read.errors import InputError
@@ -26,7 +27,7 @@ class Fake:
     def video(self, path):
         if path.stem == "bad":
             raise InputError(f"{path}: ffmpeg decoded no frame")
-        return SimpleNamespace(arrays={"clip": np.ones((3, 4), np.float32)})
+        return SimpleNamespace(arrays={"clip": np.ones((3, 4), np.float32)}, seconds=5.5)
 
     def text(self, queries):
         return [np.ones((len(query.split()), 4), np.float32) for query in queries]
@@ -51,7 +52,7 @@ def run(*shards):
     for shard in shards:
         extract.extract_shard("mine", shard, SETTINGS)
     extract.extract_text("mine", SETTINGS)
-    extract.collect("mine")
+    extract.collect("mine", SETTINGS)
     return FeatureStore(paths.features("mine"))
 
 
@@ -75,7 +76,7 @@ def test_a_dataset_without_queries_has_an_empty_text_shard(raw):
 def test_shards_that_are_no_more_go(raw):
     run("000", "001")
     (raw / "shards" / "001.json").unlink()
-    extract.collect("mine")
+    extract.collect("mine", SETTINGS)
     assert not (paths.features("mine") / "001.safetensors").exists()
     assert FeatureStore(paths.features("mine")).failed == {}
 
@@ -90,3 +91,31 @@ def test_mistakes_in_annotations_are_told(raw):
     (raw / "annotations.jsonl").write_text(json.dumps(QUERY | {"query": ""}) + "\n")
     with pytest.raises(InputError, match=r"annotations\.jsonl:1: "):
         extract.extract_text("mine", SETTINGS)
+
+
+def test_labels_that_do_not_fit_their_video_are_told_before_anything_trains(raw):
+    rows = [
+        QUERY,
+        QUERY | {"qid": 2, "duration": 5500, "relevant_windows": [[0, 2000]]},
+        QUERY | {"qid": 3, "duration": None, "relevant_windows": [[0, 2], [100, 130]]},
+        QUERY | {"qid": 4, "duration": 8.7},
+        QUERY | {"qid": 5, "vid": "bad", "duration": 8.7},
+    ]
+    write_jsonl(raw / "annotations.jsonl", rows)
+    with pytest.raises(InputError) as caught:
+        run("000", "001")
+    file = raw / "annotations.jsonl"
+    assert str(caught.value).splitlines() == [
+        f"{file}:2: qid 2: duration 5500 s, but the file lasts 5.5 s; are these milliseconds?",
+        f"{file}:3: qid 3: a window ends at 130 s, but the file lasts 5.5 s; are these frames?",
+        f"{file}:4: qid 4: duration 8.7 s, but the file lasts 5.5 s; is it of the uncut original?",
+    ]
+    assert not (paths.features("mine") / "features.json").exists()
+
+
+def test_a_duration_that_is_not_told_is_that_of_the_file(raw):
+    write_jsonl(raw / "annotations.jsonl", [QUERY | {"duration": None, "relevant_windows": [[0, 2], [4, 5.9]]}])
+    run("000", "001")
+    assert read_json(paths.features("mine") / "features.json")["seconds"] == {"a": 5.5}
+    (annotation,) = load_labels("grounding", "mine", SETTINGS)
+    assert (annotation.duration, annotation.windows) == (5.5, ((0.0, 2.0), (4.0, 5.5)))
