@@ -23,7 +23,7 @@ VIDEO_SUFFIXES = (
 SUBTITLE_SUFFIXES = (".srt", ".vtt")
 
 Suffix = Annotated[str, Field(pattern=r"^\.[A-Za-z0-9]+$")]
-Url = Annotated[str, Field(pattern=r"^https?://")]
+Address = Annotated[str, Field(pattern=r"^https?://")]
 VideoUrl = Annotated[str, Field(pattern=r"^https?://.*\{vid\}")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=9999)]
@@ -33,14 +33,14 @@ Metric = Literal["qvhighlights", "tvsum", "youtube_highlights", "charades_sta"]
 class Remote(Section):
     """A file to download, pinned by its digest."""
 
-    url: Url
+    url: Address
     sha256: Digest
 
 
 class Part(Section):
     """One of the files that hold a dataset's labels: its address and digest, or its place; and its side."""
 
-    url: Url | None = None
+    url: Address | None = None
     sha256: Digest | None = None
     file: str | None = None
     split: Literal["train", "val", "test"] | None = None
@@ -57,10 +57,10 @@ Form = Annotated[
 ]
 
 
-class Archive(Section):
+class ArchiveOrigin(Section):
     """A zip or tar of videos named by their ids, in any of its folders; without a digest what arrives is taken."""
 
-    url: Url
+    url: Address
     sha256: Digest | None = None
 
 
@@ -70,7 +70,7 @@ class Features(Section):
     `text` says where the features of the queries are from: from the package, or from CLIP where it has none.
     """
 
-    url: Url | None = None
+    url: Address | None = None
     path: str | None = None
     sha256: Digest | None = None
     layout: Literal["moment_detr", "umt", "npy_folder"]
@@ -87,7 +87,7 @@ class Videos(Section):
     source: Literal["local", "url", "youtube", "archive", "manual", "montage"]
     folder: str | None = None
     url: VideoUrl | None = None
-    archive: Archive | None = None
+    archive: ArchiveOrigin | None = None
     ranges: bool | None = None
     sha256: str | None = None
     mirror: str | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import get_args
 
-from pipeline.params import Task, parse_settings
+from pipeline.params import TaskName, parse_settings
 from read.errors import InputError
 
 REASONS = {
@@ -30,7 +30,7 @@ def settings_parser(description: str | None) -> argparse.ArgumentParser:
 def task_parser(description: str | None) -> argparse.ArgumentParser:
     """The same, with the task in front."""
     parser = settings_parser(description)
-    parser.add_argument("task", choices=get_args(Task), help="what the models learn")
+    parser.add_argument("task", choices=get_args(TaskName), help="what the models learn")
     return parser
 
 

@@ -18,7 +18,7 @@ from read.plugins import nearest, none_of
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
-Task = Literal["grounding", "summarization"]
+TaskName = Literal["grounding", "summarization"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
@@ -122,7 +122,7 @@ class Pretrain(Section):
     summarization: PretrainSummarization
 
 
-class Alignment(Section):
+class AlignmentSection(Section):
     """The alignment loss of strategies that align: its weight, the share of mass that is moved, the cost."""
 
     gamma: Annotated[float, Field(ge=0)]
@@ -168,21 +168,21 @@ class Evaluate(Section):
     summarization: EvaluateSummarization
 
 
-class Metrics(Section):
+class MetricsSection(Section):
     """The first column of each task's table."""
 
     grounding: str
     summarization: str
 
 
-class Report(Section):
+class ReportSection(Section):
     """Stage 8: the page."""
 
-    metrics: Metrics
+    metrics: MetricsSection
     examples: Annotated[int, Field(ge=0)]
 
 
-class Backbone(Section):
+class BackboneSection(Section):
     """The model of each task: a name of grounding's, and `small_bart`, a name on the hub or a folder."""
 
     grounding: Name
@@ -199,10 +199,10 @@ def _is_list(value: Any) -> Any:
 class Params(Section):
     """The whole of params.yaml."""
 
-    task: Annotated[list[Task], Field(min_length=1), BeforeValidator(_is_list)]
+    task: Annotated[list[TaskName], Field(min_length=1), BeforeValidator(_is_list)]
     dataset: Name
     source: Name
-    backbone: Backbone
+    backbone: BackboneSection
     protocol: Literal["honest", "paper", "transfer"]
     domain: str | None
     clip_len: Positive
@@ -215,10 +215,10 @@ class Params(Section):
     runs: Runs
     pretrain: Pretrain
     train: Train
-    alignment: Alignment
+    alignment: AlignmentSection
     strategies: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
     evaluate: Evaluate
-    report: Report
+    report: ReportSection
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

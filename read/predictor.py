@@ -26,7 +26,7 @@ from read.files import sha256_of
 from read.grounding.inference import predict
 from read.grounding.windows import WindowSettings
 from read.plugins import suggest
-from read.video_features import FeatureCache, Features, Progress, features_of
+from read.video_features import FeatureCache, JoinedFeatures, OnProgress, features_of
 
 BATCH_BYTES = 2**29  # of frames that are encoded at once
 
@@ -141,7 +141,7 @@ class Predictor:
         name = self.adapter_for("grounding", adapter)
         return self.bundle.adapters("grounding")[name].get("threshold")
 
-    def encode(self, path: str | Path, progress: Progress | None = None) -> "Video":
+    def encode(self, path: str | Path, progress: OnProgress | None = None) -> "EncodedVideo":
         """Features of a video, once: they are kept by the file's content. One video is encoded at a time.
 
         Args:
@@ -163,9 +163,9 @@ class Predictor:
                 self._cache.put(digest, features)
         if progress:
             progress(features.seconds, features.seconds)
-        return Video(self, path, features)
+        return EncodedVideo(self, path, features)
 
-    def _ground(self, video: "Video", queries: list[str], adapter: str | None) -> list[Answer]:
+    def _ground(self, video: "EncodedVideo", queries: list[str], adapter: str | None) -> list[Answer]:
         name = self.adapter_for("grounding", adapter)
         if empty := [number for number, query in enumerate(queries, 1) if not query.strip()]:
             raise InputError(f"query {empty[0]} of {len(queries)} is empty; a few words are due")
@@ -187,7 +187,7 @@ class Predictor:
             for row in rows
         ]
 
-    def _summarize(self, video: "Video", transcript: str, adapter: str | None) -> str:
+    def _summarize(self, video: "EncodedVideo", transcript: str, adapter: str | None) -> str:
         from read.summarization.summarize import longest_transcript, make_summary_samples, summarize
 
         name = self.adapter_for("summarization", adapter)
@@ -201,7 +201,7 @@ class Predictor:
             return summarize(model, models.tokenizer, samples, **settings)[0]["summary"]
 
 
-class Video:
+class EncodedVideo:
     """An encoded video: ask as often as you like, it is not decoded again.
 
     Attributes:
@@ -211,7 +211,7 @@ class Video:
         clip_len: seconds per clip.
     """
 
-    def __init__(self, predictor: Predictor, path: Path, features: Features) -> None:
+    def __init__(self, predictor: Predictor, path: Path, features: JoinedFeatures) -> None:
         self.predictor, self.path, self.features = predictor, path, features
         self.duration, self.clip_len = features.seconds, float(predictor.extractor.settings.clip_len)
 

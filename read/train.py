@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from read.errors import InputError, NotFiniteError
 
 Row = dict[str, Any]
-Alignment = Callable[[nn.Module], Tensor]  # of the model's last forward: the weighted alignment loss
+AlignmentTerm = Callable[[nn.Module], Tensor]  # of the model's last forward: the weighted alignment loss
 
 
 class Task(Protocol):
@@ -103,7 +103,7 @@ def fit(
     val: Sequence[Any],
     settings: TrainSettings,
     seed: int,
-    alignment: Alignment | None = None,
+    alignment: AlignmentTerm | None = None,
     on_epoch: Callable[[Row], None] | None = None,
 ) -> History:
     """Train `model` in place, on the device it is on, and leave it in its best state by validation.
@@ -144,7 +144,7 @@ def tune(
     settings: TrainSettings,
     seed: int,
     learning_rates: Sequence[float],
-    alignment: Alignment | None = None,
+    alignment: AlignmentTerm | None = None,
     on_epoch: Callable[[Row], None] | None = None,
 ) -> Tuned:
     """Run `fit` once per learning rate, each on a model built anew under `seed`, and return the best by validation.
@@ -182,7 +182,7 @@ def _fit(
     val: Sequence[Any],
     settings: TrainSettings,
     seed: int,
-    alignment: Alignment | None,
+    alignment: AlignmentTerm | None,
     on_epoch: Callable[[Row], None],
 ) -> History:
     parameters = list(trained.values())
@@ -220,7 +220,7 @@ def _fit(
     return history
 
 
-def loss_terms(model: nn.Module, task: Task, batch: Row, alignment: Alignment | None = None) -> dict[str, Tensor]:
+def loss_terms(model: nn.Module, task: Task, batch: Row, alignment: AlignmentTerm | None = None) -> dict[str, Tensor]:
     """The weighted terms of the loss on a batch of the task's `collate`; their sum is the loss."""
     device = next(model.parameters()).device
     batch = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}

@@ -22,10 +22,10 @@ from read.encoders.extractor import Extractor
 from read.files import atomic_path
 
 KEPT = 16  # videos in memory; two hours at 2 s a clip and d = 576 are 8 MB
-Progress = Callable[[float, float | None], None]  # seconds done, and seconds in all where the file says so
+OnProgress = Callable[[float, float | None], None]  # seconds done, and seconds in all where the file says so
 
 
-class Features(NamedTuple):
+class JoinedFeatures(NamedTuple):
     """(N, d) features as models read them, and how long the video is in seconds."""
 
     clips: Tensor
@@ -33,8 +33,8 @@ class Features(NamedTuple):
 
 
 def features_of(
-    extractor: Extractor, path: str | Path, encoders: Iterable[str], progress: Progress | None = None
-) -> Features:
+    extractor: Extractor, path: str | Path, encoders: Iterable[str], progress: OnProgress | None = None
+) -> JoinedFeatures:
     """Encode a video.
 
     Args:
@@ -50,7 +50,7 @@ def features_of(
         extractor = _watched(extractor, progress, stated_seconds(path))
     found = extractor.video(path)
     parts = [torch.from_numpy(found.arrays[name]) for name in encoders]
-    return Features(join_features(parts), found.seconds)
+    return JoinedFeatures(join_features(parts), found.seconds)
 
 
 class FeatureCache:
@@ -62,11 +62,11 @@ class FeatureCache:
     """
 
     def __init__(self, spec: dict[str, Any], folder: str | Path | None) -> None:
-        self._kept: OrderedDict[str, Features] = OrderedDict()
+        self._kept: OrderedDict[str, JoinedFeatures] = OrderedDict()
         self._folder = None if folder is None else Path(folder)
         self._spec = hashlib.sha256(json.dumps(spec).encode()).hexdigest()
 
-    def get(self, digest: str) -> Features | None:
+    def get(self, digest: str) -> JoinedFeatures | None:
         """What was put there, or None."""
         if digest not in self._kept and (features := self._read(digest)):
             self._keep(digest, features)
@@ -74,14 +74,14 @@ class FeatureCache:
             self._kept.move_to_end(digest)
         return self._kept.get(digest)
 
-    def put(self, digest: str, features: Features) -> None:
+    def put(self, digest: str, features: JoinedFeatures) -> None:
         """Keep the features of a video."""
         self._keep(digest, features)
         if self._folder is not None:
             with atomic_path(self._file(digest)) as draft:
                 save_file({"clips": features.clips.contiguous()}, draft, {"seconds": repr(features.seconds)})
 
-    def _keep(self, digest: str, features: Features) -> None:
+    def _keep(self, digest: str, features: JoinedFeatures) -> None:
         self._kept[digest] = features
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
@@ -89,12 +89,12 @@ class FeatureCache:
     def _file(self, digest: str) -> Path:
         return self._folder / f"{digest[:32]}-{self._spec[:16]}.safetensors"
 
-    def _read(self, digest: str) -> Features | None:
+    def _read(self, digest: str) -> JoinedFeatures | None:
         if self._folder is None or not self._file(digest).is_file():
             return None
         try:
             with safe_open(self._file(digest), framework="pt") as file:
-                return Features(file.get_tensor("clips"), float(file.metadata()["seconds"]))
+                return JoinedFeatures(file.get_tensor("clips"), float(file.metadata()["seconds"]))
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             return None  # damaged: it is made anew
 
@@ -112,7 +112,7 @@ class _Watching:
         return features
 
 
-def _watched(extractor: Extractor, progress: Progress, total: float | None) -> Extractor:
+def _watched(extractor: Extractor, progress: OnProgress, total: float | None) -> Extractor:
     """The same extractor, whose last encoder reports."""
 
     def report(clips: int) -> None:

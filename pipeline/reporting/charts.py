@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import plotly.graph_objects as go
 
 from pipeline.reporting.inputs import CurvePoint, Results
-from pipeline.reporting.stats import Summary, summarise
-from pipeline.reporting.tables import BASELINE, Row, kinds, label, make_rows, paired_rows, reference_rows, shots_of
+from pipeline.reporting.stats import SeedScores, summarise
+from pipeline.reporting.tables import BASELINE, TableRow, kinds, label, make_rows, paired_rows, reference_rows, shots_of
 
 # At least 3:1 against the light and the dark background; the symbols tell them apart without colour.
 PALETTE = ("#3a7fd5", "#d9661f", "#1f9d70", "#9b63d3", "#d14b72", "#1596a8", "#a2761c", "#7a8290", "#6b8e23", "#c2549f")
@@ -162,20 +162,20 @@ def _curves(results: Results, look: Styles) -> Chart | None:
     return _chart("curves", "Learning curves", caption, figure)
 
 
-def _at_most_shots(results: Results) -> tuple[list[Row], str]:
+def _at_most_shots(results: Results) -> tuple[list[TableRow], str]:
     rows = make_rows(results)
     counts = shots_of(rows)
     return [row for row in rows if row.trained and row.shots == counts[-1]], results.metric
 
 
-def _validation(curves: Iterable[list[CurvePoint]]) -> dict[int, Summary]:
+def _validation(curves: Iterable[list[CurvePoint]]) -> dict[int, SeedScores]:
     """Validation scores over seeds by step, at the steps that every seed has."""
     tables = [{p.step: p.val_score for p in curve if p.val_score is not None} for curve in curves]
     common = set.intersection(*(set(table) for table in tables))
     return {step: summarise(table[step] for table in tables) for step in sorted(common)}
 
 
-def _reference_lines(figure: go.Figure, results: Results, summaries: Sequence[Summary]) -> str:
+def _reference_lines(figure: go.Figure, results: Results, summaries: Sequence[SeedScores]) -> str:
     """Draw the references near the data; say where the others are, so that they do not squeeze the scale."""
     metric, top = results.metric, results.task.scale(results.metric)
     untrained = [row for row in make_rows(results) if not row.trained]
@@ -199,7 +199,7 @@ def _reference_lines(figure: go.Figure, results: Results, summaries: Sequence[Su
     return f" Off the scale: {', '.join(outside)}." if outside else ""
 
 
-def _bars(summaries: Sequence[Summary]) -> dict:
+def _bars(summaries: Sequence[SeedScores]) -> dict:
     """Half widths of the intervals; no bar where there is one seed."""
     halves = [s.interval[1] - s.mean if s.interval else None for s in summaries]
     return {"type": "data", "array": halves, "thickness": 1.5, "width": 5, "visible": halves != [None] * len(halves)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.reporting.inputs import Results
 from pipeline.reporting.showcase import AttentionMaps, make_showcase
-from pipeline.reporting.task import Task
+from pipeline.reporting.task import ReportedTask
 from read.data.annotations import MAX_SALIENCY, Annotation, load_annotations
 from read.data.lengths import Length
 
@@ -71,7 +71,7 @@ def _plan(attention: AttentionMaps, qid: int | str) -> dict | None:
     return {"words": note["words"], "mass": round(float(plan.sum()), 4), "values": values}
 
 
-GROUNDING = Task(
+GROUNDING = ReportedTask(
     name="grounding",
     title="Temporal grounding",
     about="Given a sentence, the model finds the moments of a video that it describes, and how salient each clip is.",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError
 
-from pipeline.reporting.task import Task
+from pipeline.reporting.task import ReportedTask
 from read.data.lengths import Length
 from read.errors import InputError
 from read.files import read_json
@@ -126,7 +126,7 @@ class CurvePoint:
 class Results:
     """All that was read of one task. `folders` and `curves` go by (strategy, shots, seed), `videos` is vid -> file."""
 
-    task: Task
+    task: ReportedTask
     metric: str
     inputs: Inputs
     runs: tuple[Run, ...]
@@ -159,7 +159,7 @@ class Report:
     total: int
 
 
-def load_report(inputs: Inputs, tasks: Mapping[str, Task]) -> Report:
+def load_report(inputs: Inputs, tasks: Mapping[str, ReportedTask]) -> Report:
     """Read and check all that the report shows, but predictions and attention maps, which only the examples need.
 
     Raises:
@@ -180,7 +180,7 @@ def load_report(inputs: Inputs, tasks: Mapping[str, Task]) -> Report:
     )
 
 
-def load_results(inputs: Inputs, task: Task, videos: dict[str, Path]) -> Results:
+def load_results(inputs: Inputs, task: ReportedTask, videos: dict[str, Path]) -> Results:
     """The same for one task."""
     folder, metric = inputs.runs / task.name, inputs.metrics[task.name]
     paths = sorted(folder.glob("*/k*-s*/scores.json"))
@@ -250,14 +250,14 @@ def _checked(model: type[Model], path: Path, values: Any) -> Model:
         raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _check_metric(task: Task, metric: str, rows: Sequence[Reference]) -> None:
+def _check_metric(task: ReportedTask, metric: str, rows: Sequence[Reference]) -> None:
     for row in rows:
         if metric not in row.scores:
             there = ", ".join(sorted(row.scores))
             raise InputError(f"report.metrics.{task.name}: no {metric} among the scores; there are {there}")
 
 
-def _check_same_samples(task: Task, runs: Sequence[Run]) -> None:
+def _check_same_samples(task: ReportedTask, runs: Sequence[Run]) -> None:
     """Differences within a seed mean something only on the same test side."""
     first: dict[int, Run] = {}
     for run in runs:

@@ -21,7 +21,7 @@ DRAWS = 1000  # bootstrap samples of the test side
 
 
 @dataclass(frozen=True)
-class Summary:
+class SeedScores:
     """Values over seeds. Spread is None for a single seed: one value has none.
 
     Attributes:
@@ -66,9 +66,9 @@ class Summary:
         return self.interval is not None and not self.interval[0] <= value <= self.interval[1]
 
 
-def summarise(values: Iterable[float], draws: np.ndarray | None = None) -> Summary:
+def summarise(values: Iterable[float], draws: np.ndarray | None = None) -> SeedScores:
     """A Summary of at least one value; `draws`: bootstrap samples of their mean."""
-    return Summary(tuple(values), None if draws is None else float(np.std(draws)))
+    return SeedScores(tuple(values), None if draws is None else float(np.std(draws)))
 
 
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> dict[int, float]:

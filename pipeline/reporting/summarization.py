@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.reporting.inputs import Results
 from pipeline.reporting.showcase import AttentionMaps, make_showcase
-from pipeline.reporting.task import Task
+from pipeline.reporting.task import ReportedTask
 from read.data.lengths import Length
 from read.data.summaries import Summary, load_summaries
 from read.errors import InputError
@@ -105,7 +105,7 @@ def _attention(look: tuple[dict, np.ndarray] | None) -> dict[str, Any] | None:
 
 
 WHITESPACE = "words as the spaces part them, not stemmed, as in the VG-GPLMs evaluator"
-SUMMARIZATION = Task(
+SUMMARIZATION = ReportedTask(
     name="summarization",
     title="Summarization",
     about="Given the transcript of a video and its frames, the model writes a short text about it.",

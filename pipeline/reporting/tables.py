@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 
 from pipeline.reporting.inputs import Reference, Results, Run
-from pipeline.reporting.stats import Summary, bootstrap, paired, summarise
+from pipeline.reporting.stats import SeedScores, bootstrap, paired, summarise
 
 BASELINE = "adapter"  # the plain bottleneck adapter, which the others are paired with
 AVERAGE = "mean of kinds"  # a kind that stands for all: the mean over them, each counting as much
@@ -16,7 +16,7 @@ SAME = 0.01  # points between a score and the mean of its videos' below which it
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """One row of a table. A reference, such as random, has no runs and one value per metric."""
 
     name: str
@@ -63,7 +63,7 @@ class Row:
         videos = f"{shown} labelled video{'' if counts == {1} else 's'}"
         return videos if counts == {self.shots} else f"{videos} (shots: {self.shots})"
 
-    def summary(self, metric: str, kind: str | None = None) -> Summary | None:
+    def summary(self, metric: str, kind: str | None = None) -> SeedScores | None:
         """Values of a metric over seeds: of all samples, of one kind, or the AVERAGE; None where any is absent."""
         found = [_value(source, metric, kind) for source in self.runs or (self.reference,)]
         return None if None in found else summarise(found, self.draws(metric, kind))
@@ -73,7 +73,7 @@ class Row:
         found = [_draws(run, metric, kind) for run in self.runs]
         return np.mean(found, axis=0) if found and all(draws is not None for draws in found) else None
 
-    def lead(self, other: "Row", metric: str) -> Summary | None:
+    def lead(self, other: "TableRow", metric: str) -> SeedScores | None:
         """Differences to another row, seed by seed and on the same test videos; None without a seed in common."""
         gaps = paired(self.by_seed(metric), other.by_seed(metric))
         ours, theirs = self.draws(metric), other.draws(metric)
@@ -94,22 +94,22 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share > 0.995 else f"{100 * share:.2g} %"
 
 
-def make_rows(results: Results) -> list[Row]:
+def make_rows(results: Results) -> list[TableRow]:
     """Rows of the runs, by shots and then by number of trainable parameters."""
     groups: dict[tuple[int, str], list[Run]] = {}
     for run in sorted(results.runs, key=lambda run: (run.shots, run.trainable, run.strategy, run.seed)):
         groups.setdefault((run.shots, run.strategy), []).append(run)
-    return [Row(name, shots, tuple(runs)) for (shots, name), runs in groups.items()]
+    return [TableRow(name, shots, tuple(runs)) for (shots, name), runs in groups.items()]
 
 
-def reference_rows(results: Results) -> dict[str, Row]:
+def reference_rows(results: Results) -> dict[str, TableRow]:
     """Rows without a model, by name: first those that stand below all strategies, last those above."""
     places = {name: i for i, name in enumerate((*results.task.below, None, *results.task.above))}
     names = sorted(results.references, key=lambda name: places.get(name, places[None]))
-    return {name: Row(name, 0, (), results.references[name]) for name in names}
+    return {name: TableRow(name, 0, (), results.references[name]) for name in names}
 
 
-def shots_of(rows: Iterable[Row]) -> list[int]:
+def shots_of(rows: Iterable[TableRow]) -> list[int]:
     """The numbers of labelled videos that were trained with, ascending."""
     return sorted({row.shots for row in rows if row.trained})
 
@@ -126,7 +126,7 @@ def kinds(results: Results) -> list[str]:
     return sorted({kind for run in results.runs for kind in run.by_kind if kind})
 
 
-def best(rows: Sequence[Row], metrics: Iterable[str], of_kinds: Iterable[str | None]) -> set[tuple]:
+def best(rows: Sequence[TableRow], metrics: Iterable[str], of_kinds: Iterable[str | None]) -> set[tuple]:
     """(shots, metric, kind, strategy) of the highest mean among what was trained with as many videos."""
     found = set()
     for shots in shots_of(rows):
@@ -137,7 +137,7 @@ def best(rows: Sequence[Row], metrics: Iterable[str], of_kinds: Iterable[str | N
     return found
 
 
-def paired_rows(rows: Sequence[Row], metric: str, shots: int) -> list[tuple[Row, dict[int, float]]]:
+def paired_rows(rows: Sequence[TableRow], metric: str, shots: int) -> list[tuple[TableRow, dict[int, float]]]:
     """Strategies with their differences to the plain adapter, seed by seed, at one number of shots; see `Row.lead`."""
     trained = [row for row in rows if row.shots == shots and row.trained]
     base = next((row for row in trained if row.name == BASELINE), None)

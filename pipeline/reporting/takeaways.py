@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pipeline.reporting.inputs import Results
-from pipeline.reporting.stats import Summary
+from pipeline.reporting.stats import SeedScores
 from pipeline.reporting.tables import (
     BASELINE,
-    Row,
+    TableRow,
     kinds,
     label,
     make_rows,
@@ -15,7 +15,7 @@ from pipeline.reporting.tables import (
     reference_rows,
     shots_of,
 )
-from pipeline.reporting.task import Task
+from pipeline.reporting.task import ReportedTask
 
 FEW_KINDS = 4  # that a sentence can list
 
@@ -32,20 +32,20 @@ class Takeaway:
 class View:
     """What the sentences are computed from: rows at the largest number of shots, and the references."""
 
-    task: Task
+    task: ReportedTask
     metric: str
-    trained: list[Row]
-    everything: list[Row]
-    references: dict[str, Row]
+    trained: list[TableRow]
+    everything: list[TableRow]
+    references: dict[str, TableRow]
     kinds: list[str]
 
     @property
-    def ranked(self) -> list[Row]:
+    def ranked(self) -> list[TableRow]:
         """Trained rows, the highest mean first."""
         return sorted(self.trained, key=self.mean, reverse=True)
 
     @property
-    def chance(self) -> list[Row]:
+    def chance(self) -> list[TableRow]:
         """Rows of no knowledge that the best strategy is not told apart from: its interval holds them, or lies below.
 
         With a single seed there is no interval, and the mean alone has to be above.
@@ -61,11 +61,11 @@ class View:
         return self.ranked[0].labelled
 
     @property
-    def zero_shot(self) -> Row | None:
+    def zero_shot(self) -> TableRow | None:
         """The row of the backbone as it is."""
         return next((row for row in self.everything if not row.trained), None)
 
-    def mean(self, row: Row, kind: str | None = None) -> float:
+    def mean(self, row: TableRow, kind: str | None = None) -> float:
         """A row's mean; below all others where it has none."""
         summary = row.summary(self.metric, kind)
         return summary.mean if summary else float("-inf")
@@ -74,15 +74,15 @@ class View:
         """A value of the metric as text."""
         return self.task.show(value, self.metric, sign)
 
-    def spread(self, row: Row, kind: str | None = None) -> str:
+    def spread(self, row: TableRow, kind: str | None = None) -> str:
         """A row's mean with its interval: `53.1 (95 % interval 49.0 to 57.2)`."""
         return self._with_interval(row.summary(self.metric, kind), "", "")
 
-    def difference(self, summary: Summary) -> str:
+    def difference(self, summary: SeedScores) -> str:
         """A mean difference in points with its interval."""
         return self._with_interval(summary, "+", " points")
 
-    def _with_interval(self, summary: Summary, sign: str, unit: str) -> str:
+    def _with_interval(self, summary: SeedScores, sign: str, unit: str) -> str:
         mean = f"{self.number(summary.mean, sign)}{unit}"
         if summary.interval is None:
             return f"{mean} (one seed, spread unknown)"
@@ -248,12 +248,12 @@ def _untouched(view: View) -> Takeaway | None:
     )  # fmt: skip
 
 
-def _runs_told(view: View, title: str, count: Callable[[Row], int], text: str) -> Takeaway | None:
+def _runs_told(view: View, title: str, count: Callable[[TableRow], int], text: str) -> Takeaway | None:
     parts = [f"{row.label} in {count(row)} of {len(row.runs)} runs" for row in view.ranked if count(row)]
     return Takeaway(title, f"{_listed(parts)}. {text}") if parts else None
 
 
-def _seeds(row: Row) -> str:
+def _seeds(row: TableRow) -> str:
     return f"{len(row.runs)} seed{'s' if len(row.runs) > 1 else ''}"
 
 

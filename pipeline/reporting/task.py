@@ -11,7 +11,7 @@ PERCENT = 100.0
 
 
 @dataclass(frozen=True)
-class Task:
+class ReportedTask:
     """A task as the report knows it.
 
     `samples` is what is scored, many of them, and `sample` one. `below` and `above` are the rows without a model

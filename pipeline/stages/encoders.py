@@ -12,7 +12,7 @@ from pipeline import paths
 from pipeline.cli import add_settings, device_of, run
 from read.encoders.frames import frames_per_clip
 from read.encoders.light import import_encoders
-from read.encoders.tiny import Footage, Segment, load_footage, train_clip, train_slowfast
+from read.encoders.tiny import Footage, LabelledSegment, load_footage, train_clip, train_slowfast
 from read.errors import InputError
 from read.files import read_json, read_jsonl, write_json
 
@@ -56,7 +56,9 @@ def _footage(settings: SimpleNamespace) -> Footage:
     folder = paths.raw(settings.source)
     videos = read_json(folder / "manifest.json")["videos"]
     segments = [
-        Segment(folder / "videos" / videos[row["vid"]]["file"], row["start"], row["end"], row["text"], row["move"])
+        LabelledSegment(
+            folder / "videos" / videos[row["vid"]]["file"], row["start"], row["end"], row["text"], row["move"]
+        )
         for row in read_jsonl(folder / "segments.jsonl")
         if row["vid"] in videos
     ]

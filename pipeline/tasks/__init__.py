@@ -1,4 +1,4 @@
-"""What the stages from the split on do differently for each task: one module a task, with a class `Work`."""
+"""What the stages from the split on do differently for each task: one module a task, with its `WORK`."""
 
 import importlib
 from collections.abc import Collection, Sequence
@@ -61,5 +61,5 @@ class Work(Protocol):
 
 
 def work_on(task: str, settings: SimpleNamespace) -> Work:
-    """The `Work` of a task that params.yaml may name."""
-    return importlib.import_module(f"pipeline.tasks.{task}").Work(settings)
+    """What is done for a task that params.yaml may name."""
+    return importlib.import_module(f"pipeline.tasks.{task}").WORK(settings)

@@ -25,7 +25,7 @@ NAME = "grounding"
 LOOKED_AT = 64  # samples at a time
 
 
-class Work:
+class GroundingWork:
     """See `pipeline.tasks.Work`."""
 
     def __init__(self, settings: SimpleNamespace) -> None:
@@ -104,6 +104,9 @@ class Work:
                 plans[qid] = plan
                 notes[qid] = {"words": words[qid], "mass": alignment.mass}
         return plans, notes
+
+
+WORK = GroundingWork
 
 
 def metric_of(dataset: str) -> Protocol:

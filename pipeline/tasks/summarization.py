@@ -35,7 +35,7 @@ TOKENIZER = "tokenizer"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
-class Work:
+class SummarizationWork:
     """See `pipeline.tasks.Work`."""
 
     def __init__(self, settings: SimpleNamespace) -> None:
@@ -146,6 +146,9 @@ class Work:
             if lost.texts:
                 print(f"{dataset}: {lost.texts} of {len(labels)} {what} texts were too long; {lost.tokens} tokens cut")
         return samples, store.spec
+
+
+WORK = SummarizationWork
 
 
 def public_tokenizer(name: str) -> Any:

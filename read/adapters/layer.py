@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from read.adapters.config import RECURRENT, AdapterConfig
 from read.adapters.recurrence import run
-from read.adapters.segments import Layout, reversal
+from read.adapters.segments import TokenLayout, reversal
 
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
@@ -122,7 +122,7 @@ class Bottleneck(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(
-        self, tokens: Tensor, layout: Layout | None = None, state: State | None = None, keep: bool = False
+        self, tokens: Tensor, layout: TokenLayout | None = None, state: State | None = None, keep: bool = False
     ) -> Branch:
         """The branch for `tokens` (B, T, d).
 
@@ -137,7 +137,7 @@ class Bottleneck(nn.Module):
         return Branch(self.up(F.gelu(mixed)), narrow, state)
 
     def mix(
-        self, narrow: Tensor, layout: Layout | None, state: State | None, keep: bool
+        self, narrow: Tensor, layout: TokenLayout | None, state: State | None, keep: bool
     ) -> tuple[Tensor, State | None]:
         """(B, T, r) -> (B, T, r) through the mixer, in the precision of its weights."""
         weights = next(self.mixer.parameters()).dtype

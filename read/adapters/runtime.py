@@ -17,12 +17,12 @@ from read.adapters.config import AdapterConfig
 from read.adapters.families import family_of
 from read.adapters.layer import Bottleneck, State
 from read.adapters.recurrent_cache import States, recall, remember
-from read.adapters.segments import Layout, Segment, lay_out, lay_out_frames
+from read.adapters.segments import TokenLayout, TokenSegment, lay_out, lay_out_frames
 from read.adapters.sub_blocks import Place
 from read.errors import InputError
 
 MODALITIES = ("video", "text")
-Segments = Sequence[Segment] | dict[str, Sequence[Segment]] | None
+Segments = Sequence[TokenSegment] | dict[str, Sequence[TokenSegment]] | None
 
 
 @dataclass
@@ -42,9 +42,9 @@ class Tokens:
     frame: int = 1
     states: States | None = None
     keep: bool = False
-    layouts: dict[tuple, Layout] = field(default_factory=dict)
+    layouts: dict[tuple, TokenLayout] = field(default_factory=dict)
 
-    def sequences(self, place: Place, tokens: Tensor) -> Sequence[Segment]:
+    def sequences(self, place: Place, tokens: Tensor) -> Sequence[TokenSegment]:
         """The sequences among the tokens (B, T, ...) of the layer that `place` is in."""
         segments = self.segments
         if isinstance(segments, dict):
@@ -56,7 +56,7 @@ class Tokens:
         mask = torch.ones(batch, length, dtype=torch.bool, device=tokens.device) if self.mask is None else self.mask
         return (_Whole(place.modality, 0, length, mask[:, -length:].bool()),)
 
-    def layout(self, place: Place, tokens: Tensor) -> Layout | None:
+    def layout(self, place: Place, tokens: Tensor) -> TokenLayout | None:
         """As `sequences`, laid out for a mixer; None where they are one, without padding."""
         batch, length = tokens.shape[:2]
         framed = self.frame > 1 and length % self.frame == 0  # not so where a pretraining task drops tokens

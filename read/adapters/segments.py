@@ -1,8 +1,8 @@
 """Sequences inside a layer: which tokens a recurrence runs through, in which order, and which it must not see.
 
-A layer's tokens may be several sequences one after the other ([video; words]), each padded. `Layout` deals them out to
-the rows of one batch, real tokens first, so that one call of a cell serves all modalities and samples, no state crosses
-from one sequence to the next, and a trailing pad cannot reach a real token.
+A layer's tokens may be several sequences one after the other ([video; words]), each padded. `TokenLayout` deals them
+out to the rows of one batch, real tokens first, so that one call of a cell serves all modalities and samples, no state
+crosses from one sequence to the next, and a trailing pad cannot reach a real token.
 
 Symbols: B samples, T tokens of a layer, S segments, R = S * B rows, L tokens of the longest segment.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 from read.errors import InputError
 
 
-class Segment(Protocol):
+class TokenSegment(Protocol):
     """One modality's tokens `start:stop` of a layer, with their mask (B, stop - start), None where all are real."""
 
     modality: str
@@ -27,7 +27,7 @@ class Segment(Protocol):
 
 
 @dataclass(frozen=True)
-class Layout:
+class TokenLayout:
     """Where every token of a layer stands among its rows.
 
     Attributes:
@@ -51,7 +51,7 @@ class Layout:
         return rows.flatten(0, 1)[self.place]
 
 
-def lay_out(segments: Sequence[Segment], batch: int, tokens: int, device: torch.device) -> Layout:
+def lay_out(segments: Sequence[TokenSegment], batch: int, tokens: int, device: torch.device) -> TokenLayout:
     """The layout of a layer with `tokens` tokens.
 
     Raises:
@@ -83,17 +83,17 @@ def lay_out(segments: Sequence[Segment], batch: int, tokens: int, device: torch.
         sources.append(torch.nn.functional.pad(samples * tokens + segment.start + order, pad) * real)
         places.append((row * batch + samples) * longest + rank)
     real = torch.cat(reals)
-    return Layout(torch.cat(sources), real, torch.cat(places, dim=1), real.sum(1))
+    return TokenLayout(torch.cat(sources), real, torch.cat(places, dim=1), real.sum(1))
 
 
-def lay_out_frames(batch: int, tokens: int, frame: int, device: torch.device) -> Layout:
+def lay_out_frames(batch: int, tokens: int, frame: int, device: torch.device) -> TokenLayout:
     """The layout of frame after frame of `frame` tokens each: the tokens of one place are a sequence over time."""
     source = (
         torch.arange(batch * tokens, device=device).view(batch, -1, frame).transpose(1, 2).reshape(batch * frame, -1)
     )
     place = torch.argsort(source.flatten()).view(batch, tokens)
     lengths = torch.full((len(source),), tokens // frame, device=device)
-    return Layout(source, torch.ones_like(source, dtype=torch.bool), place, lengths)
+    return TokenLayout(source, torch.ones_like(source, dtype=torch.bool), place, lengths)
 
 
 def reversal(lengths: Tensor, places: int) -> Tensor:

@@ -44,7 +44,7 @@ def suffix_of(given: str) -> str:
 
 
 @dataclass(eq=False)
-class Video:
+class Upload:
     """An uploaded video, alone in its folder. `shown` is the file that browsers play; None until there is one."""
 
     name: str
@@ -66,7 +66,7 @@ class Session:
     folder: Path
     id: str = field(default_factory=unguessable)
     token: str = field(default_factory=unguessable)
-    videos: dict[str, Video] = field(default_factory=dict)
+    videos: dict[str, Upload] = field(default_factory=dict)
     seen: float = field(default_factory=time.monotonic)
 
     def touch(self) -> None:
@@ -106,7 +106,7 @@ class Sessions:
             session.touch()
         return session
 
-    def add(self, session: Session, video: Video) -> None:
+    def add(self, session: Session, video: Upload) -> None:
         """Give a session a video; the oldest goes where there are too many."""
         session.videos[video.id] = video
         for old in list(session.videos)[:-MAX_VIDEOS]:

@@ -20,7 +20,7 @@ from read.app.asked import asked_of, refusal, size, text_of
 from read.app.guard import Guard
 from read.app.jobs import UNEXPECTED, Job, Line
 from read.app.media import SUFFIXES, inspect, spoken
-from read.app.sessions import Session, Sessions, Video, shown_name, suffix_of, unguessable
+from read.app.sessions import Session, Sessions, Upload, shown_name, suffix_of, unguessable
 from read.data.transcripts import load_transcript
 from read.encoders.cut import cut
 from read.encoders.frames import transcode_for_web
@@ -150,7 +150,7 @@ class Site:
         except BaseException:  # whoever has gone away in the middle, too
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        video = Video(shown_name(given), path, media, Job(lambda job: self._prepare(session, video)))
+        video = Upload(shown_name(given), path, media, Job(lambda job: self._prepare(session, video)))
         video.shown = path if media.played_as else None
         self.sessions.add(session, video)
         self.line.add(video.job)
@@ -223,7 +223,7 @@ class Site:
             text = await self._named(video, video.job.result.summary, transcript, adapter)
         return JSONResponse({"video": video.name, "adapter": adapter, "summary": text})
 
-    def _prepare(self, session: Session, video: Video) -> Any:
+    def _prepare(self, session: Session, video: Upload) -> Any:
         """Make what browsers play, where they cannot play the file, and encode the video."""
         try:
             if video.shown is None:
@@ -246,20 +246,20 @@ class Site:
             raise HTTPException(403, "This did not come from the page; load it again.")
         return session
 
-    def _video(self, request: Request, *, changes: bool = False) -> Video:
+    def _video(self, request: Request, *, changes: bool = False) -> Upload:
         """The video of a request, if it is one of the session's own."""
         video = self._session(request, changes=changes).videos.get(request.path_params["key"])
         if video is None:
             raise HTTPException(404, "This video is no longer here; add it again.")
         return video
 
-    def _ready(self, request: Request) -> Video:
+    def _ready(self, request: Request) -> Upload:
         video = self._video(request, changes=True)
         if video.job.state != "done":
             raise HTTPException(409, video.job.error or "The video has not been read yet.")
         return video
 
-    def _told(self, video: Video) -> dict[str, Any]:
+    def _told(self, video: Upload) -> dict[str, Any]:
         job, encoded = video.job, video.job.result
         return {
             "id": video.id, "name": video.name, "state": job.state, "before": self.line.before(job),
@@ -268,7 +268,7 @@ class Site:
             "duration": encoded.duration if job.state == "done" else video.media.seconds,
         }  # fmt: skip
 
-    async def _named(self, video: Video, work: Any, *arguments: Any) -> Any:
+    async def _named(self, video: Upload, work: Any, *arguments: Any) -> Any:
         """Do work in a thread; its complaints name the video as the person does."""
         try:
             return await run_in_threadpool(work, *arguments)
@@ -290,6 +290,6 @@ class Site:
             raise HTTPException(413, f"The file is larger than the {size(self.max_bytes)} that this page takes.")
 
 
-def _named(error: InputError, video: Video) -> InputError:
+def _named(error: InputError, video: Upload) -> InputError:
     """An error that names the video as the person does."""
     return InputError(str(error).replace(str(video.path), video.name))

@@ -107,7 +107,7 @@ class ClipAttentionBlock(SubBlock):
         return layer.cross_attn(*parts, layer.ca_v_proj(clips), mask)
 
 
-class DecoderLayer(nn.Module):
+class QDDecoderLayer(nn.Module):
     """A post-norm layer of conditional attention: among the moment queries, to the clips, feed-forward block."""
 
     def __init__(self, d: int, heads: int, feed_forward: int, dropout: float, first: bool) -> None:

@@ -118,7 +118,7 @@ class FeedForward(nn.Module):
         return self.mapping(tokens)
 
 
-class EncoderLayer(nn.Module):
+class UMTEncoderLayer(nn.Module):
     """A pre-norm layer of self-attention; positions join queries and keys."""
 
     def __init__(self, d: int, heads: int, feed_forward: int, dropout: float) -> None:
@@ -146,7 +146,7 @@ class UniModalEncoder(nn.Module):
         self.dropout = nn.Dropout(input_dropout)
         self.mapping = Projection(inputs, d)
         self.pos_enc = Positions(d, positions, dropout)
-        self.encoder = EncoderLayer(d, heads, feed_forward, dropout)
+        self.encoder = UMTEncoderLayer(d, heads, feed_forward, dropout)
 
     def forward(self, features: Tensor, mask: Tensor) -> Tensor:
         """(B, N, inputs), mask (B, N) -> (B, N, d)."""
@@ -237,7 +237,7 @@ class QueryGenerator(nn.Module):
         return self.encoder(clips, words, words, key_padding_mask=~mask)[0], words
 
 
-class DecoderLayer(nn.Module):
+class UMTDecoderLayer(nn.Module):
     """A pre-norm layer of self-attention and of attention to the clips; positions join queries and keys."""
 
     def __init__(self, d: int, heads: int, feed_forward: int, dropout: float) -> None:
@@ -267,7 +267,7 @@ class QueryDecoder(nn.Module):
         super().__init__()
         self.q_pos_enc = Positions(d, positions, dropout)
         self.k_pos_enc = Positions(d, positions, dropout)
-        self.decoder = nn.ModuleList(DecoderLayer(d, heads, feed_forward, dropout) for _ in range(layers))
+        self.decoder = nn.ModuleList(UMTDecoderLayer(d, heads, feed_forward, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(d)
 
     def forward(self, queries: Tensor, clips: Tensor, mask: Tensor, padding: Tensor | None) -> Tensor:

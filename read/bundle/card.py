@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from read.bundle.folder import TASKS
-from read.bundle.workspace import Run
+from read.bundle.workspace import TrainedRun
 from read.errors import optional_imports
 from read.files import read_json
 
@@ -23,7 +23,7 @@ TRAINING = (
 )  # fmt: skip
 
 
-def card_of(name: str, runs: Mapping[tuple[str, str], Run], licence: str) -> dict[str, Any]:
+def card_of(name: str, runs: Mapping[tuple[str, str], TrainedRun], licence: str) -> dict[str, Any]:
     """The card as JSON: `name`, `licence`, `version`, and for each task its `backbone` and `adapters`.
 
     Args:
@@ -48,7 +48,7 @@ def card_of(name: str, runs: Mapping[tuple[str, str], Run], licence: str) -> dic
     }  # fmt: skip
 
 
-def _adapter(run: Run) -> dict[str, Any]:
+def _adapter(run: TrainedRun) -> dict[str, Any]:
     values = read_json(run.folder / "adapter.json")
     return {
         "dataset": run.dataset,

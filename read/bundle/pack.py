@@ -9,7 +9,7 @@ from typing import Any
 
 from read.bundle.card import card_of, readme
 from read.bundle.folder import ADAPTER, CARD, CONFIG, ENCODERS, FORMAT, MODEL, TASKS, VERSION, Bundle, differences
-from read.bundle.workspace import Run, find_run
+from read.bundle.workspace import TrainedRun, find_run
 from read.errors import InputError
 from read.files import atomic_path, sha256_of, write_json, write_text
 
@@ -65,7 +65,7 @@ def export(runs: Sequence[str | Path], out: str | Path, *, weights: bool = True,
     return Bundle(out, config)
 
 
-def names_of(runs: Sequence[Run]) -> list[tuple[str, str]]:
+def names_of(runs: Sequence[TrainedRun]) -> list[tuple[str, str]]:
     """Task and name of each run's adapter: the shortest of three that tells the runs of a task apart.
 
     Raises:
@@ -99,7 +99,7 @@ def _check_free(out: Path) -> None:
     Bundle.open(out)  # says what is strange in it
 
 
-def _features(runs: Sequence[Run]) -> dict[str, Any]:
+def _features(runs: Sequence[TrainedRun]) -> dict[str, Any]:
     """The spec of the features that all runs were trained on, found true of the encoders in the workspace."""
     from read.encoders.extractor import Extractor, ExtractorSettings
 
@@ -120,9 +120,9 @@ def _features(runs: Sequence[Run]) -> dict[str, Any]:
     return first
 
 
-def _check_backbones(runs: Sequence[Run]) -> None:
+def _check_backbones(runs: Sequence[TrainedRun]) -> None:
     """All runs of a task have adapted the same model."""
-    first: dict[str, Run] = {}
+    first: dict[str, TrainedRun] = {}
     for run in runs:
         other = first.setdefault(run.task, run)
         for file in MODEL:
@@ -132,7 +132,7 @@ def _check_backbones(runs: Sequence[Run]) -> None:
                 raise InputError(f"{run.folder}: adapts another backbone than {other.folder}; export them apart")
 
 
-def _check_models(draft: Path, named: dict[tuple[str, str], Run]) -> None:
+def _check_models(draft: Path, named: dict[tuple[str, str], TrainedRun]) -> None:
     """Every adapter loads into its backbone, which says so where that was trained anew since."""
     from read.adapters import load_adapter
     from read.backbones.summarization.small_bart import load_tokenizer
@@ -144,7 +144,7 @@ def _check_models(draft: Path, named: dict[tuple[str, str], Run]) -> None:
             load_tokenizer(draft / task / "tokenizer")
 
 
-def _public_sources(run: Run, features: dict[str, Any]) -> dict[str, str]:
+def _public_sources(run: TrainedRun, features: dict[str, Any]) -> dict[str, str]:
     """Where each encoder's weights can be had by anybody. Raises InputError for those that cannot."""
     from read.bundle.fetch import public_source
 
@@ -155,11 +155,11 @@ def _public_sources(run: Run, features: dict[str, Any]) -> dict[str, str]:
     return sources
 
 
-def _settings(run: Run) -> dict[str, Any]:
+def _settings(run: TrainedRun) -> dict[str, Any]:
     return {"threshold": run.record.get("threshold"), "predict": run.record.get("predict", {})}
 
 
-def _copy(run: Run, draft: Path, task: str, name: str) -> None:
+def _copy(run: TrainedRun, draft: Path, task: str, name: str) -> None:
     _copy_files(run.folder, draft / task / "adapters" / name, ADAPTER)
     if not (draft / task / MODEL[0]).exists():
         _copy_files(run.backbone, draft / task, MODEL)

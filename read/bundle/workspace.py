@@ -12,7 +12,7 @@ PLACE = "models/adapters/<dataset>/<task>/<strategy>/k32-s0"
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedRun:
     """One trained adapter: where it lies, and what the stages wrote of it.
 
     Attributes:
@@ -73,7 +73,7 @@ class Run:
         return [read_json(path)["scores"] for path in sorted(folder.glob(f"{shots}-s*/scores.json"))]
 
 
-def find_run(folder: str | Path) -> Run:
+def find_run(folder: str | Path) -> TrainedRun:
     """The run that the train stage wrote to a folder.
 
     Raises:
@@ -87,7 +87,7 @@ def find_run(folder: str | Path) -> Run:
     root = folder.parents[5]
     dataset, task, label, draw = folder.parts[-4:]
     scores = _read(root / "results/runs" / dataset / task / label / draw / "scores.json") or {}
-    return Run(folder, root, dataset, task, label, draw, scores | record)
+    return TrainedRun(folder, root, dataset, task, label, draw, scores | record)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

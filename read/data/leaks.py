@@ -23,7 +23,7 @@ STILL = 1e-3  # length below which a centred feature says nothing
 BLOCK = 1024  # videos compared at once
 
 
-class Features(Protocol):
+class FeaturesByVideo(Protocol):
     """Features by video, as `FeatureStore` has them."""
 
     def video(self, vid: str) -> torch.Tensor:
@@ -45,7 +45,7 @@ def youtube_id(vid: str) -> str:
     return cut[1] if cut else vid
 
 
-def find_twins(features: Features, vids: Collection[str], bar: float = COPIES) -> list[Twins]:
+def find_twins(features: FeaturesByVideo, vids: Collection[str], bar: float = COPIES) -> list[Twins]:
     """Pairs of videos of which one is a copy of the other: re-encoded, resized, or trimmed by up to `TRIMMED` clips.
 
     Features are centred by the mean over all videos, since what all of them share says nothing. Each video's

@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Literal
 
 from read.data.leaks import youtube_id
-from read.data.strata import Labelled, Video, count_strata, order_of, orders_of, videos_of
+from read.data.strata import Labelled, VideoLabels, count_strata, order_of, orders_of, videos_of
 from read.errors import InputError
 from read.rows import SIDES
 
@@ -156,7 +156,7 @@ def reported_side(named: Collection[str]) -> str:
 
 
 def _sides(
-    videos: Mapping[str, Video], share: float, seed: int, recording: Callable[[str], str]
+    videos: Mapping[str, VideoLabels], share: float, seed: int, recording: Callable[[str], str]
 ) -> tuple[dict[str, list[str]], str]:
     """The sides before anything is drawn for k, and words for where the test side is from."""
     named = {video.side for video in videos.values()}
@@ -176,7 +176,7 @@ def _sides(
 
 
 def _draw_test(
-    videos: Mapping[str, Video], share: float, seed: int, recording: Callable[[str], str]
+    videos: Mapping[str, VideoLabels], share: float, seed: int, recording: Callable[[str], str]
 ) -> Collection[str]:
     """A share of the videos, recordings kept whole."""
     cuts: dict[str, list[str]] = {}
@@ -191,7 +191,7 @@ def _draw_test(
 
 
 def _transfer(
-    videos: Mapping[str, Video], sides: dict[str, list[str]], target: str, recording: Callable[[str], str]
+    videos: Mapping[str, VideoLabels], sides: dict[str, list[str]], target: str, recording: Callable[[str], str]
 ) -> tuple[dict[str, list[str]], list[str]]:
     """The sides of the target domain, and the videos of the other domains' train sides."""
     kinds = sorted({kind for video in videos.values() for kind in video.kinds})

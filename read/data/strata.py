@@ -31,7 +31,7 @@ class Labelled(Protocol):
 
 
 @dataclass(frozen=True)
-class Video:
+class VideoLabels:
     """What a split has to know of a video: its side, the kinds of its labels, how many windows they hold."""
 
     side: str
@@ -49,7 +49,7 @@ class Video:
         return BUCKETS[min(self.windows.bit_length(), len(BUCKETS) - 1)]
 
 
-def videos_of(labels: Iterable[Labelled]) -> dict[str, Video]:
+def videos_of(labels: Iterable[Labelled]) -> dict[str, VideoLabels]:
     """What the labels tell of each video, in the order of the ids."""
     by_vid: dict[str, list[Labelled]] = {}
     for label in labels:
@@ -64,11 +64,13 @@ def videos_of(labels: Iterable[Labelled]) -> dict[str, Video]:
                 f"video {vid} is on two sides: its labels say {', '.join(name or 'none' for name in names)}"
             )
         kinds = frozenset(kind for label in own if (kind := getattr(label, "kind", "")))
-        videos[vid] = Video(names[0], kinds, sum(len(getattr(label, "windows", ())) for label in own))
+        videos[vid] = VideoLabels(names[0], kinds, sum(len(getattr(label, "windows", ())) for label in own))
     return videos
 
 
-def orders_of(pool: Sequence[str], videos: Mapping[str, Video], seed: int, shots_per: str) -> dict[str, list[str]]:
+def orders_of(
+    pool: Sequence[str], videos: Mapping[str, VideoLabels], seed: int, shots_per: str
+) -> dict[str, list[str]]:
     """The order that is drawn from, of the whole pool or of each of its domains."""
     domains: dict[str, list[str]] = {}
     for vid in pool:
@@ -76,7 +78,7 @@ def orders_of(pool: Sequence[str], videos: Mapping[str, Video], seed: int, shots
     return {domain: order_of(vids, videos, seed) for domain, vids in sorted(domains.items())}
 
 
-def order_of(pool: Iterable[str], videos: Mapping[str, Video], seed: int) -> list[str]:
+def order_of(pool: Iterable[str], videos: Mapping[str, VideoLabels], seed: int) -> list[str]:
     """An order by seed of which every beginning and every end holds of each domain its share."""
     rng = random.Random(seed)
     domains: dict[str, list[str]] = {}
@@ -114,7 +116,7 @@ def interleave(lines: Sequence[Sequence[str]]) -> list[str]:
     return merged
 
 
-def count_strata(videos: Mapping[str, Video], sides: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
+def count_strata(videos: Mapping[str, VideoLabels], sides: Mapping[str, Sequence[str]]) -> dict[str, dict[str, int]]:
     """Domain and bucket -> side -> number of videos."""
     counts: dict[str, Counter[str]] = {}
     for side, vids in sides.items():

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Segment:
+class LabelledSegment:
     """A stretch of a video, in seconds, that shows one thing: a sentence about it, and the name of its motion."""
 
     video: Path
@@ -48,7 +48,7 @@ class Footage:
         count: (K,), its number of frames.
     """
 
-    segments: list[Segment]
+    segments: list[LabelledSegment]
     frames: Tensor
     first: Tensor
     count: Tensor
@@ -65,7 +65,7 @@ class Footage:
         return chosen, self.frames[self.first[chosen, None] + within].to(device)
 
 
-def load_footage(segments: Iterable[Segment], fps: float, size: int) -> Footage:
+def load_footage(segments: Iterable[LabelledSegment], fps: float, size: int) -> Footage:
     """Decode the segments; each video once.
 
     Memory: 3 * size^2 bytes a frame.

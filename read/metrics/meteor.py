@@ -34,7 +34,7 @@ Span = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Alignment:
+class WordAlignment:
     """A prediction and its reference, aligned.
 
     prediction H words; reference R words; spans K times (start in the reference, its length, start in the prediction,
@@ -47,7 +47,7 @@ class Alignment:
     score: float | None = None
 
 
-def load_alignments(path: str | Path) -> list[Alignment]:
+def load_alignments(path: str | Path) -> list[WordAlignment]:
     """Read what METEOR 1.5 wrote with `-writeAlignments` (without `-norm`, which changes the words); `.gz` or plain.
 
     Raises:
@@ -63,14 +63,14 @@ def load_alignments(path: str | Path) -> list[Alignment]:
     return [_parse(block, f"{path}: alignment {number}") for number, block in enumerate(blocks, start=1)]
 
 
-def _parse(block: str, where: str) -> Alignment:
+def _parse(block: str, where: str) -> WordAlignment:
     """An alignment from its block: numbers with the score last, both texts, a line of column names, a span a line."""
     try:
         numbers, prediction, reference, _, *lines = block.rstrip("\n").split("\n")
         score = float(numbers.split("\t")[-1])
         cells = [line.split()[:2] for line in lines]
         spans = tuple((*map(int, target.split(":")), *map(int, source.split(":"))) for target, source in cells)
-        alignment = Alignment(tuple(prediction.split()), tuple(reference.split()), spans, score)
+        alignment = WordAlignment(tuple(prediction.split()), tuple(reference.split()), spans, score)
         inside = all(
             0 <= start < start + length <= len(alignment.reference)
             and 0 <= other < other + width <= len(alignment.prediction)
@@ -83,11 +83,11 @@ def _parse(block: str, where: str) -> Alignment:
     return alignment
 
 
-def align(prediction: str, reference: str) -> Alignment:
+def align(prediction: str, reference: str) -> WordAlignment:
     """Equal words aligned one to one, then equal Porter stems among the rest; upper case made lower."""
     source, target = prediction.lower().split(), reference.lower().split()
     pairs, _, _ = align_words(source, target, stemmer=PORTER, wordnet=NO_SYNONYMS)
-    return Alignment(tuple(source), tuple(target), tuple((theirs, 1, ours, 1) for ours, theirs in pairs))
+    return WordAlignment(tuple(source), tuple(target), tuple((theirs, 1, ours, 1) for ours, theirs in pairs))
 
 
 def meteor_2007(predictions: Sequence[str], references: Sequence[str]) -> float:
@@ -103,7 +103,7 @@ def meteor_2007(predictions: Sequence[str], references: Sequence[str]) -> float:
     )
 
 
-def content_f1(alignments: Sequence[Alignment]) -> float:
+def content_f1(alignments: Sequence[WordAlignment]) -> float:
     """F1 of content words (Palaskar et al. 2019): what is left without `CATCHPHRASE`. Mean over the pairs.
 
     Precision is the share of the prediction's content words that are aligned, recall that of the reference's. A pair
@@ -112,7 +112,7 @@ def content_f1(alignments: Sequence[Alignment]) -> float:
     return 100 * fmean(_content_f1(alignment) for alignment in alignments)
 
 
-def content_f1_vg_gplms(alignments: Sequence[Alignment]) -> float:
+def content_f1_vg_gplms(alignments: Sequence[WordAlignment]) -> float:
     """Content F1 as VG-GPLMs computes and publishes it. Mean over the pairs; no share, and it passes 100.
 
     A span whose reference side is one word of `CATCHPHRASE` is left out, and its two words are struck from the
@@ -122,7 +122,7 @@ def content_f1_vg_gplms(alignments: Sequence[Alignment]) -> float:
     return 100 * fmean(_content_f1_vg_gplms(alignment) for alignment in alignments)
 
 
-def _content_f1(alignment: Alignment) -> float:
+def _content_f1(alignment: WordAlignment) -> float:
     target = [word.lower() not in CATCHPHRASE for word in alignment.reference]
     source = [word.lower() not in CATCHPHRASE for word in alignment.prediction]
     found_target = sum(sum(target[start : start + length]) for start, length, _, _ in alignment.spans)
@@ -130,7 +130,7 @@ def _content_f1(alignment: Alignment) -> float:
     return _harmonic(found_target, sum(target), found_source, sum(source))
 
 
-def _content_f1_vg_gplms(alignment: Alignment) -> float:
+def _content_f1_vg_gplms(alignment: WordAlignment) -> float:
     source, target = set(alignment.prediction), set(alignment.reference)
     found_source = found_target = 0
     for start, length, other, width in alignment.spans:
@@ -151,7 +151,10 @@ def _harmonic(found: int, among: int, other_found: int, other_among: int) -> flo
 
 
 def scores_of(
-    predictions: Sequence[str], references: Sequence[str], names: Sequence[str], alignments: Sequence[Alignment] | None
+    predictions: Sequence[str],
+    references: Sequence[str],
+    names: Sequence[str],
+    alignments: Sequence[WordAlignment] | None,
 ) -> dict[str, float]:
     """METEOR and Content F1 of paired texts; METEOR 1.5's where its alignments are given.
 

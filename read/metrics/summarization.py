@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from read.errors import InputError, optional_imports
-from read.metrics.meteor import PORTER, Alignment, load_alignments, scores_of
+from read.metrics.meteor import PORTER, WordAlignment, load_alignments, scores_of
 from read.metrics.rows import field
 
 with optional_imports():
@@ -37,7 +37,7 @@ CIDER_SCALE = 10.0  # a prediction equal to its reference has 10
 
 
 def evaluate(
-    predictions: Sequence[Any], references: Sequence[Any], alignments: Sequence[Alignment] | None = None
+    predictions: Sequence[Any], references: Sequence[Any], alignments: Sequence[WordAlignment] | None = None
 ) -> dict[str, float]:
     """Score summaries against references.
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from read.encoders.frames import write_video
-from read.encoders.tiny import Segment, load_footage, recolour, train_clip, train_slowfast
+from read.encoders.tiny import LabelledSegment, load_footage, recolour, train_clip, train_slowfast
 from read.errors import InputError
 
 WORDS = ["stripes", "checks"]
@@ -29,7 +29,7 @@ def make_segments(folder, seed):
         for part, direction in enumerate(rng.permutation(["left", "right"])):
             word = str(rng.choice(WORDS))
             images += moving(rng, word, direction, 20)
-            made.append(Segment(path, 2.5 * part, 2.5 * part + 2.5, f"{word} move {direction}", str(direction)))
+            made.append(LabelledSegment(path, 2.5 * part, 2.5 * part + 2.5, f"{word} move {direction}", str(direction)))
         write_video(path, images, 8)
     return made
 
@@ -72,7 +72,7 @@ def test_short_segments_go_on_with_their_last_frame(footage):
 
 
 def test_segments_outside_their_video_are_refused(segments):
-    late = Segment(segments[0].video, 4.0, 9.0, "late", "left")
+    late = LabelledSegment(segments[0].video, 4.0, 9.0, "late", "left")
     with pytest.raises(InputError, match=r"0\.mp4: no frames from 4\.0 to 9\.0 s"):
         load_footage([late], 8, 64)
     with pytest.raises(InputError, match="no labelled segments"):

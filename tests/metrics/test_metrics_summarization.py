@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU
 
 from read.errors import InputError
-from read.metrics.meteor import Alignment, align, content_f1, content_f1_vg_gplms, load_alignments, meteor_2007
+from read.metrics.meteor import WordAlignment, align, content_f1, content_f1_vg_gplms, load_alignments, meteor_2007
 from read.metrics.summarization import bleu, cider_d, evaluate, rouge
 
 examples = settings(max_examples=40, deadline=None, derandomize=True)
@@ -187,7 +187,7 @@ def test_content_f1_by_hand():
 
 
 def test_a_phrase_counts_by_its_words_on_each_side():
-    phrase = Alignment(("fix", "quickly"), ("in", "no", "time", "mend"), ((0, 3, 1, 1), (3, 1, 0, 1)), 0.5)
+    phrase = WordAlignment(("fix", "quickly"), ("in", "no", "time", "mend"), ((0, 3, 1, 1), (3, 1, 0, 1)), 0.5)
     assert content_f1([phrase]) == pytest.approx(100) and content_f1_vg_gplms([phrase]) == pytest.approx(100)
 
 
@@ -248,7 +248,7 @@ def test_alignments_are_read_and_scored(tmp_path):
     alignments = load_alignments(plain)
     assert alignments == load_alignments(packed)
     assert alignments[0].spans == ((0, 2, 0, 2), (2, 1, 2, 1))
-    assert alignments[1] == Alignment((), ("some", "text"), (), 0.0)
+    assert alignments[1] == WordAlignment((), ("some", "text"), (), 0.0)
     scores = evaluate(["", "the red car"], ["some text", "a red automobile drives"], alignments)
     assert scores["METEOR-1.5-mean"] == pytest.approx(12.5)
     assert scores["ContentF1-VG-GPLMs"] == pytest.approx(100 / 2 * 6 / 7)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.card import Archive, CardFile, Features, Part, Videos, load_card
+from pipeline.card import ArchiveOrigin, CardFile, Features, Part, Videos, load_card
 from pipeline.sources.shards import dataset_videos, shard_digests, shard_of
 from read.errors import InputError
 
@@ -45,7 +45,7 @@ def test_the_other_sources_of_the_template_are_valid_too(tmp_path):
     values |= {"summaries": "summaries.jsonl", "transcripts": "subtitles"}
     write(tmp_path, "mine", **values)
     assert load_card("mine", tmp_path).has_remote_annotations
-    for model in (CardFile, Videos, Part, Archive, Features):
+    for model in (CardFile, Videos, Part, ArchiveOrigin, Features):
         made_here = {"domain", "train", "test", "seed"}  # keys of the montage
         assert all(f"{key}:" in text for key in set(model.model_fields) - made_here)
 

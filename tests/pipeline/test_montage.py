@@ -11,7 +11,7 @@ from pipeline.sources.montage.scenes import (
     FPS,
     Query,
     Scene,
-    Segment,
+    SceneSegment,
     annotation_rows,
     make_scene,
     moves_of,
@@ -164,9 +164,9 @@ def test_move_queries_mean_every_occurrence_and_need_the_move(scenes):
 
 def test_saliency_grades_the_covered_share_by_three_annotators():
     framing = (0.0, 0.0, 0.0)
-    first = Segment(0.0, 2.5, "cat", "still", "", framing)
-    second = Segment(2.5, 6.75, "moon", "still", "", framing)
-    third = Segment(6.75, 8.0, "cat", "fade", "", framing)
+    first = SceneSegment(0.0, 2.5, "cat", "still", "", framing)
+    second = SceneSegment(2.5, 6.75, "moon", "still", "", framing)
+    third = SceneSegment(6.75, 8.0, "cat", "fade", "", framing)
     scene = Scene("target_test_0003", "target", (first, second, third), (Query("the moon", "move", (second,)),))
     (row,) = annotation_rows(scene, 2.0)
     assert row["relevant_windows"] == [[2.5, 6.75]]

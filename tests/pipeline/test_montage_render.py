@@ -9,7 +9,7 @@ from PIL import Image
 from pipeline.sources.montage import Montage
 from pipeline.sources.montage.phrases import MOVES
 from pipeline.sources.montage.render import FRAME, TINTS, frames, view
-from pipeline.sources.montage.scenes import FPS, Scene, Segment, make_scene
+from pipeline.sources.montage.scenes import FPS, Scene, SceneSegment, make_scene
 from pipeline.sources.montage.subjects import PHOTOGRAPHS, SIZE, photograph
 from read.encoders.frames import read_clips
 
@@ -24,7 +24,7 @@ def test_photographs_ship_with_the_package(subject):
 
 @pytest.mark.parametrize("move", MOVES)
 def test_views_move_as_their_name_says_and_stay_inside(move):
-    segment = Segment(0.0, 3.0, "cat", move, "", (0.3, 0.4, 0.6))
+    segment = SceneSegment(0.0, 3.0, "cat", move, "", (0.3, 0.4, 0.6))
     boxes = np.array([view(segment, progress) for progress in np.linspace(0, 1, 9)])
     assert (boxes >= -1e-9).all()
     assert (boxes[:, 2] <= SIZE[0] + 1e-9).all() and (boxes[:, 3] <= SIZE[1] + 1e-9).all()

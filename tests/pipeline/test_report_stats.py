@@ -28,7 +28,7 @@ from pipeline.reporting.page import rate, render, size, time
 from pipeline.reporting.showcase import Candidate, as_json, pick_examples
 from pipeline.reporting.stats import bootstrap, paired, summarise
 from pipeline.reporting.summarization import SUMMARIZATION, in_common, rouge_l
-from pipeline.reporting.tables import Row, make_rows, paired_rows, percent
+from pipeline.reporting.tables import TableRow, make_rows, paired_rows, percent
 from pipeline.reporting.takeaways import View
 from read.data import Annotation, Summary
 from read.metrics.summarization import rouge
@@ -44,7 +44,7 @@ def make_run(strategy, seed, value):
 
 
 def make_row(strategy, values):
-    return Row(strategy, 8, tuple(make_run(strategy, seed, value) for seed, value in enumerate(values)))
+    return TableRow(strategy, 8, tuple(make_run(strategy, seed, value) for seed, value in enumerate(values)))
 
 
 @pytest.mark.parametrize("count", [2, 3, 10])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from pipeline.sources.montage.scenes import FPS, Scene, Segment
+from pipeline.sources.montage.scenes import FPS, Scene, SceneSegment
 from pipeline.sources.montage.subjects import SIZE, photograph
 
 FRAME = (128, 96)  # width, height
@@ -24,7 +24,7 @@ def frames(scene: Scene) -> Iterator[np.ndarray]:
             yield darkened(frame, progress) if segment.move == "fade" else frame
 
 
-def view(segment: Segment, progress: float) -> tuple[float, float, float, float]:
+def view(segment: SceneSegment, progress: float) -> tuple[float, float, float, float]:
     """The box of the photograph, in its pixels, that is seen after a share `progress` of the segment."""
     width, x, y = segment.framing
     share = NEAR + 0.15 * width  # a pan goes from edge to edge, so a narrow view moves far

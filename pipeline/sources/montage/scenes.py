@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Segment:
+class SceneSegment:
     """One camera move over one photograph; times in seconds, `framing` the view's width, x and y, each in [0, 1)."""
 
     start: float
@@ -52,7 +52,7 @@ class Query:
 
     text: str
     kind: str
-    segments: tuple[Segment, ...]
+    segments: tuple[SceneSegment, ...]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Scene:
 
     vid: str
     domain: str
-    segments: tuple[Segment, ...]
+    segments: tuple[SceneSegment, ...]
     queries: tuple[Query, ...]
 
     @property
@@ -166,17 +166,17 @@ def _side(scene: Scene) -> dict[str, str]:
     return {"split": scene.vid.rsplit("_", 2)[1]} if scene.domain == "target" else {}
 
 
-def _draw_segments(rng: random.Random, domain: str) -> tuple[Segment, ...] | None:
+def _draw_segments(rng: random.Random, domain: str) -> tuple[SceneSegment, ...] | None:
     subjects = _sample(rng, list(PHOTOGRAPHS), SUBJECTS)
     times = _draw_times(rng, SEGMENTS[0] + int(rng.random() * (SEGMENTS[1] - SEGMENTS[0] + 1)))
     if not DURATION[0] <= times[-1] <= DURATION[1]:
         return None
-    segments: list[Segment] = []
+    segments: list[SceneSegment] = []
     for start, end in pairwise(times):
         subject = _pick(rng, [s for s in subjects if not segments or s != segments[-1].subject])
         move = _pick(rng, moves_of(subject, domain))
         framing = (rng.random(), rng.random(), rng.random())
-        segments.append(Segment(start, end, subject, move, _say_move(rng, domain, subject, move), framing))
+        segments.append(SceneSegment(start, end, subject, move, _say_move(rng, domain, subject, move), framing))
     return tuple(segments) if len({segment.subject for segment in segments}) == SUBJECTS else None
 
 
@@ -190,7 +190,7 @@ def _draw_times(rng: random.Random, count: int) -> list[float]:
     return [frame / FPS for frame in [*frames, _pick(rng, ends)]]
 
 
-def _draw_queries(rng: random.Random, domain: str, segments: tuple[Segment, ...]) -> tuple[Query, ...] | None:
+def _draw_queries(rng: random.Random, domain: str, segments: tuple[SceneSegment, ...]) -> tuple[Query, ...] | None:
     pairs = list(dict.fromkeys((segment.subject, segment.move) for segment in segments))
     pairs = [pair for pair in pairs if any(s.subject == pair[0] and s.move != pair[1] for s in segments)]
     orders = {relation: _orders(segments, relation) for relation in RELATIONS}
@@ -206,10 +206,10 @@ def _draw_queries(rng: random.Random, domain: str, segments: tuple[Segment, ...]
     return tuple(queries)
 
 
-def _orders(segments: Sequence[Segment], relation: str) -> list[tuple[tuple[str, str], tuple[Segment, ...]]]:
+def _orders(segments: Sequence[SceneSegment], relation: str) -> list[tuple[tuple[str, str], tuple[SceneSegment, ...]]]:
     """Pairs (subject, neighbour) that single out some of the subject's segments, not all, with these segments."""
     chain = list(segments) if relation == "after" else list(reversed(segments))
-    found: dict[tuple[str, str], list[Segment]] = {}
+    found: dict[tuple[str, str], list[SceneSegment]] = {}
     for neighbour, segment in pairwise(chain):
         found.setdefault((segment.subject, neighbour.subject), []).append(segment)
     shown = [segment.subject for segment in segments]

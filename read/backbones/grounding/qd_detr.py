@@ -21,7 +21,7 @@ from read.backbones.base import Segment
 from read.backbones.blocks import MLP, EncoderLayer, sine_positions, with_ends
 from read.backbones.dense_losses import MASKED
 from read.backbones.grounding.moment_detr import MomentDETR, MomentDETRConfig
-from read.backbones.qd_detr_layers import DecoderLayer, WordsToVideoLayer, inverse_sigmoid, sine_embedding
+from read.backbones.qd_detr_layers import QDDecoderLayer, WordsToVideoLayer, inverse_sigmoid, sine_embedding
 from read.backbones.set_losses import margin_loss, moment_losses, negative_pair_loss, rank_loss, set_outputs
 from read.errors import InputError
 
@@ -69,7 +69,7 @@ class QDDETR(MomentDETR, name="qd_detr"):
                 kind(*sizes, nn.PReLU(), dropout, nn.Dropout(dropout)) for _ in range(config.layers)
             )
         decoder = self.transformer.decoder
-        decoder.layers = nn.ModuleList(DecoderLayer(*sizes, first=i == 0) for i in range(config.layers))
+        decoder.layers = nn.ModuleList(QDDecoderLayer(*sizes, first=i == 0) for i in range(config.layers))
         decoder.norm = nn.LayerNorm(d)
         decoder.query_scale = MLP(d, d, d, 2)
         decoder.ref_point_head = MLP(d, d, d, 2)
