@@ -4,11 +4,11 @@ import hashlib
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
-from pipeline.params import Params, select
+from pipeline.params import Params, Task, select
 
 
 @cache
@@ -17,8 +17,10 @@ def _stage(name: str) -> dict[str, Any]:
 
 
 def _of_task(names: list[str], task: str | None) -> list[str]:
-    """Names as they stand in dvc.yaml, with the task in its place."""
-    return [name.replace("${item.task}", task or "${item.task}") for name in names]
+    """Names as they stand in dvc.yaml, with the task in its place, and without those of another task."""
+    others = {known for known in get_args(Task) if task is not None and known != task}
+    named = [name.replace("${item.task}", task or "${item.task}") for name in names]
+    return [name for name in named if others.isdisjoint(name.split("."))]
 
 
 def code_paths(stage: str, task: str | None = None) -> list[str]:

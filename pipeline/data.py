@@ -31,6 +31,14 @@ def load_features(dataset: str, settings: SimpleNamespace) -> FeatureStore:
     return store
 
 
+def encoder_videos(source: str, settings: SimpleNamespace) -> set[str] | None:
+    """Videos of the source dataset that small encoders may learn from, before there are features; None: all of them."""
+    if settings.domain is None:
+        return None
+    labels = load_annotations(paths.raw(source) / "annotations.jsonl", settings.clip_len)
+    return pretraining_videos(labels, settings.domain)
+
+
 def pretraining_videos(labels: list[Annotation] | list[Summary], domain: str | None) -> set[str] | None:
     """Videos of the source dataset that a model may be pretrained on; None: all of them.
 

@@ -257,8 +257,14 @@ def _protocol_mistakes(params: Params) -> Iterator[str]:
         yield f"domain: is {params.domain!r}, but protocol is {params.protocol}; it is what transfer adapts to"
     if transfer and params.source != params.dataset:
         yield f"source: is {params.source!r}; transfer pretrains on the dataset's other domains: {params.dataset}"
-    if not transfer and params.source == params.dataset and any(_pretrains(params, task) for task in params.task):
-        yield f"source: is {params.source!r} like dataset; pretraining would see the test videos"
+    if not transfer and params.source == params.dataset:
+        if any(_pretrains(params, task) for task in params.task):
+            yield f"source: is {params.source!r} like dataset; pretraining would see the test videos"
+        elif params.features == "videos" and _trains_encoders(params):
+            yield (
+                f"source: is {params.source!r} like dataset; the encoders that are trained here (pretrained: null) "
+                "would see the test videos"
+            )
 
 
 def _pretrains(params: Params, task: str) -> bool:
@@ -266,6 +272,11 @@ def _pretrains(params: Params, task: str) -> bool:
     if task == "grounding":
         return params.pretrain.grounding.checkpoint is None
     return params.backbone.summarization == "small_bart" or params.pretrain.summarization.steps > 0
+
+
+def _trains_encoders(params: Params) -> bool:
+    """Whether any encoder learns from the source dataset."""
+    return None in (params.encoders.clip.pretrained, params.encoders.slowfast.pretrained)
 
 
 def validated(model: type[BaseModel], values: Any, name: str) -> Any:
@@ -310,7 +321,8 @@ def select(params: Params, keys: Iterable[str]) -> dict[str, Any]:
 def parse_settings(text: str) -> SimpleNamespace:
     """What a job was given: some keys of params.yaml as JSON, as typed attributes.
 
-    A job of one task is given that task's part of a section, as `pretrain.grounding`; it finds it as `pretrain`.
+    A job of one task is given that task's part of a section, as `pretrain.grounding`; it finds it as `pretrain`. It
+    finds a single key of such a part, as `evaluate.grounding.windows`, as `evaluate.windows`.
 
     Raises:
         InputError: not JSON, an unknown key or a wrong type. A key that the rule did not declare is an AttributeError
@@ -322,14 +334,15 @@ def parse_settings(text: str) -> SimpleNamespace:
         raise InputError(f"--settings: not valid JSON: {error}") from None
     parsed = {}
     for key, value in values.items():
-        section, _, task = key.partition(".")
+        section, *inner = key.split(".")
         kind = Params.model_fields.get(section)
-        if kind is not None and task:
-            kind = getattr(kind.annotation, "model_fields", {}).get(task)
+        for part in inner:
+            kind = getattr(kind.annotation, "model_fields", {}).get(part) if kind is not None else None
         if kind is None:
             raise InputError(f"--settings: unknown key {key}; known are {', '.join(Params.model_fields)}")
         try:
-            parsed[section] = TypeAdapter(kind.annotation).validate_python(value)
+            found = TypeAdapter(kind.annotation).validate_python(value)
+            parsed[section] = SimpleNamespace(**{inner[1]: found}) if len(inner) > 1 else found
         except ValidationError as error:
             raise InputError(f"--settings: {key}: {error.errors()[0]['msg']}") from None
     return SimpleNamespace(**parsed)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 from pipeline import paths
 from pipeline.cli import add_settings, device_of, run
+from pipeline.data import encoder_videos
 from read.encoders.frames import frames_per_clip
 from read.encoders.light import import_encoders
 from read.encoders.tiny import Footage, LabelledSegment, load_footage, train_clip, train_slowfast
@@ -50,17 +51,17 @@ def make_slowfast(settings: SimpleNamespace) -> None:
 
 
 def _footage(settings: SimpleNamespace) -> Footage:
-    """The labelled segments of the source dataset, in the size of frames that the CLIP model takes."""
+    """The labelled segments of what pretraining may see, in the size of frames that the CLIP model takes."""
     from read.encoders.kinds.clip import frame_size
 
     folder = paths.raw(settings.source)
-    videos = read_json(folder / "manifest.json")["videos"]
+    videos, seen = read_json(folder / "manifest.json")["videos"], encoder_videos(settings.source, settings)
     segments = [
         LabelledSegment(
             folder / "videos" / videos[row["vid"]]["file"], row["start"], row["end"], row["text"], row["move"]
         )
         for row in read_jsonl(folder / "segments.jsonl")
-        if row["vid"] in videos
+        if row["vid"] in videos and (seen is None or row["vid"] in seen)
     ]
     if not segments:
         raise InputError(

@@ -59,8 +59,8 @@ class GroundingWork:
         return load_backbone(paths.backbone(NAME))
 
     def task(self, dataset: str) -> Grounding:
-        """The losses of the backbone, and the dataset's own metric to choose by."""
-        return Grounding(metric=metric_of(dataset).name)
+        """The losses of the backbone, and to choose by, the dataset's own metric of windows read as the report does."""
+        return Grounding(WindowSettings(self.settings.evaluate.windows), metric_of(dataset).name)
 
     def inference_settings(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
         """How windows are read off, and `threshold`, the score from which on a moment is worth showing."""

@@ -1,8 +1,19 @@
 """What the stages after extraction see of a dataset."""
 
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline import paths
+from pipeline.code import settings
 from pipeline.data import pretraining_videos
+from pipeline.params import check_params, load_params, parse_settings
+from pipeline.stages import encoders
+from pipeline.tasks import work_on
 from read.data import make_split
 from read.data.annotations import Annotation
+from read.files import write_json, write_jsonl
+from read.grounding.windows import WindowSettings
 
 
 def label(number: int) -> Annotation:
@@ -18,3 +29,38 @@ def test_transfer_pretrains_on_the_train_sides_of_the_other_domains():
     assert not seen & {*split.train, *split.val, *split.test}
     assert {*split.test} == {one.vid for one in labels if one.kind == "sports" and one.split == "test"}
     assert pretraining_videos(labels, None) is None
+
+
+def test_small_encoders_learn_from_what_pretraining_may_see(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {"qid": n, "query": "a", "vid": f"v{n}", "duration": 9, "relevant_windows": [[1, 3]], "kind": "xy"[n % 2]}
+        | {"split": ("train", "train", "test", "test")[n % 4]}
+        for n in range(8)
+    ]
+    folder = paths.raw("mine")
+    write_jsonl(folder / "annotations.jsonl", rows)
+    segment = {"start": 0, "end": 2, "text": "a", "move": 0}
+    write_jsonl(folder / "segments.jsonl", [segment | {"vid": f"v{n}"} for n in range(8)])
+    write_json(folder / "manifest.json", {"videos": {f"v{n}": {"file": f"v{n}.mp4"} for n in range(8)}})
+    monkeypatch.setattr(encoders, "load_footage", lambda segments, *_: {segment.video.stem for segment in segments})
+    given = {"source": "mine", "clip_len": 2.0, "extract": SimpleNamespace(fps=8.0)}
+    given["encoders"] = SimpleNamespace(clip=SimpleNamespace(model="clip_tiny"))
+    assert encoders._footage(SimpleNamespace(**given, domain="x")) == {"v1", "v5"}  # of the other kind, to train on
+    assert encoders._footage(SimpleNamespace(**given, domain=None)) == {f"v{n}" for n in range(8)}
+
+
+@pytest.mark.parametrize("windows", ["auto", "runs", "spans"])
+def test_what_chooses_reads_windows_as_the_report_does(tmp_path, monkeypatch, windows):
+    write_json(tmp_path / "data/raw/montage/dataset.json", {"metric": "qvhighlights"})
+    values = load_params().model_dump(mode="json")
+    values["evaluate"]["grounding"]["windows"] = windows
+    params = check_params(values)
+    given = {stage: parse_settings(settings(stage, params, task="grounding")) for stage in ("pretrain", "train")}
+    monkeypatch.chdir(tmp_path)
+    for stage in given:
+        assert work_on("grounding", given[stage]).task("montage").windows == WindowSettings(windows)
+
+
+def test_summaries_are_chosen_without_windows():
+    assert not hasattr(parse_settings(settings("train", load_params(), task="summarization")), "evaluate")

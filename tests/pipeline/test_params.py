@@ -99,6 +99,19 @@ def test_what_no_single_key_shows(values):
     ]
 
 
+def test_encoders_that_are_trained_here_do_not_see_the_test_videos_either(values):
+    values |= {"task": ["grounding"], "source": values["dataset"]}
+    values["pretrain"]["grounding"]["checkpoint"] = "model_best.ckpt"
+    assert mistakes(values) == [
+        "params.yaml: source: is 'montage' like dataset; the encoders that are trained here (pretrained: null) would "
+        "see the test videos"
+    ]
+    check_params(values | {"features": "package"})  # whose encoders somebody else trained
+    for encoder in ("clip", "slowfast"):
+        values["encoders"][encoder]["pretrained"] = "public"
+    check_params(values)
+
+
 def test_transfer_has_a_domain_and_the_dataset_as_its_source(values):
     values["protocol"] = "transfer"
     assert len(lines := mistakes(values)) == 2
@@ -154,6 +167,8 @@ def test_a_published_backbone_may_be_scored_on_the_dataset_itself(values):
     """Nothing trains on the source then."""
     values |= {"source": "montage", "task": ["grounding"]}
     values["pretrain"]["grounding"]["checkpoint"] = "model.ckpt"
+    for encoder in ("clip", "slowfast"):
+        values["encoders"][encoder]["pretrained"] = "public"
     check_params(values)
     values["task"] = ["grounding", "summarization"]
     for backbone, steps, fits in (("t5-base", 0, True), ("t5-base", 5, False), ("small_bart", 0, False)):
