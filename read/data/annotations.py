@@ -25,6 +25,7 @@ MAX_SALIENCY = 4
 class Annotation:
     """One query with its ground truth; times in seconds. `duration` is infinite where nobody has told it yet.
 
+    `pictures` is how long the decoded pictures last, by which a stated duration may be rounded; infinite where unknown.
     `saliency` holds one row per entry of `clip_ids`, one column per annotator, 0..4. `judged` holds a row per clip
     that a benchmark ranks: start, end, and the annotators' scores in the benchmark's own scale.
     """
@@ -39,6 +40,7 @@ class Annotation:
     kind: str = ""
     split: str = ""
     judged: tuple[tuple[float, ...], ...] = ()
+    pictures: float = math.inf
 
     def row(self) -> dict[str, Any]:
         """The annotation as a line of QVHighlights' jsonl."""
@@ -133,7 +135,8 @@ def parse(row: Mapping[str, Any], clip_len: float, lengths: Mapping[str, Length]
     if not given:
         saliency = derive_saliency(windows, duration, clip_len)
     ranked = tuple((*span, *line[2:]) for span, line in zip(clips, judged or [], strict=True))
-    return Annotation(qid, query, vid, duration, windows, *saliency, kind or "", side, ranked)
+    pictures = length.seconds if length and length.decoded else math.inf
+    return Annotation(qid, query, vid, duration, windows, *saliency, kind or "", side, ranked, pictures)
 
 
 def clips_of(duration: float, clip_len: float) -> int:

@@ -49,7 +49,9 @@ def predict(
         for sample, *of_sample in zip(part, *arrays, strict=True):
             index, piece = next(places)
             readings[index].append(_reading(sample, piece.start, of_sample, model.dense))
-    return [_row(sample, found, windows, model.dense) for sample, found in zip(samples, readings, strict=True)]
+    return [
+        prediction_row(sample, found, windows, model.dense) for sample, found in zip(samples, readings, strict=True)
+    ]
 
 
 def forward_batches(
@@ -89,12 +91,16 @@ def _reading(sample: Sample, start: int, arrays: Sequence[np.ndarray], dense: bo
     return reading
 
 
-def _row(sample: Sample, readings: Sequence[Reading], settings: WindowSettings, dense: bool) -> dict[str, Any]:
+def prediction_row(
+    sample: Sample, readings: Sequence[Reading], settings: WindowSettings, dense: bool
+) -> dict[str, Any]:
+    """What is predicted of a sample, from what the model said of its pieces; see `predict`."""
     annotation = sample.annotation
+    duration = min(annotation.duration, annotation.pictures)
     return {
         "qid": annotation.qid,
         "query": annotation.query,
         "vid": annotation.vid,
-        "pred_relevant_windows": windows_of(readings, sample.clip_len, annotation.duration, settings, repeats=dense),
+        "pred_relevant_windows": windows_of(readings, sample.clip_len, duration, settings, repeats=dense),
         "pred_saliency_scores": mean_scores(readings, "clips").astype(float).round(DIGITS).tolist(),
     }

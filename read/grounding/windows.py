@@ -113,6 +113,8 @@ def windows_of(
 ) -> list[list[float]]:
     """At most ten [start, end, score] in seconds, best first, none beyond the video's end.
 
+    A last clip of which the video fills less than half is no moment of its own: it belongs to the clip before.
+
     Args:
         readings: of the video's pieces, in order; of the whole video where it is one.
         clip_len: seconds per clip.
@@ -120,12 +122,16 @@ def windows_of(
         settings: how to read windows off; "auto" has to be decided by now.
         repeats: the model may give a window twice within a reading.
     """
+    clips = readings[-1].start + len(readings[-1].clips)
+    end = min(duration, clips * clip_len)
+    whole = max(1, int(end / clip_len + 0.5))  # clips that are filled by half or more
     if settings.method == "runs":
-        windows = run_windows(mean_scores(readings, "scores"), clip_len, settings.share)
+        windows = run_windows(mean_scores(readings, "scores")[:whole], clip_len, settings.share)
+        windows[windows[:, 1] == whole * clip_len, 1] = end
     else:
         windows = span_windows(readings, clip_len)
-    clips = readings[-1].start + len(readings[-1].clips)
-    windows[:, :2] = windows[:, :2].clip(0, min(duration, clips * clip_len))
+        windows[(windows[:, 0] >= whole * clip_len) & (windows[:, 0] < end), 0] = (whole - 1) * clip_len
+    windows[:, :2] = windows[:, :2].clip(0, end)
     windows = windows[windows[:, 1] > windows[:, 0]]
     threshold = settings.nms if repeats or len(readings) > 1 else 1.0
     return suppress(windows, threshold, MAX_WINDOWS).astype(float).round(DIGITS).tolist()

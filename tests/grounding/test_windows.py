@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from read.errors import InputError
 from read.grounding.windows import Reading, WindowSettings, mean_scores, run_windows, span_windows, suppress, windows_of
@@ -96,3 +98,32 @@ def test_a_set_is_only_thinned_where_pieces_overlap():
     assert len(windows_of([reading(spans, scores, 10)], 2.0, 20.0, WindowSettings("spans"))) == 1
     twice = [reading([[0.5, 0.9]], [0.9], 10), reading([[0.0, 0.4]], [0.8], 10, start=5)]
     assert windows_of(twice, 2.0, 30.0, WindowSettings("spans"), repeats=False) == [[10, 18, 0.9]]
+
+
+@pytest.mark.parametrize("method", ["runs", "spans"])
+@pytest.mark.parametrize(
+    ("duration", "expected"), [(8.1, [6.0, 8.1]), (8.9, [6.0, 8.9]), (9.0, [8.0, 9.0]), (10, [8, 10])]
+)
+def test_a_tail_of_less_than_half_a_clip_is_no_moment_of_its_own(method, duration, expected):
+    scores = np.array([0.1, 0.1, 0.1, 0.6, 1.0])
+    spans = np.column_stack((np.arange(5) / 5, np.arange(1, 6) / 5))
+    windows = windows_of([reading(spans, scores, 5)], 2.0, duration, WindowSettings(method, share=0.9))
+    assert windows[0][:2] == expected
+    assert all(0 <= start < end <= duration for start, end, _ in windows)
+
+
+def test_a_video_shorter_than_half_a_clip_has_its_moment():
+    for method in ("runs", "spans"):
+        assert windows_of([reading([[0, 1]], [0.5], 1)], 2.0, 0.3, WindowSettings(method)) == [[0.0, 0.3, 0.5]]
+
+
+@given(st.integers(1, 12), st.floats(0.05, 24), st.integers(0, 999), st.sampled_from(["runs", "spans"]))
+def test_no_moment_ends_after_the_file_and_none_is_a_crumb_at_its_end(clips, duration, seed, method):
+    rng = np.random.default_rng(seed)
+    spans = np.sort(rng.uniform(0, 1, (clips, 2)), axis=1)
+    found = windows_of([reading(spans, rng.uniform(0, 1, clips), clips)], 2.0, duration, WindowSettings(method))
+    assert all(0 <= start < end <= min(duration, 2 * clips) + 1e-4 for start, end, _ in found)
+    border = 2 * int(min(duration, 2 * clips) / 2)
+    if 0 < min(duration, 2 * clips) - border < 1 and border:
+        assert all(start < border for start, *_ in found)
+    assert found or method == "spans"

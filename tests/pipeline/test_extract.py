@@ -5,13 +5,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline import paths
 from pipeline.data import load_labels
 from pipeline.stages import extract
-from read.data import FeatureStore
+from read.data import FeatureStore, Sample
 from read.errors import InputError
 from read.files import read_json, write_json, write_jsonl
+from read.grounding.inference import prediction_row
+from read.grounding.windows import Reading, WindowSettings
 
 SETTINGS = SimpleNamespace(clip_len=2.0, device="cpu", extract=SimpleNamespace(fps=8.0, batch_size=4))
 QUERY = {"qid": 1, "query": "a dog", "vid": "a", "duration": 6.0, "relevant_windows": [[0, 2]]}
@@ -119,3 +122,13 @@ def test_a_duration_that_is_not_told_is_that_of_the_file(raw):
     assert read_json(paths.features("mine") / "features.json")["seconds"] == {"a": 5.5}
     (annotation,) = load_labels("grounding", "mine", SETTINGS)
     assert (annotation.duration, annotation.windows) == (5.5, ((0.0, 2.0), (4.0, 5.5)))
+
+
+def test_a_moment_does_not_end_after_the_pictures_where_the_stated_duration_is_rounded(raw):
+    run("000", "001")
+    (annotation,) = load_labels("grounding", "mine", SETTINGS)
+    assert (annotation.duration, annotation.pictures) == (6.0, 5.5)
+    readings = [Reading(0, np.array([[0.5, 1.0]]), np.ones(1), np.zeros(3))]
+    sample = Sample(torch.ones(3, 4), torch.ones(1, 4), annotation, 2.0)
+    row = prediction_row(sample, readings, WindowSettings("spans"), False)
+    assert row["pred_relevant_windows"] == [[3.0, 5.5, 1.0]]
