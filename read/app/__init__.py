@@ -12,6 +12,7 @@ from read.errors import optional_imports
 PORT = 8765
 MAX_BYTES = 1024**3
 MAX_SECONDS = 60 * 60.0
+MAX_DISK = 20 * 1024**3
 
 
 def serve(
@@ -22,6 +23,7 @@ def serve(
     device: str = "auto",
     max_bytes: int = MAX_BYTES,
     max_seconds: float = MAX_SECONDS,
+    max_disk: int = MAX_DISK,
     open_browser: bool = False,
 ) -> None:
     """Serve the page until it is stopped by Ctrl-C or a signal; all files are removed then.
@@ -33,6 +35,7 @@ def serve(
         device: where the models run, as `Predictor.from_bundle` takes it.
         max_bytes: of an uploaded file.
         max_seconds: of an uploaded video.
+        max_disk: bytes of all uploads together.
         open_browser: show the page in the browser of this machine.
 
     Raises:
@@ -44,4 +47,4 @@ def serve(
     from read.app.server import run
     from read.predictor import Predictor
 
-    run(Predictor.from_bundle(bundle, device=device), host, port, max_bytes, max_seconds, open_browser)
+    run(Predictor.from_bundle(bundle, device=device), host, port, max_bytes, max_seconds, open_browser, max_disk)

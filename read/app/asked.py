@@ -1,11 +1,12 @@
 """What a request asks, and how it is refused: in sentences that the page shows."""
 
-import json
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+
+from read.files import decode_json
 
 MAX_ASKED = 4 * 1024**2  # bytes of a question, with its transcript
 
@@ -22,7 +23,7 @@ async def asked_of(request: Request) -> dict[str, Any]:
         if len(content) > MAX_ASKED:
             raise HTTPException(413, f"That is more text than the {size(MAX_ASKED)} that are taken.")
     try:
-        asked = json.loads(content)
+        asked = decode_json(content.decode())
     except ValueError:
         asked = None
     if not isinstance(asked, dict):
@@ -34,10 +35,10 @@ def text_of(asked: dict[str, Any], key: str, longest: int) -> str:
     """A text of at most `longest` characters; empty where there is none.
 
     Raises:
-        HTTPException: it is longer, or no text.
+        HTTPException: it is longer, no text, or has halves of characters in it, which no encoding can write.
     """
     text = asked.get(key) or ""
-    if not isinstance(text, str) or len(text) > longest:
+    if not isinstance(text, str) or len(text) > longest or any("\ud800" <= letter <= "\udfff" for letter in text):
         raise HTTPException(422, f"The {key} has to be a text of {longest} characters at most.")
     return text
 

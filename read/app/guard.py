@@ -5,6 +5,7 @@ under which we were called, which a rebound DNS name cannot fake, and the place 
 """
 
 import ipaddress
+import re
 import socket
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; media-src 'self'; connect-src 'self'"
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 HEADERS = {
     "Content-Security-Policy": f"{_POLICY}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -37,10 +39,9 @@ def is_ours(called: str, bound: str) -> bool:
 
     Bound to another address, any address in digits is fine, since what is rebound is a name, and this machine's names.
     """
-    try:
-        name = (urlsplit(f"//{called}").hostname or "").rstrip(".")
-    except ValueError:
+    if not (found := _HOST.fullmatch(called)):
         return False
+    name = found[1].strip("[]").lower().rstrip(".")
     if is_loopback(bound):
         return is_loopback(name)
     try:

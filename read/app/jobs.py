@@ -1,11 +1,13 @@
 """One thing at a time: a line of jobs, and one thread that does them in turn."""
 
+import subprocess
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from read.encoders.frames import on_start
 from read.errors import InputError
 
 UNEXPECTED = "Something went wrong here that is no fault of the video; the terminal that serves this page says what."
@@ -16,19 +18,27 @@ class Cancelled(Exception):  # noqa: N818 - no error: somebody has gone
 
 
 class Job:
-    """Something to be done. `state` goes from "waiting" over "running" to "done" or "failed"."""
+    """Something to be done. `state` goes from "waiting" over "running" to "done" or "failed".
 
-    def __init__(self, work: Callable[["Job"], Any]) -> None:
+    Args:
+        work: gets the job, and tells it of its progress.
+        patience: seconds that it may take, and what is said when they are over; None: as long as it likes.
+    """
+
+    def __init__(self, work: Callable[["Job"], Any], patience: tuple[float, str] | None = None) -> None:
         self.state = "waiting"
         self.done, self.total = 0.0, None  # seconds of video
         self.result: Any = None
         self.error = ""
         self._work = work
-        self._cancelled = threading.Event()
+        self._patience = patience
+        self._cancelled, self._late = threading.Event(), threading.Event()
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     def cancel(self) -> None:
-        """Let the job end at its next sign of progress, or never begin."""
+        """Let the job end at its next sign of progress, or never begin; its programs end at once."""
         self._cancelled.set()
+        self._kill()
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Note how far the job is.
@@ -38,23 +48,53 @@ class Job:
         """
         if self._cancelled.is_set():
             raise Cancelled
+        if self._late.is_set():
+            raise InputError(self._patience[1])
         self.done, self.total = done, total
 
     def run(self) -> None:
         """Do it; what it raises becomes its error, a sentence."""
         self.state = "running"
+        watch, timer = on_start.set(self._adopt), None
+        if self._patience:
+            timer = threading.Timer(self._patience[0], self._expire)
+            timer.start()
         try:
             self.progress(0.0)
-            self.result = self._work(self)
+            result = self._work(self)
             self.progress(self.done, self.total)
-            self.state = "done"
-        except Cancelled:
-            self.state, self.result, self.error = "failed", None, "This video was removed."
-        except InputError as error:
-            self.state, self.error = "failed", str(error)
-        except Exception:
-            traceback.print_exc()
-            self.state, self.error = "failed", UNEXPECTED
+            self.result, self.state = result, "done"
+        except Exception as error:
+            self.error, self.state = self._sentence(error), "failed"
+        finally:
+            on_start.reset(watch)
+            if timer:
+                timer.cancel()
+
+    def _sentence(self, error: Exception) -> str:
+        """What is said of an error; one that comes of the end of a killed program is none of the video's."""
+        if isinstance(error, Cancelled) or self._cancelled.is_set():
+            return "This video was removed."
+        if self._late.is_set():
+            return self._patience[1]
+        if isinstance(error, InputError):
+            return str(error)
+        traceback.print_exception(error)
+        return UNEXPECTED
+
+    def _expire(self) -> None:
+        self._late.set()
+        self._kill()
+
+    def _adopt(self, process: subprocess.Popen[bytes]) -> None:
+        """Note a program that works for this job."""
+        self._processes = [*(old for old in self._processes if old.poll() is None), process]
+        if self._cancelled.is_set() or self._late.is_set():
+            self._kill()
+
+    def _kill(self) -> None:
+        for process in self._processes:
+            process.kill()
 
 
 class Line:

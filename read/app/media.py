@@ -15,7 +15,11 @@ from read.errors import InputError
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
 _CONTAINERS = "mov,matroska,avi,mpeg,mpegts,ogg,flv,asf"
 _INPUT = ("-hide_banner", "-nostdin", "-protocol_whitelist", "file", "-format_whitelist", _CONTAINERS)
-_PATIENCE = 120.0  # seconds that reading the packets of a file may take; a gigabyte takes one or two
+_SIZE = re.compile(r"^ *Stream #0:\d+.*?: Video: .*?, (\d{1,9})x(\d{1,9})(?=[ ,]|$)", re.MULTILINE)
+_FRAMES = re.compile(r"^frame=\s*(\d+)$", re.MULTILINE)
+_PATIENCE = 60.0  # seconds that reading the packets of a file may take; a gigabyte takes one or two
+MAX_PIXELS = 4096 * 2304  # of a picture; a decoder keeps a dozen of them
+MAX_RATE = 61  # pictures of this size a second; as many more of smaller ones
 
 # What the browsers of today play as it is: the container's type, and the video codecs in it.
 _PLAYED = {"mov": ("video/mp4", {"h264", "av1"}), "matroska": ("video/webm", {"vp8", "vp9", "av1"})}
@@ -36,16 +40,25 @@ def inspect(path: Path, max_seconds: float, name: str) -> Media:
     """Go through the packets of a file, without decoding them: its header is not believed.
 
     Raises:
-        InputError: the file is no video, of a container that is not taken, or longer than `max_seconds`. The message
-            calls it by `name`, and does not hold the path.
+        InputError: the file is no video, of a container that is not taken, longer than `max_seconds`, or of more
+            pixels, at once or in a second, than can be read in passing. The message calls it by `name`, and does not
+            hold the path.
     """
     until = ("-t", str(max_seconds + 1))
-    command = [ffmpeg_binary(), *_INPUT, "-i", f"file:{path}", "-map", "0:V:0", "-c", "copy", *until]
+    limit = ("-max_pixels", str(MAX_PIXELS))
+    command = [ffmpeg_binary(), *_INPUT, *limit, "-i", f"file:{path}", "-map", "0:V:0", "-c", "copy", *until]
     status, said, log = _run([*command, "-f", "null", "-progress", "pipe:1", "-"])
     if "Format not on whitelist" in log:
         raise InputError(f"{name}: a file of a kind that is not taken here, whatever its name says")
     if "matches no streams" in log:
         raise InputError(f"{name}: the file has no video stream")
+    sizes = [(int(width), int(height)) for width, height in _SIZE.findall(log)]
+    width, height = max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
+    most = "this page takes pictures of at most 4096 x 2304 pixels, or as many in another form"
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{name}: {width} x {height} pixels; {most}")
+    if not width * height and ": Video: " in log:
+        raise InputError(f"{name}: the pictures are too large, or their size is not told; {most}")
     if status:
         raise InputError(f"{name}: could not be read as a video (ffmpeg: {_reason(log)})")
     times = [int(hours) * 3600 + int(minutes) * 60 + float(rest) for hours, minutes, rest in _TIME.findall(said)]
@@ -53,6 +66,10 @@ def inspect(path: Path, max_seconds: float, name: str) -> Media:
         raise InputError(f"{name}: the video has no pictures")
     if times[-1] > max_seconds:
         raise InputError(f"{name}: the video is longer than the {spoken(max_seconds)} that this page takes")
+    rate = max(map(int, _FRAMES.findall(said)), default=0) / max(times[-1], 1.0)
+    if rate * width * height > MAX_PIXELS * MAX_RATE:
+        much = f"{width} x {height} pixels {rate:.0f} times a second"
+        raise InputError(f"{name}: {much} are more than this page takes")
     container, codec = _CONTAINER.search(log), _CODEC.search(log)
     played_as, codecs = _PLAYED.get(container[1] if container else "", (None, ()))
     return Media(times[-1], played_as if codec and codec[1] in codecs and codec[2] else None)

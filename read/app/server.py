@@ -9,12 +9,13 @@ from typing import Any
 
 import uvicorn
 
+from read.app import MAX_DISK
+from read.app.connections import Connection
 from read.app.guard import is_loopback
 from read.app.site import Site
 from read.errors import InputError
 
 IDLE_SECONDS = 60 * 60.0
-CONNECTIONS = 200
 
 
 def run(
@@ -24,12 +25,13 @@ def run(
     max_bytes: int,
     max_seconds: float,
     open_browser: bool,
+    max_disk: int = MAX_DISK,
     idle_seconds: float = IDLE_SECONDS,
 ) -> None:
     """Serve `predictor` until a signal comes; arguments as of `read.app.serve`."""  # fmt: skip
     with _listening(host, port) as listening:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-        site = Site(predictor, max_bytes, max_seconds, idle_seconds)
+        site = Site(predictor, max_bytes, max_seconds, idle_seconds, max_disk)
         server = server_of(site, host)
         if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
             # A terminal that is closed ends the page as Ctrl-C does: with its files removed.
@@ -49,7 +51,7 @@ def server_of(site: Site, host: str) -> uvicorn.Server:
     """A server of the page that is to listen on `host`."""
     config = uvicorn.Config(
         site.app(host), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        http="h11", ws="none", loop="asyncio", limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=3,
+        http=Connection, ws="none", loop="asyncio", timeout_graceful_shutdown=3,
     )  # fmt: skip
     return uvicorn.Server(config)
 

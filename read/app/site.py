@@ -16,7 +16,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from read.app import MAX_DISK
 from read.app.asked import asked_of, refusal, size, text_of
+from read.app.connections import network_of
 from read.app.guard import Guard
 from read.app.jobs import UNEXPECTED, Job, Line
 from read.app.media import SUFFIXES, inspect, spoken
@@ -30,6 +32,8 @@ STATIC = Path(__file__).parent / "static"
 PARTS = ("page.js", "timeline.js", "page.css")
 MAX_QUERY, MAX_TRANSCRIPT = 400, 1_000_000  # characters
 SHOWN_WIDTH = 640  # pixels of the copy that browsers play
+CHECKED = 16 * 1024**2  # bytes of an upload after which the room on the disk is looked at again
+PATIENCE = (120.0, 10.0)  # seconds that reading a video may take: at least, and for each of its seconds
 SUBTITLES = {"srt": ".srt", "vtt": ".vtt"}
 
 
@@ -41,15 +45,18 @@ class Site:
         max_bytes: of an uploaded file.
         max_seconds: of an uploaded video.
         idle_seconds: after which a session that nobody uses is removed with its files.
+        max_disk: bytes of all files together.
     """
 
-    def __init__(self, predictor: Any, max_bytes: int, max_seconds: float, idle_seconds: float) -> None:
+    def __init__(
+        self, predictor: Any, max_bytes: int, max_seconds: float, idle_seconds: float, max_disk: float = MAX_DISK
+    ) -> None:
         self.predictor = predictor
         self.max_bytes, self.max_seconds = max_bytes, max_seconds
         self.line = Line()
-        self.sessions = Sessions(self.line, idle_seconds)
+        self.sessions = Sessions(self.line, idle_seconds, max_disk)
         self.cookie = f"read-{unguessable()[:8]}"  # cookies know no ports: two servers must not share one
-        self._cutting, self._asking = asyncio.Lock(), asyncio.Lock()
+        self._cutting, self._asking, self._inspecting = asyncio.Lock(), asyncio.Lock(), asyncio.Semaphore(2)
 
     def app(self, bound: str) -> Guard:
         """The ASGI application of a server that listens on the address `bound`."""
@@ -107,7 +114,9 @@ class Site:
 
     async def session(self, request: Request) -> Response:
         """What the page has to know; begins a session for who has none."""
-        session = self.sessions.get(request.cookies.get(self.cookie)) or self.sessions.new()
+        session = self.sessions.get(request.cookies.get(self.cookie))
+        if session is None:
+            session = self.sessions.new(network_of(request.client.host if request.client else None))
         if session is None:
             raise HTTPException(503, "Too many people use this page at the moment; try again later.")
         response = JSONResponse(
@@ -134,23 +143,29 @@ class Site:
         suffix = suffix_of(given)
         declared = int(request.headers.get("content-length") or 0)
         self._refuse_large(declared)
-        if declared > shutil.disk_usage(self.sessions.root).free:
-            raise HTTPException(507, "There is no room for this file on the disk here.")
+        await self._find_room(declared, session)
         folder = session.new_folder()
         path = folder / f"upload{suffix}"
         try:
-            written = 0
+            written = checked = 0
             with path.open("xb") as file:
                 async for part in request.stream():
                     written += len(part)
                     self._refuse_large(written)
+                    if written - checked > CHECKED:
+                        checked = written
+                        await self._find_room(len(part), session)
                     file.write(part)
                     session.touch()  # who uploads is not idle
-            media = await run_in_threadpool(inspect, path, self.max_seconds, shown_name(given))
+            async with self._inspecting:
+                media = await run_in_threadpool(inspect, path, self.max_seconds, shown_name(given))
         except BaseException:  # whoever has gone away in the middle, too
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        video = Upload(shown_name(given), path, media, Job(lambda job: self._prepare(session, video)))
+        least, each = PATIENCE
+        late = f"{shown_name(given)}: reading it took too long and was given up"
+        job = Job(lambda job: self._prepare(session, video), (least + each * media.seconds, late))
+        video = Upload(shown_name(given), path, media, job)
         video.shown = path if media.played_as else None
         self.sessions.add(session, video)
         self.line.add(video.job)
@@ -284,6 +299,10 @@ class Site:
         if adapter not in known:
             raise HTTPException(422, f"There is no such adapter; there are {', '.join(known)}.")
         return adapter
+
+    async def _find_room(self, wanted: int, session: Session) -> None:
+        if not await run_in_threadpool(self.sessions.room, wanted, session):
+            raise HTTPException(507, "There is no room for this file on the disk here; try again later.")
 
     def _refuse_large(self, count: int) -> None:
         if count > self.max_bytes:

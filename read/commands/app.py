@@ -16,6 +16,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
     parser.add_argument("--max-mb", type=float, default=1024, help="largest file taken, in MiB (default: %(default)g)")
     parser.add_argument("--max-minutes", type=float, default=60, help="longest video taken (default: %(default)g)")
+    parser.add_argument(
+        "--max-disk-gb", type=float, default=20, help="of all uploads together, in GiB (default: %(default)g)"
+    )
     parser.add_argument("--open", action="store_true", help="show the page in this machine's browser")
     parser.set_defaults(run=run)
 
@@ -24,6 +27,9 @@ def run(options: argparse.Namespace) -> int:
     """Serve until stopped."""
     from read.app import serve
 
-    limits = {"max_bytes": round(options.max_mb * 1024**2), "max_seconds": options.max_minutes * 60}
+    limits = {
+        "max_bytes": round(options.max_mb * 1024**2), "max_seconds": options.max_minutes * 60,
+        "max_disk": round(options.max_disk_gb * 1024**3),
+    }  # fmt: skip
     serve(options.bundle, options.host, options.port, **limits, device=options.device, open_browser=options.open)
     return 0

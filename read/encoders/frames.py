@@ -8,8 +8,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -25,6 +26,10 @@ with optional_imports():
 # What demuxers say when a file ends before its content does; ffmpeg itself goes on and exits with 0.
 _CUT_SHORT = re.compile(r"partial file|ended prematurely", re.IGNORECASE)
 _LOG_PREFIX = re.compile(r"^(\[[^]]*\] )+")
+
+
+# Told of each ffmpeg that begins: whoever may have to end it early, as it can work long on a single picture.
+on_start: ContextVar[Callable[[subprocess.Popen[bytes]], None]] = ContextVar("on_start", default=lambda process: None)
 
 
 def ffmpeg_binary() -> str:
@@ -149,6 +154,7 @@ def _running(
     with tempfile.TemporaryFile() as log:  # a pipe could fill up and stop ffmpeg
         process = subprocess.Popen(stream.compile(ffmpeg_binary()), stdin=stdin, stdout=stdout, stderr=log)
         try:
+            on_start.get()(process)
             yield process
             status = process.wait()
         finally:

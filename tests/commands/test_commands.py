@@ -62,7 +62,7 @@ def test_one_adapter_of_several(run, videos):
     absent = run(*arguments, "--adapter", "adaptr")
     assert absent.status == 1 and "did you mean adapter" in absent.err and absent.out == ""
     lacking = run("predict", videos / "party.mp4", "--summary", "--adapter", "full")
-    assert lacking.status == 1 and "for summarization the bundle has read" in lacking.err
+    assert lacking.status == 1 and "for summarization the bundle has no adapter 'full'; there are read" in lacking.err
 
 
 def test_queries_of_a_file_and_of_stdin(run, videos, tmp_path, monkeypatch):
@@ -184,8 +184,14 @@ def test_the_page_is_served_as_asked(run, packed, monkeypatch):
     app = pytest.importorskip("read.app")
     calls = []
     monkeypatch.setattr(app, "serve", lambda *given, **named: calls.append((given, named)))
-    assert run("app", packed, "--port", "0", "--max-mb", "2", "--max-minutes", "1.5").status == 0
-    named = {"device": "auto", "open_browser": False, "max_bytes": 2 * 1024**2, "max_seconds": 90}
+    assert run("app", packed, "--port", "0", "--max-mb", "2", "--max-minutes", "1.5", "--max-disk-gb", "3").status == 0
+    named = {
+        "device": "auto",
+        "open_browser": False,
+        "max_bytes": 2 * 1024**2,
+        "max_seconds": 90,
+        "max_disk": 3 * 1024**3,
+    }
     assert calls == [((str(packed), "127.0.0.1", 0), named)]
 
 
