@@ -15,6 +15,7 @@ from pipeline.sources.pinned import fetch_pinned
 from pipeline.sources.shards import RAW
 from read.errors import InputError
 from read.files import atomic_path, read_jsonl, write_json, write_jsonl
+from read.plugins import SUMMARY_LAYOUTS
 from read.rows import vid_of
 
 SHOWN = 10  # videos named in a message
@@ -71,11 +72,11 @@ def _write_queries(draft: Path, card: Card, download: Download, clip_len: float,
 
 def _summary_rows(card: Card, download: Download, folder: Path) -> list[dict[str, str]]:
     """Rows of summaries with their transcripts; how many videos have none is printed."""
-    from read.data.layouts import load_how2_sides
     from read.data.summaries import load_summaries, with_transcripts
 
     with _at_hand(card.summaries, "summaries", card, download, folder) as files:
-        summaries = load_how2_sides(files) if card.layout == "how2" else load_summaries(files[0][0])
+        apart = card.layout in SUMMARY_LAYOUTS.names()
+        summaries = SUMMARY_LAYOUTS.load(card.layout)(files) if apart else load_summaries(files[0][0])
     if card.transcripts is not None:
         summaries = with_transcripts(summaries, card.path(card.transcripts))
     if silent := [summary.vid for summary in summaries if summary.silent]:

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Discriminator, Field, Tag
 
-from pipeline.params import Positive, Section, validated
+from pipeline.params import Positive, Section, plugin, validated
 from read.errors import InputError
 from read.files import sha256_of
-from read.plugins import none_of
+from read.plugins import PACKAGE_LAYOUTS, PROTOCOLS, QUERY_LAYOUTS, SUMMARY_LAYOUTS, none_of
 
 CATALOG = Path("data/catalog")
 CARD = "card.yaml"
@@ -27,7 +27,6 @@ Address = Annotated[str, Field(pattern=r"^https?://")]
 VideoUrl = Annotated[str, Field(pattern=r"^https?://.*\{vid\}")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=9999)]
-Metric = Literal["qvhighlights", "tvsum", "youtube_highlights", "charades_sta"]
 
 
 class Remote(Section):
@@ -73,7 +72,7 @@ class Features(Section):
     url: Address | None = None
     path: str | None = None
     sha256: Digest | None = None
-    layout: Literal["moment_detr", "umt", "npy_folder"]
+    layout: plugin(PACKAGE_LAYOUTS)
     clip_len: Positive
     text: Literal["package", "clip"] = "package"
 
@@ -121,8 +120,8 @@ class CardFile(Section):
     subtitles: Form | None = None
     summaries: Forms | None = None
     transcripts: str | None = None
-    layout: Literal["qvhighlights", "tvsum", "youtube_highlights", "charades_sta", "how2"] | None = None
-    metric: Metric = "qvhighlights"
+    layout: plugin(QUERY_LAYOUTS, SUMMARY_LAYOUTS) | None = None
+    metric: plugin(PROTOCOLS) = "qvhighlights"
     clip_len: Positive | None = None
     synthetic: bool = False
     videos: Videos
@@ -135,9 +134,9 @@ class Card:
     """A dataset card; paths in it are relative to its folder.
 
     Queries come from `annotations` or from `subtitles`; a dataset has queries, or `summaries`, or both. `layout` is the
-    form of labels that are not in the project's; `metric` names a `read.metrics.protocols.Protocol`; `clip_len` is set
-    where labels are bound to clips of that length; `synthetic` where videos or features are made up. `instructions`
-    tell a person what only a person can do, `reference` what the literature did.
+    form of labels that are not in the project's; `metric` is a file's name in `read/metrics/protocols/`; `clip_len` is
+    set where labels are bound to clips of that length; `synthetic` where videos or features are made up.
+    `instructions` tell a person what only a person can do, `reference` what the literature did.
     """
 
     name: str
@@ -301,7 +300,7 @@ def _label_mistakes(card: CardFile) -> Iterator[str]:
                 yield f"{key}.{number}: takes url or file, one of the two"
             if part.url and not part.sha256:
                 yield f"{key}.{number}.sha256: is missing; what is downloaded is pinned by it"
-        needed = "summaries" if card.layout == "how2" else "annotations"
+        needed = "summaries" if card.layout in SUMMARY_LAYOUTS.names() else "annotations"
         if card.layout is not None and key != needed:
             yield f"layout: {card.layout} is one of {needed}, which {key} are not"
     if card.layout is not None and not any(

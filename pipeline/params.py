@@ -10,16 +10,28 @@ from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from read.errors import InputError
-from read.plugins import nearest, none_of
+from read.plugins import BACKBONES, Plugins, nearest, none_of
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 TaskName = Literal["grounding", "summarization"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+def plugin(*kinds: Plugins) -> Any:
+    """The type of a key that holds the name of a plug-in of one of some kinds."""
+
+    def check(name: str) -> str:
+        names = sorted(name for kind in kinds for name in kind.names())
+        if name not in names:
+            raise InputError(none_of(name, names))
+        return name
+
+    return Annotated[str, AfterValidator(check)]
 
 
 class Section(BaseModel):
@@ -185,7 +197,7 @@ class ReportSection(Section):
 class BackboneSection(Section):
     """The model of each task: a name of grounding's, and `small_bart`, a name on the hub or a folder."""
 
-    grounding: Name
+    grounding: plugin(BACKBONES)
     summarization: str
 
 
@@ -296,6 +308,8 @@ def _explain(model: type[BaseModel], entry: Mapping[str, Any]) -> str:
         return f"{path}: unknown key" + (f"; did you mean {hint[0]}?" if hint else "")
     if entry["type"] == "missing":
         return f"{path}: is missing"
+    if entry["type"] == "value_error":
+        return f"{path}: {entry['ctx']['error']}"
     if entry["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", entry["ctx"]["expected"])
         return f"{path}: {none_of(entry['input'], choices)}"

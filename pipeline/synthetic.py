@@ -26,9 +26,10 @@ from pipeline.card import CARD, CATALOG, Card, load_card
 from pipeline.cli import run
 from pipeline.params import Params, load_params
 from read.data.annotations import clips_of
-from read.data.packages import LAYOUTS, Files, Layout
+from read.data.packages import Files, Form
 from read.errors import InputError
 from read.files import atomic_path, read_jsonl, write_text
+from read.plugins import PACKAGE_LAYOUTS
 
 PACKAGES = Path("data/manual")
 CLIPS = 30  # of a video whose labels tell no duration
@@ -37,7 +38,7 @@ PATHS = ("annotations", "subtitles", "summaries", "transcripts", "file")  # keys
 
 def make_package(card: Card, params: Params, layout: str, width: int, path: Path) -> tuple[int, int]:
     """Write the package; the numbers of its videos and queries. Raises InputError as the download stage does."""
-    form = LAYOUTS[layout][0]
+    form = PACKAGE_LAYOUTS.load(layout)[0]
     with tempfile.TemporaryDirectory() as room:
         fetch_annotations(card, params.download, params.clip_len, Path(room))
         queries, summaries = (
@@ -53,7 +54,7 @@ def make_package(card: Card, params: Params, layout: str, width: int, path: Path
     return len(clips), len(queries)
 
 
-def _files(form: Layout, clips: dict[str, int], queries: list[dict[str, Any]]) -> Iterator[tuple[str, int, str]]:
+def _files(form: Form, clips: dict[str, int], queries: list[dict[str, Any]]) -> Iterator[tuple[str, int, str]]:
     """The name of each file, the rows of its array, and the key of the array."""
     sizes: dict[tuple[str, Files], int] = {}
     for vid, count in clips.items():
@@ -99,7 +100,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", help="a folder in data/catalog/")
-    parser.add_argument("--layout", choices=LAYOUTS, default="moment_detr", help="default: %(default)s")
+    parser.add_argument("--layout", choices=PACKAGE_LAYOUTS.names(), default="moment_detr", help="default: %(default)s")
     parser.add_argument("--width", type=int, default=16, help="of each encoder's features (default: %(default)s)")
     arguments = parser.parse_args()
     card, params = load_card(arguments.dataset), load_params()

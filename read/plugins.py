@@ -87,6 +87,11 @@ def _reason(error: Exception) -> str:
 
 
 STRATEGIES = Plugins("strategy", "read.adapters.strategies", "STRATEGY")
+BACKBONES = Plugins("backbone", "read.backbones.grounding", "BACKBONE")
+QUERY_LAYOUTS = Plugins("layout", "read.data.layouts.queries", "convert")
+SUMMARY_LAYOUTS = Plugins("layout", "read.data.layouts.summaries", "load")
+PACKAGE_LAYOUTS = Plugins("layout", "read.data.layouts.packages", "FORMS")
+PROTOCOLS = Plugins("metric", "read.metrics.protocols", "PROTOCOL")
 
 
 def nearest(name: Any, known: Iterable[str], count: int = 1) -> list[str]:

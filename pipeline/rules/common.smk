@@ -1,4 +1,3 @@
-from pipeline.backbones import check_backbone
 from pipeline.engine import dvc_records, prepare_run
 from pipeline.params import check_params
 from pipeline.code import code_digest, settings
@@ -8,7 +7,6 @@ from snakemake.exceptions import WorkflowError
 
 try:
     PARAMS = check_params(config)
-    check_backbone(PARAMS.backbone.grounding)
     check_strategies(PARAMS.strategies)
     prepare_run(workflow)
     show_progress(workflow)

@@ -18,7 +18,7 @@ from pipeline.reporting.page import render
 from pipeline.reporting.summarization import SUMMARIZATION
 from pipeline.reporting.tables import csv_rows, flat_scores, metric_files
 from read.files import atomic_path, read_json, write_json, write_text
-from read.metrics.protocols import get_protocol
+from read.metrics.protocol import get_protocol
 
 TASKS = {task.name: task for task in (GROUNDING, SUMMARIZATION)}
 

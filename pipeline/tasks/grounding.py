@@ -18,7 +18,7 @@ from read.grounding.inference import forward_batches, predict
 from read.grounding.task import Grounding
 from read.grounding.threshold import best_threshold
 from read.grounding.windows import WindowSettings
-from read.metrics.protocols import Protocol, get_protocol
+from read.metrics.protocol import Protocol, get_protocol
 from read.rows import id_key
 
 NAME = "grounding"
@@ -60,7 +60,7 @@ class GroundingWork:
 
     def task(self, dataset: str) -> Grounding:
         """The losses of the backbone, and to choose by, the dataset's own metric of windows read as the report does."""
-        return Grounding(WindowSettings(self.settings.evaluate.windows), metric_of(dataset).name)
+        return Grounding(WindowSettings(self.settings.evaluate.windows), metric_name(dataset))
 
     def inference_settings(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
         """How windows are read off, and `threshold`, the score from which on a moment is worth showing."""
@@ -111,7 +111,12 @@ WORK = GroundingWork
 
 def metric_of(dataset: str) -> Protocol:
     """How the dataset's queries are scored, as its card says."""
-    return get_protocol(read_json(paths.raw(dataset) / "dataset.json")["metric"])
+    return get_protocol(metric_name(dataset))
+
+
+def metric_name(dataset: str) -> str:
+    """The name of that."""
+    return read_json(paths.raw(dataset) / "dataset.json")["metric"]
 
 
 def by_kind(samples: Sequence[Sample], score: Callable[[list[Annotation]], dict[str, float]]) -> dict[str, Any]:

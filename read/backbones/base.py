@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
-from read.plugins import suggest
+from read.plugins import BACKBONES
 from read.weights import check_fit, load_tensors, read_checkpoint, save_tensors, state_digest
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-_registry: dict[str, type["Backbone"]] = {}
 
 
 class Segment(NamedTuple):
@@ -72,7 +71,7 @@ class GroundingConfig:
 class Backbone(nn.Module, ABC):
     """A grounding model: strategies, trainer and predictor know no more of it than this.
 
-    A subclass names itself, `class UniVTG(Backbone, name="univtg")`, and its config dataclass.
+    A subclass stands in a file of `read.backbones.grounding` whose stem is its name, with `BACKBONE` as the class.
     """
 
     name: ClassVar[str]
@@ -80,11 +79,12 @@ class Backbone(nn.Module, ABC):
     dense: ClassVar[bool] = True  # one window and one score per clip; else a set of windows
     windows: ClassVar[Literal["runs", "spans"]] = "runs"  # how they are best read off: `read.grounding.inference`
 
-    def __init_subclass__(cls, name: str, **kwargs: Any) -> None:
-        """Register the subclass under `name`."""
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Name the class after its file; a subclass that is made elsewhere, as by FSDP, keeps the name."""
         super().__init_subclass__(**kwargs)
-        cls.name = name
-        _registry[name] = cls
+        package, _, stem = cls.__module__.rpartition(".")
+        if package == BACKBONES.package:
+            cls.name = stem
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -193,14 +193,12 @@ class Backbone(nn.Module, ABC):
 
 def backbone_names() -> list[str]:
     """Names of the backbones there are."""
-    return sorted(_registry)
+    return BACKBONES.names()
 
 
 def get_backbone(name: str) -> type[Backbone]:
     """The class of a backbone. Raises InputError for an unknown name, with the nearest."""
-    if name not in _registry:
-        raise InputError(f"no backbone {name!r}{suggest(name, backbone_names())}")
-    return _registry[name]
+    return BACKBONES.load(name)
 
 
 def build_backbone(name: str, **settings: Any) -> Backbone:

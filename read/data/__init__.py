@@ -2,7 +2,7 @@
 
 from read.data.annotations import Annotation, load_annotations
 from read.data.features import FeatureStore, write_shard
-from read.data.layouts import load_how2_sides, load_parts, youtube_of
+from read.data.layouts import load_parts, youtube_of
 from read.data.leaks import check_leaks, find_twins
 from read.data.pieces import pieces, training_pieces
 from read.data.samples import Sample, collate, make_samples
@@ -21,7 +21,6 @@ __all__ = [
     "find_twins",
     "load_annotations",
     "load_how2",
-    "load_how2_sides",
     "load_parts",
     "load_summaries",
     "load_transcript",

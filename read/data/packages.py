@@ -1,10 +1,10 @@
 """Features that others published, in the layouts they have: a file a video for each encoder, and a file a query.
 
+A layout is a file in `layouts/packages/`; its `FORMS` are those that it has, and a package is of the first of which it
+has a file for every encoder.
+
 A package is kept as one zip, whose files go by the patterns of its layout. What it gives has the form of `write_shard`:
 `<encoder>` -> (N, dim) for a video, (M, dim) for a query; `FeatureStore` normalises them as those of our own encoders.
-
-Sources of the layouts: the data loaders of Moment-DETR (Lei et al. 2021) and of UMT (Liu et al. 2022), and the folders
-of action features of How2 (Sanabria et al. 2018).
 """
 
 import io
@@ -19,6 +19,7 @@ import numpy as np
 
 from read.errors import InputError
 from read.files import read_json
+from read.plugins import PACKAGE_LAYOUTS
 
 ZIP, RECORD = "package.zip", "package.json"
 MOST_APART = 0.05  # share of the clips by which encoders may differ in length, and at least 2 clips
@@ -43,7 +44,7 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Form:
     """The files of a package: those of each encoder, in the order in which models take them, and of the queries."""
 
     videos: Mapping[str, Files]
@@ -55,41 +56,19 @@ class Layout:
         return [*self.videos.values(), *([self.text] if self.text else [])]
 
 
-# name -> the forms that the layout has; a package is of the first of which it has a file for every encoder
-LAYOUTS: dict[str, tuple[Layout, ...]] = {
-    "moment_detr": (
-        Layout(
-            {
-                "slowfast": Files("slowfast_features/{vid}.npz", "features"),
-                "clip": Files("clip_features/{vid}.npz", "features"),
-            },
-            Files("clip_text_features/qid{qid}.npz", "last_hidden_state"),
-        ),
-    ),
-    "umt": (
-        Layout(
-            {"rgb": Files("video_features/{vid}_rgb.npy"), "opt": Files("video_features/{vid}_opt.npy")},
-            Files("query_features/{vid}.npz", "token"),
-        ),  # TVSum, and YouTube Highlights, which has no queries
-        Layout({"rgb": Files("rgb_features/{vid}.npy"), "opt": Files("opt_features/{vid}.npy")}),  # Charades
-    ),
-    "npy_folder": (Layout({"features": Files("{vid}.npy")}),),  # How2
-}
-
-
 def name_in_layout(layout: str, path: str) -> str | None:
     """What a path in somebody's archive or folder is called in a layout, without the folders above; None: nothing."""
-    for form in LAYOUTS[layout]:
+    for form in PACKAGE_LAYOUTS.load(layout):
         for files in form.files:
             if match := files.expression.fullmatch(path):
                 return match["name"]
     return None
 
 
-def form_of(layout: str, names: Iterable[str]) -> Layout | None:
+def form_of(layout: str, names: Iterable[str]) -> Form | None:
     """The form of a layout that some names, as `name_in_layout` gives them, are of; None where they are of none."""
     names = list(names)
-    for form in LAYOUTS[layout]:
+    for form in PACKAGE_LAYOUTS.load(layout):
         if all(any(map(files.expression.fullmatch, names)) for files in form.videos.values()):
             return form
     return None
@@ -97,7 +76,9 @@ def form_of(layout: str, names: Iterable[str]) -> Layout | None:
 
 def patterns_of(layout: str) -> str:
     """What a package in a layout must hold, for a message."""
-    return " or ".join(", ".join(files.pattern for files in form.videos.values()) for form in LAYOUTS[layout])
+    return " or ".join(
+        ", ".join(files.pattern for files in form.videos.values()) for form in PACKAGE_LAYOUTS.load(layout)
+    )
 
 
 class Package:
@@ -105,7 +86,7 @@ class Package:
 
     Attributes:
         path: the zip.
-        layout: one of LAYOUTS.
+        layout: the name of a file in `layouts/packages/`.
         form: the form of the layout that it has.
         clip_len: seconds per clip.
         has_text: whether the features of queries are taken from it.

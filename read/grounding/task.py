@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from read.data import Sample, collate, training_pieces
 from read.grounding.inference import INPUTS, check, predict
 from read.grounding.windows import WindowSettings
-from read.metrics.protocols import get_protocol
+from read.metrics.protocol import get_protocol
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,6 @@ class Grounding:
 def validation_score(
     model: nn.Module, samples: Sequence[Sample], windows: WindowSettings, metric: str = "qvhighlights"
 ) -> float:
-    """The number that chooses states and learning rates, in percent: see `read.metrics.protocols`."""
+    """The number that chooses states and learning rates, in percent: see `read.metrics.protocol`."""
     rows = predict(model, samples, windows)
     return get_protocol(metric).choice(rows, [sample.annotation for sample in samples], samples[0].clip_len)

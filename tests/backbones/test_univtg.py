@@ -329,7 +329,7 @@ def test_text_and_absent_files_are_refused(tmp_path):
 
 def test_bad_settings():
     assert "univtg" in backbone_names()
-    with pytest.raises(InputError, match="'vtg' is unknown"):
+    with pytest.raises(InputError, match="no backbone 'vtg'; did you mean univtg"):
         build_backbone("vtg")
     with pytest.raises(InputError, match="no setting depth"):
         build_backbone("univtg", **SIZES, depth=3)

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from read.data.annotations import load_annotations, parse
-from read.data.layouts import LAYOUTS, charades_sta, load_how2_sides, load_parts, qvhighlights, tvsum, youtube_of
-from read.data.layouts.youtube_highlights import CLAMPED, DULL, OUTSIDE
+from read.data.layouts import load_parts, youtube_of
+from read.data.layouts.queries import charades_sta, qvhighlights, tvsum
+from read.data.layouts.queries.youtube_highlights import CLAMPED, DULL, OUTSIDE
+from read.data.layouts.summaries import how2
 from read.errors import InputError
 from read.files import read_json, read_jsonl, write_jsonl
+from read.plugins import QUERY_LAYOUTS
 
 FILES = {
     "qvhighlights": {
@@ -240,7 +243,7 @@ def test_judged_clips_have_to_lie_in_their_video():
     with pytest.raises(InputError, match="lies outside the video"):
         parse(moment(judged=[[29, 31, 1]]), 2.0)
     assert parse(moment(judged=[[28, 30.01, 1, 2]]), 2.0).judged == ((28.0, 30.0, 1.0, 2.0),)
-    assert set(LAYOUTS) == set(FILES)
+    assert set(QUERY_LAYOUTS.names()) == set(FILES)
 
 
 def test_how2_has_a_folder_for_each_side(tmp_path):
@@ -249,8 +252,8 @@ def test_how2_has_a_folder_for_each_side(tmp_path):
         (tmp_path / side / "tran.tok.txt").write_text("".join(f"{vid} said in {vid}\n" for vid in vids))
         (tmp_path / side / "desc.tok.txt").write_text("".join(f"{vid} about {vid}\n" for vid in vids))
     parts = [(tmp_path / "sum_train", "train"), (tmp_path / "sum_devtest", "test")]
-    summaries = load_how2_sides(parts)
+    summaries = how2.load(parts)
     assert [(summary.vid, summary.split) for summary in summaries] == [("a", "train"), ("b", "train"), ("c", "test")]
     assert summaries[0].transcript == "said in a"
     with pytest.raises(InputError, match="video a is on side train already"):
-        load_how2_sides([*parts, parts[0]])
+        how2.load([*parts, parts[0]])

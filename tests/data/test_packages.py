@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from read.data import FeatureStore, write_shard
-from read.data.packages import LAYOUTS, Package, form_of, name_in_layout, read_array
+from read.data.packages import Package, form_of, name_in_layout, read_array
 from read.errors import InputError
+from read.plugins import PACKAGE_LAYOUTS
 
 VID = "-a_b_60.0_210.0"  # an id as QVHighlights has them, of a video whose name begins with a dash
 RANDOM = np.random.default_rng(0)
@@ -74,8 +75,8 @@ def test_what_belongs_to_a_layout(layout, path, name):
 
 def test_the_forms_of_a_layout_are_told_by_their_files():
     youtube = ["video_features/x_rgb.npy", "video_features/x_opt.npy"]
-    assert form_of("umt", youtube) is LAYOUTS["umt"][0]
-    assert form_of("umt", ["rgb_features/x.npy", "opt_features/x.npy"]) is LAYOUTS["umt"][1]
+    assert form_of("umt", youtube) is PACKAGE_LAYOUTS.load("umt")[0]
+    assert form_of("umt", ["rgb_features/x.npy", "opt_features/x.npy"]) is PACKAGE_LAYOUTS.load("umt")[1]
     assert form_of("umt", youtube[:1]) is None
     assert form_of("moment_detr", ["clip_text_features/qid1.npz"]) is None
 

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from read.data.annotations import parse
-from read.data.layouts import load_parts, youtube_highlights
+from read.data.layouts import load_parts
+from read.data.layouts.queries import youtube_highlights
 from read.errors import InputError
 from read.files import read_json
 from read.metrics import charades, grounding
-from read.metrics.protocols import PROTOCOLS, get_protocol, judged_saliency
+from read.metrics.judged import judged_saliency
+from read.metrics.protocol import get_protocol
+from read.plugins import PROTOCOLS
 
 
 def side(mirror, layout, file):
@@ -92,7 +95,7 @@ def test_qvhighlights_is_scored_as_published(mirror):
     assert chosen == (scores["MR-full-mAP"] + scores["HL-clip-AP"]) / 2
 
 
-@pytest.mark.parametrize("name", list(PROTOCOLS))
+@pytest.mark.parametrize("name", PROTOCOLS.names())
 def test_chance_is_seeded_and_below_the_truth(name):
     labels = [[1, 5], [3, 1], [2, 2], [5, 5], [1, 1], [4, 2], [1, 2]] if name == "tvsum" else [-1, 1, 0, 1, -1, 0, 0]
     annotations = [video(f"v{n}", labels, kind="ab"[n % 2], relevant_windows=[[2, 8]]) for n in range(4)]
@@ -147,7 +150,7 @@ def test_predictions_come_in_any_order():
 
 def test_what_is_absent_is_named():
     annotation = video()
-    with pytest.raises(InputError, match=r"metric 'tvsumm' is none of qvhighlights, tvsum"):
+    with pytest.raises(InputError, match=r"no metric 'tvsumm'; did you mean tvsum"):
         get_protocol("tvsumm")
     protocol = get_protocol("tvsum")
     with pytest.raises(InputError, match="qid v: lacks judged"):

@@ -14,7 +14,7 @@ from pipeline.sources.shards import dataset_videos, shard_digests, shard_of
 from read.data import load_annotations, load_summaries
 from read.errors import InputError
 from read.files import read_json, sha256_of, write_jsonl
-from read.metrics.protocols import get_protocol
+from read.metrics.protocol import get_protocol
 
 CATALOG = Path(__file__).parents[2] / "data" / "catalog"
 BENCHMARKS = ("qvhighlights", "tvsum", "youtube_highlights", "charades_sta")

@@ -7,19 +7,19 @@ import pytest
 import yaml
 
 from pipeline import paths
-from pipeline.backbones import known_backbones
 from pipeline.code import settings
 from pipeline.params import check_params, parse_settings
 from pipeline.stages import pretrain, report
 from pipeline.stages.evaluate import evaluate, references
 from pipeline.stages.train import train_run
 from read.files import read_json, read_jsonl
+from read.plugins import BACKBONES
 
 pytestmark = pytest.mark.slow
 STRATEGIES = ("read_pvla", "prompt")
 
 
-@pytest.mark.parametrize("backbone", known_backbones())
+@pytest.mark.parametrize("backbone", BACKBONES.names())
 def test_every_backbone_from_pretraining_to_the_report(planning, backbone, tmp_path, monkeypatch):
     (tmp_path / "models").mkdir()
     for name in ("data", "models/encoders", "dvc.yaml"):

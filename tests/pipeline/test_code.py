@@ -28,8 +28,11 @@ PLUMBING = {
     "pipeline.engine",
     "read",
     "read.errors",
+    "read.autograd",
     "read.files",
+    "read.plugins",
     "read.rows",
+    "read.weights",
 }
 
 

@@ -90,7 +90,7 @@ class DecoderLayer(nn.Module):
         return self.norm3(queries + self.dropout(self.feed_forward(queries)))
 
 
-class MomentDETR(Backbone, name="moment_detr"):
+class MomentDETR(Backbone):
     """The model. `states` are the encoder's outputs; `audio` is not used."""
 
     config_class = MomentDETRConfig
@@ -224,3 +224,6 @@ class MomentDETR(Backbone, name="moment_detr"):
             "projection_layers": sum(key.startswith("input_vid_proj.") for key in state) // 4,
             "tef": tef,
         }
+
+
+BACKBONE = MomentDETR

@@ -49,7 +49,7 @@ class QDDETRConfig(MomentDETRConfig):
         return super().clip_width + (self.audio_dim and self.audio_dim + 2 * self.tef)
 
 
-class QDDETR(MomentDETR, name="qd_detr"):
+class QDDETR(MomentDETR):
     """The model. `states` are the encoder's clips and the projected words, which its encoder does not keep.
 
     A video's negative is the same video with the sentence of the next sample of the batch; a batch of one has none, and
@@ -185,3 +185,6 @@ class QDDETR(MomentDETR, name="qd_detr"):
             return state, sizes
         audio = options["a_feat_dim"]
         return state, sizes | {"video_dim": sizes["video_dim"] - audio, "audio_dim": audio - 2 * sizes["tef"]}
+
+
+BACKBONE = QDDETR

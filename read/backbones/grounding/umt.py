@@ -105,7 +105,7 @@ class BoundaryHead(nn.Module):
         return {name: layer(clips).squeeze(-1).float() for name, layer in layers.items()}
 
 
-class UMT(Backbone, name="umt"):
+class UMT(Backbone):
     """The model. `states` are the decoder's clips, and the words as the query generator maps them, where it has one."""
 
     config_class = UMTConfig
@@ -235,3 +235,6 @@ class UMT(Backbone, name="umt"):
         elif not sizes["saliency"]:  # Charades-STA
             sizes["regression_weight"] = 0.5
         return state, sizes
+
+
+BACKBONE = UMT

@@ -94,7 +94,7 @@ class WeightedPool(nn.Module):
         return (words * logits.softmax(dim=1)).sum(dim=1)
 
 
-class UniVTG(Backbone, name="univtg"):
+class UniVTG(Backbone):
     """The model. `states` are the encoder's outputs; `audio` is not used."""
 
     config_class = UniVTGConfig
@@ -207,3 +207,6 @@ class UniVTG(Backbone, name="univtg"):
             "tef": tef,
             "anchor": options.get("clip_length", 2) / 2,
         }
+
+
+BACKBONE = UniVTG

@@ -1,7 +1,7 @@
-"""Annotations as benchmarks publish them: a module a layout, which turns a public row into one of our annotations.
+"""Annotations as benchmarks publish them: a file a layout, which turns a public row into one of our annotations.
 
-A layout's `convert(row, notes)` gives a row in our form, or None for one that cannot be used; whatever it drops or
-clamps it counts in `notes`, under words that a message can show.
+The `convert(row, notes)` of a file in `queries/` gives a row in our form, or None for one that cannot be used; whatever
+it drops or clamps it counts in `notes`, under words that a message can show.
 """
 
 import re
@@ -11,22 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from read.data.annotations import Annotation, Once, parse
-from read.data.layouts import charades_sta, qvhighlights, tvsum, youtube_highlights
-from read.data.layouts.how2 import load_how2_sides
 from read.errors import InputError
+from read.plugins import QUERY_LAYOUTS
 from read.rows import parse_lines
 
-__all__ = ["LAYOUTS", "Notes", "load_how2_sides", "load_parts", "youtube_of"]
+__all__ = ["Notes", "load_parts", "youtube_of"]
 
 Notes = Counter[str]
 Convert = Callable[[dict[str, Any], Notes], dict[str, Any] | None]
 
-LAYOUTS: dict[str, Convert] = {
-    "qvhighlights": qvhighlights.convert,
-    "tvsum": tvsum.convert,
-    "youtube_highlights": youtube_highlights.convert,
-    "charades_sta": charades_sta.convert,
-}
 SIDES = ("train", "val", "test")  # a video on two of them stays on the later one
 RANGE = re.compile(r"(?P<id>[A-Za-z0-9_-]{11})_(?P<start>\d+\.\d+)_(?P<end>\d+\.\d+)")
 
@@ -39,7 +32,7 @@ def load_parts(parts: Iterable[tuple[Path, str]], layout: str, clip_len: float) 
 
     Args:
         parts: each file and the side that it is of; empty where the rows say it themselves.
-        layout: a name in `LAYOUTS`.
+        layout: the name of a file in `queries/`.
         clip_len: seconds per clip, by which saliency is derived where the rows have none.
 
     Returns:
@@ -49,6 +42,7 @@ def load_parts(parts: Iterable[tuple[Path, str]], layout: str, clip_len: float) 
         InputError: a file is absent, empty or has mistakes, all of which are listed, each with its line; or two rows
             have one qid.
     """
+    convert: Convert = QUERY_LAYOUTS.load(layout)
     notes: Notes = Counter()
     once = Once()
     annotations: list[Annotation] = []
@@ -57,7 +51,7 @@ def load_parts(parts: Iterable[tuple[Path, str]], layout: str, clip_len: float) 
             raise InputError(f"{path}: no such annotation file")
 
         def read_row(row: dict[str, Any], number: int, path: Path = path, split: str = split) -> Annotation | None:
-            converted = LAYOUTS[layout](row, notes)
+            converted = convert(row, notes)
             if converted is None:
                 return None
             annotation = parse(converted | ({"split": split} if split else {}), clip_len)

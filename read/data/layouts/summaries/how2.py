@@ -9,7 +9,7 @@ from read.errors import InputError
 TRANSCRIPTS, SUMMARIES = "tran.tok.txt", "desc.tok.txt"
 
 
-def load_how2_sides(parts: Iterable[tuple[Path, str]]) -> list[Summary]:
+def load(parts: Iterable[tuple[Path, str]]) -> list[Summary]:
     """Read the folders of a dataset's sides, each with the name of its side.
 
     Raises:

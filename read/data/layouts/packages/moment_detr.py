@@ -1,0 +1,13 @@
+"""As the data loader of Moment-DETR takes them (Lei et al. 2021)."""
+
+from read.data.packages import Files, Form
+
+FORMS = (
+    Form(
+        {
+            "slowfast": Files("slowfast_features/{vid}.npz", "features"),
+            "clip": Files("clip_features/{vid}.npz", "features"),
+        },
+        Files("clip_text_features/qid{qid}.npz", "last_hidden_state"),
+    ),
+)

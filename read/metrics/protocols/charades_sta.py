@@ -1,0 +1,33 @@
+"""Charades-STA (Gao et al. 2017): recall of the first windows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from read.metrics import charades, grounding
+from read.metrics.protocol import Protocol, Row, Scores
+
+
+def _scores(predictions: Sequence[Row], annotations: Sequence[Any], clip_len: float) -> Scores:
+    return charades.evaluate(predictions, annotations)
+
+
+def _random(annotations: Sequence[Any], clip_len: float, draws: int, seed: int) -> Scores:
+    generator = np.random.default_rng(seed)
+    levels = [
+        charades.evaluate([grounding.random_prediction(a, clip_len, generator) for a in annotations], annotations)
+        for _ in range(draws)
+    ]
+    return {name: float(np.mean([level[name] for level in levels])) for name in levels[0]}
+
+
+def _oracle(annotations: Sequence[Any], clip_len: float) -> Scores:
+    return charades.evaluate([grounding.oracle_prediction(a, clip_len) for a in annotations], annotations)
+
+
+def _choice(predictions: Sequence[Row], annotations: Sequence[Any], clip_len: float) -> float:
+    return _scores(predictions, annotations, clip_len)["mIoU"]
+
+
+PROTOCOL = Protocol("R1@0.5", _scores, _random, _oracle, _choice)
