@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import yaml
 
-from pipeline.params import Params, Task, select
+from pipeline.params import Params, TaskName, select
 
 
 @cache
@@ -18,7 +18,7 @@ def _stage(name: str) -> dict[str, Any]:
 
 def _of_task(names: list[str], task: str | None) -> list[str]:
     """Names as they stand in dvc.yaml, with the task in its place, and without those of another task."""
-    others = {known for known in get_args(Task) if task is not None and known != task}
+    others = {known for known in get_args(TaskName) if task is not None and known != task}
     named = [name.replace("${item.task}", task or "${item.task}") for name in names]
     return [name for name in named if others.isdisjoint(name.split("."))]
 
