@@ -13,6 +13,7 @@ from pipeline.reporting.task import ReportedTask
 from read.data.lengths import Length
 from read.data.summaries import Summary, load_summaries
 from read.errors import InputError
+from read.metrics.words import words_of
 
 LEVELS = 255  # of attention, between 0 and the video's highest: a byte a clip keeps the page small
 
@@ -33,7 +34,7 @@ def showcase(results: Results) -> dict[str, Any]:
 
 def rouge_l(prediction: Mapping[str, Any], summary: Summary) -> float:
     """F1 of the longest common subsequence of words, as the spaces part them: ROUGE-L (Lin 2004) of one pair, 0..1."""
-    ours, theirs = prediction["summary"].split(), summary.summary.split()
+    ours, theirs = words_of(prediction["summary"]), words_of(summary.summary)
     common, _ = in_common(ours, theirs)
     return 2 * len(common) / (len(ours) + len(theirs))
 
@@ -69,7 +70,7 @@ def example(
     clips = seen[0][1].shape[1] if seen else 0
     if any(note["words"] != words or array.shape[1] != clips for note, array in seen):
         raise InputError(f"attention of {summary.vid}: strategies differ in words or clips; evaluate all of them again")
-    reference, said = summary.summary.split(), summary.transcript.split()
+    reference, said = words_of(summary.summary), summary.transcript.split()
     read_all = len(words) >= len(said) or said[: len(words) - 1] != words[:-1]
     return {
         "title": summary.summary,
@@ -78,7 +79,7 @@ def example(
         "unread": [] if read_all else said[len(words) :],
         "duration": clips * clip_len,
         "runs": {
-            name: _told(row["summary"].split(), reference)
+            name: _told(words_of(row["summary"]), reference)
             | {"rouge": round(100 * rouge_l(row, summary), 1), "attention": _attention(found[name])}
             for name, row in rows.items()
         },
@@ -104,7 +105,10 @@ def _attention(look: tuple[dict, np.ndarray] | None) -> dict[str, Any] | None:
     return {"peak": round(peak, 6), "bytes": base64.b64encode(levels.tobytes()).decode("ascii")}
 
 
-WHITESPACE = "words as the spaces part them, not stemmed, as in the VG-GPLMs evaluator"
+WHITESPACE = (
+    "words as the spaces part them, not stemmed, as in the VG-GPLMs evaluator; of scripts without spaces, characters"
+)
+LATIN = "of the library rouge_score, which knows the letters a to z only: 0 for equal texts in Chinese or Arabic"
 SUMMARIZATION = ReportedTask(
     name="summarization",
     title="Summarization",
@@ -124,6 +128,7 @@ SUMMARIZATION = ReportedTask(
         "ROUGE-1-whitespace": f"words shared with the reference, as F1, mean over videos; {WHITESPACE}",
         "ROUGE-2-whitespace": "the same of pairs of neighbouring words",
         "ROUGE-L-whitespace": f"longest common subsequence of words, as F1, mean over videos; {WHITESPACE}",
+        **{f"ROUGE-{n}-rouge_score{stem}": LATIN for n in "12L" for stem in ("", "-stem")},
         "BLEU-4": "of all videos together: geometric mean of the precisions of 1 to 4 words in a row, times the "
         "brevity penalty, not smoothed, as in nlg-eval",
         "METEOR-2007-exact-stem": "METEOR of 2007 with equal words and equal stems only, without synonyms; lies far "

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from read.data.transcripts import load_cues, speech, subtitle_files
+from read.data.transcripts import load_cues, speech, subtitle_files, untagged
 from read.errors import InputError
 from read.rows import Fields, checked_window, parse_lines, refuse
 
@@ -144,4 +144,4 @@ def _parse(row: dict[str, Any]) -> Caption:
     duration, start, end = fields.seconds("duration"), fields.number("start"), fields.number("end")
     fields.check()
     start, end = checked_window(start, end, math.inf if duration is None else duration, "caption")
-    return Caption(vid, duration, start, end, speech(text))
+    return Caption(vid, duration, start, end, speech(untagged(text)))

@@ -12,8 +12,17 @@ from read.errors import InputError, optional_imports
 from read.rows import refuse, vid_of
 
 SOUNDS = re.compile(
-    r"\[[^\]]*\]|\([^)]*\)|♪[^♪]*♪?"  # [Music], (applause), songs
-    r"|>>+|<[^>]+>|\{\\[^}]*\}"  # speaker marks, tags, SubRip's {\an8}
+    r"(?<!\w)\[[^\]]*\]|(?<!\w)\([^)]*\)|♪[^♪]*♪?"  # [Music], (applause), songs; not a[0] and f(x)
+    r"|>>+"  # speaker marks
+)
+# The tags of WebVTT and SubRip, each in the forms that it has, and no others: "a < b and c > d" is speech.
+TAGS = re.compile(
+    r"</?(?:i|b|u|s|c|em|strong|ruby|rt)(?:\.[\w.-]+)*\s*>|<br\s*/?>"
+    r"|<(?:v|lang)(?:\.[\w.-]+)*(?:\s[^<>]*)?>|</(?:v|lang)>"
+    r"|</?(?:font|span)(?:\s[^<>]*=[^<>]*)?>"
+    r"|<(?:\d{1,4}:)?\d{1,2}:\d{2}[.,]\d{1,3}>"  # when a word is spoken
+    r"|\{\\[^}]*\}",  # SubRip's {\an8}
+    re.IGNORECASE,
 )
 TIME = {".srt": r"\d{1,4}:[0-5]?\d:[0-5]?\d[,.]\d+", ".vtt": r"(?:\d{1,4}:)?[0-5]?\d:[0-5]?\d\.\d{1,3}"}
 EXAMPLE = {".srt": "00:01:02,500 --> 00:01:04,000", ".vtt": "00:01:02.500 --> 00:01:04.000"}
@@ -79,8 +88,13 @@ def subtitle_files(folder: str | Path) -> dict[str, Path]:
 
 
 def speech(text: str) -> str:
-    """The words of a caption: sounds, tags and speaker marks dropped, white space made even."""
+    """The words of a caption without tags: sounds and speaker marks dropped, white space made even."""
     return " ".join(SOUNDS.sub(" ", text).split())
+
+
+def untagged(text: str) -> str:
+    """A caption without its tags. What is escaped is text, so this comes before it is unescaped."""
+    return TAGS.sub(lambda tag: " " if tag[0][:3].lower() == "<br" else "", text)
 
 
 def _captions(path: Path) -> list[tuple[float, float, list[str]]]:
@@ -109,7 +123,7 @@ def _captions(path: Path) -> list[tuple[float, float, list[str]]]:
         (
             caption.start_time.in_milliseconds() / 1000,
             caption.end_time.in_milliseconds() / 1000,
-            [line for line in map(html.unescape, caption.text.split("\n")) if line.strip()],
+            [line for raw in caption.lines if (line := html.unescape(untagged(raw))).strip()],
         )
         for caption in parsed
     ]

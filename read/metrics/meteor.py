@@ -17,6 +17,7 @@ from statistics import fmean
 from types import SimpleNamespace
 
 from read.errors import InputError, optional_imports
+from read.metrics.words import words_of
 
 with optional_imports():
     from nltk.stem.porter import PorterStemmer
@@ -85,7 +86,7 @@ def _parse(block: str, where: str) -> WordAlignment:
 
 def align(prediction: str, reference: str) -> WordAlignment:
     """Equal words aligned one to one, then equal Porter stems among the rest; upper case made lower."""
-    source, target = prediction.lower().split(), reference.lower().split()
+    source, target = words_of(prediction.lower()), words_of(reference.lower())
     pairs, _, _ = align_words(source, target, stemmer=PORTER, wordnet=NO_SYNONYMS)
     return WordAlignment(tuple(source), tuple(target), tuple((theirs, 1, ours, 1) for ours, theirs in pairs))
 
@@ -98,7 +99,7 @@ def meteor_2007(predictions: Sequence[str], references: Sequence[str]) -> float:
     """
     pairs = zip(predictions, references, strict=True)
     return 100 * fmean(
-        single_meteor_score(target.split(), source.split(), stemmer=PORTER, wordnet=NO_SYNONYMS)
+        single_meteor_score(words_of(target), words_of(source), stemmer=PORTER, wordnet=NO_SYNONYMS)
         for source, target in pairs
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 from read.errors import InputError, optional_imports
 from read.metrics.meteor import PORTER, WordAlignment, load_alignments, scores_of
 from read.metrics.rows import field
+from read.metrics.words import words_of
 
 with optional_imports():
     from rouge_score.rouge_scorer import RougeScorer
@@ -26,7 +27,7 @@ __all__ = ["bleu", "cider_d", "evaluate", "load_alignments", "rouge"]
 
 ORDERS = (1, 2, 3, 4)
 WORDS = {
-    "whitespace": str.split,
+    "whitespace": words_of,
     "rouge_score": partial(tokenize, stemmer=None),
     "rouge_score-stem": partial(tokenize, stemmer=PORTER),
 }
@@ -49,8 +50,10 @@ def evaluate(
     Returns:
         Unrounded, by name; the name says the variant, and numbers of different variants do not compare:
 
-        * `ROUGE-{1,2,L}-whitespace`: mean F1 per pair, words as the spaces part them (VG-GPLMs).
-        * `ROUGE-{1,2,L}-rouge_score` and `ROUGE-{1,2,L}-rouge_score-stem`: of that library, the latter with stems.
+        * `ROUGE-{1,2,L}-whitespace`: mean F1 per pair, words as the spaces part them (VG-GPLMs); Han and other
+          scripts without spaces, which that evaluator does not know, by character, as for BLEU and CIDEr-D.
+        * `ROUGE-{1,2,L}-rouge_score` and `ROUGE-{1,2,L}-rouge_score-stem`: of that library, the latter with stems. It
+          knows the letters a to z and digits only: in Chinese, Arabic or Russian equal texts have 0.
         * `ROUGE-L-coco`: ROUGE-L of nlg-eval and the How2 baselines (`rouge`).
         * `BLEU-1` to `BLEU-4`: of the corpus, as nlg-eval (`bleu`).
         * `CIDEr-D`: 0 to 10, as nlg-eval (`cider_d`).
@@ -96,7 +99,8 @@ def bleu(predictions: Sequence[str], references: Sequence[str]) -> dict[str, flo
     BLEU-n is the geometric mean of the precisions of orders 1 to n, times the brevity penalty. With one reference a
     pair, its length is the closest one, so this is what nlg-eval and the COCO code call Bleu_n.
     """
-    corpus = BLEU(tokenize="none", smooth_method="none", force=True).corpus_score(predictions, [references])
+    texts = [[" ".join(words_of(text)) for text in side] for side in (predictions, references)]
+    corpus = BLEU(tokenize="none", smooth_method="none", force=True).corpus_score(texts[0], texts[1:])
     return {
         f"BLEU-{n}": BLEU.compute_bleu(
             corpus.counts[:n], corpus.totals[:n], corpus.sys_len, corpus.ref_len, max_ngram_order=n
@@ -122,7 +126,7 @@ def cider_d(predictions: Sequence[str], references: Sequence[str]) -> float:
     scores = []
     for source, target, bag in zip(predictions, references, bags, strict=True):
         cosines = [_clipped_cosine(weights(one), weights(other)) for one, other in zip(_bags(source), bag, strict=True)]
-        gap = len(source.split()) - len(target.split())
+        gap = len(words_of(source)) - len(words_of(target))
         scores.append(fmean(cosines) * math.exp(-(gap**2) / (2 * CIDER_SIGMA**2)))
     return CIDER_SCALE * fmean(scores)
 
@@ -136,7 +140,7 @@ def _coco_f(score: Any) -> float:
 
 def _bags(text: str) -> list[Counter]:
     """How often each n-gram stands in a text, for n = 1 to 4."""
-    words = text.split()
+    words = words_of(text)
     return [Counter(zip(*(words[start:] for start in range(n)), strict=False)) for n in ORDERS]
 
 

@@ -234,3 +234,29 @@ def test_mistakes_of_all_files_in_a_folder(tmp_path):
     with pytest.raises(InputError) as error:
         load_captions(tmp_path)
     assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a < b and c > d", "a < b and c > d"),
+        ("if x <y and z> w", "if x <y and z> w"),
+        ("a <b and c> d", "a <b and c> d"),
+        ("call f(x) and a[0], then stop", "call f(x) and a[0], then stop"),
+        ("(applause) [Music] well (laughs) yes", "well yes"),
+        ("a vector<int> or List<String>", "a vector<int> or List<String>"),
+        ("<i>now</i> <b.loud>we</b> <c.yellow.bg_blue>cross</c><00:00:02.500><c> it</c>", "now we cross it"),
+        ("<v Roger Bingham>hello</v> <lang en-GB>there</lang>", "hello there"),
+        ('<font color="#fff">white</font><br>{\\an8}bread', "white bread"),
+        ("write &lt;i&gt; for R&amp;D", "write <i> for R&D"),
+        ("<I>LOUD</I>", "LOUD"),
+    ],
+)
+@pytest.mark.parametrize("form", [subrip, webvtt])
+def test_only_tags_of_subtitles_are_tags(tmp_path, form, text, said):
+    suffix = {subrip: "srt", webvtt: "vtt"}[form]
+    assert load_transcript(write(tmp_path / f"a.{suffix}", form([text]))) == said
+
+
+def test_speech_in_brackets_that_came_from_elsewhere(shared):
+    assert load_transcript(shared / "faults" / "subtitle-angle" / "talk.srt") == "call f(x) and stop"

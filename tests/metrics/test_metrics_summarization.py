@@ -14,6 +14,7 @@ from sacrebleu.metrics import BLEU
 from read.errors import InputError
 from read.metrics.meteor import WordAlignment, align, content_f1, content_f1_vg_gplms, load_alignments, meteor_2007
 from read.metrics.summarization import bleu, cider_d, evaluate, rouge
+from read.metrics.words import words_of
 
 examples = settings(max_examples=40, deadline=None, derandomize=True)
 words = st.lists(st.sampled_from(["learn", "cats", "cat", "play", "playing", "Video", "how", ".", "''"]), max_size=9)
@@ -311,3 +312,41 @@ def test_a_bad_row_is_named(row, message):
         evaluate([references[0], row], references)
     with pytest.raises(InputError, match="vid y: the reference is empty"):
         evaluate(references, [references[0], {"vid": "y", "summary": ""}])
+
+
+CHINESE = ["一个人骑着自行车过桥", "狗跳过木头", "河水流过老桥下面"]
+ARABIC = ["رجل يركب دراجة فوق الجسر", "كلب يقفز فوق جذع شجرة كبيرة", "النهر يجري تحت الجسر القديم"]
+
+
+@pytest.mark.parametrize("texts", [CHINESE, ARABIC], ids=["chinese", "arabic"])
+def test_texts_in_other_scripts(texts):
+    equal = evaluate(texts, texts)
+    for name in ("ROUGE-1", "ROUGE-2", "ROUGE-L"):
+        assert equal[f"{name}-whitespace"] == pytest.approx(100)
+        assert equal[f"{name}-rouge_score"] == 0  # as the docstring and the report say
+    assert equal["BLEU-4"] == pytest.approx(100) and equal["CIDEr-D"] == pytest.approx(10)
+    assert equal["ContentF1-exact-stem"] == pytest.approx(100)
+    other = evaluate([*texts[1:], texts[0]], texts)
+    assert other["ROUGE-L-whitespace"] < 50 and other["CIDEr-D"] < 2
+
+
+def test_chinese_by_characters_agrees_with_a_hand_count():
+    scores = evaluate(["一个人过桥"], ["一个人骑车过桥"])  # 5 characters of 7, all in order
+    assert scores["ROUGE-1-whitespace"] == scores["ROUGE-L-whitespace"] == pytest.approx(100 * 2 * 5 / (5 + 7))
+    assert scores["ROUGE-2-whitespace"] == pytest.approx(100 * 2 * 3 / (4 + 6))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a dog's life,  OK", ["a", "dog's", "life,", "OK"]),
+        ("用 GPU 训练。", ["用", "GPU", "训", "练", "。"]),
+        ("こんにちは", ["こ", "ん", "に", "ち", "は"]),
+        ("น้ำใส", ["น้", "ำ", "ใ", "ส"]),
+        ("한국어 문장", ["한국어", "문장"]),
+        (ARABIC[0], ARABIC[0].split()),
+        ("", []),
+    ],
+)
+def test_words(text, words):
+    assert words_of(text) == words
