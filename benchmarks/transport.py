@@ -15,7 +15,7 @@ import ot
 import torch
 from torch import Tensor
 
-from read.transport import certificate, pairwise_cost, partial_alignment_loss, partial_transport
+from read.transport import Solver, certificate, pairwise_cost, partial_alignment_loss, partial_transport
 
 
 def released_loss(video: Tensor, text: Tensor, temperature: float, rounds: int) -> Tensor:
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def ours(solver: str) -> Callable[[], None]:
         def run() -> None:
             loss = partial_alignment_loss(
-                video, text, *masks, mass=options.mass, solver=solver, temperature=options.temperature
+                video, text, *masks, mass=options.mass, solver=Solver(solver, options.temperature)
             )
             torch.autograd.grad(loss, (video, text))
 
@@ -129,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"read exact / POT loop      {exact / loop:8.2f}   (at most 1.5 on a CPU)")
     print(f"POT loop / read entropic   {loop / entropic:8.2f}   (at least 20 on a GPU)")
     for solver in ("exact", "entropic"):
-        plan = partial_transport(cost, mass=options.mass, solver=solver, temperature=options.temperature)
+        plan = partial_transport(cost, mass=options.mass, solver=Solver(solver, options.temperature))
         proof = certificate(plan, cost, mass=options.mass)
         print(f"largest gap of the {solver} plans {proof.gap.max().item():.1e}, all faults {proof.worst:.1e}")
 

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from pipeline import paths
-from read.data import Annotation, FeatureStore, Summary, load_annotations, load_summaries, make_split
+from read.data import Annotation, FeatureStore, SplitSettings, Summary, load_annotations, load_summaries, make_split
 from read.errors import InputError
 
 
@@ -46,4 +46,4 @@ def pretraining_videos(labels: list[Annotation] | list[Summary], domain: str | N
     """
     if domain is None:
         return None
-    return set(make_split(labels, 1, 0, 0.5, 0.5, protocol="transfer", target=domain).source)
+    return set(make_split(labels, 1, 0, SplitSettings(0.5, 0.5, protocol="transfer", target=domain)).source)

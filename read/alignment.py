@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from read.adapters import alignment_states
-from read.transport import pairwise_cost, partial_alignment_loss, partial_transport
+from read.settings import check_types
+from read.transport import Solver, pairwise_cost, partial_alignment_loss, partial_transport
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ class Alignment:
     solver: str = "exact"
     temperature: float = 0.05
 
+    def __post_init__(self) -> None:
+        check_types(self, "alignment")
+        _ = self._solver  # a bad name or temperature is told here
+
+    @property
+    def _solver(self) -> Solver:
+        return Solver(self.solver, self.temperature)
+
     def __call__(self, model: nn.Module) -> Tensor:
         """The weighted loss of the model's last forward. Raises InputError where its strategy is none that aligns."""
         costs = [
@@ -43,8 +52,7 @@ class Alignment:
                 text_mask,
                 mass=self.mass,
                 cost=self.cost,
-                solver=self.solver,
-                temperature=self.temperature,
+                solver=self._solver,
             )
             for video, video_mask, text, text_mask in alignment_states(model)
         ]
@@ -62,8 +70,6 @@ class Alignment:
         states = alignment_states(model)[-1]
         masks = (states.video_mask, states.text_mask)
         costs = pairwise_cost(states.video.float(), states.text.float(), self.cost)
-        plans = partial_transport(
-            costs, mass=self.mass, mask=masks, solver=self.solver, temperature=self.temperature
-        ).cpu()
+        plans = partial_transport(costs, mass=self.mass, mask=masks, solver=self._solver).cpu()
         real = zip(plans, *(mask.cpu() for mask in masks), strict=True)
         return [plan[video][:, text].numpy() for plan, video, text in real]

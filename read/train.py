@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from read.errors import InputError, NotFiniteError
+from read.settings import check_types
 
 Row = dict[str, Any]
 AlignmentTerm = Callable[[nn.Module], Tensor]  # of the model's last forward: the weighted alignment loss
@@ -52,6 +53,7 @@ class TrainSettings:
         warmup: share of the steps in which the learning rate rises linearly.
         schedule: what follows: "cosine" down to zero, or "constant".
         eval_every: steps between two validations; the state before the first step is validated too.
+        seed: of the order of samples and of dropout, and where `tune` builds models, of their fresh parts.
     """
 
     steps: int = 200
@@ -62,16 +64,18 @@ class TrainSettings:
     warmup: float = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
     eval_every: int = 25
+    seed: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self, "train")
         for name in ("steps", "batch_size", "eval_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"train: {name} {getattr(self, name)} must be at least 1")
         for name in ("learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise InputError(f"train: {name} {getattr(self, name)} must be positive")
-        if self.schedule not in ("cosine", "constant"):
-            raise InputError(f"train: schedule {self.schedule!r} is unknown; there are cosine and constant")
+        if self.weight_decay < 0 or not 0 <= self.warmup <= 1:
+            raise InputError("train: weight_decay must be at least 0, and warmup a share from 0 to 1")
 
 
 @dataclass
@@ -102,7 +106,6 @@ def fit(
     train: Sequence[Any],
     val: Sequence[Any],
     settings: TrainSettings,
-    seed: int,
     alignment: AlignmentTerm | None = None,
     on_epoch: Callable[[Row], None] | None = None,
 ) -> History:
@@ -116,7 +119,6 @@ def fit(
         train: samples to train on.
         val: samples by which the best state is chosen.
         settings: how.
-        seed: of the order of samples and of dropout.
         alignment: a term to add to the loss, such as a `read.alignment.Alignment`.
         on_epoch: called with every row of the history: `step`, `score`, `seconds`, and since the last row the means of
             `loss` and of each of its terms, and the `learning_rate`.
@@ -125,15 +127,14 @@ def fit(
         InputError: nothing to train, no samples, or a sample that is no good.
         NotFiniteError: a loss is not finite, and the message names the step and the term; or a prediction.
     """
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    if not trained:
+    if not _trained(model):
         raise InputError("train: the model has no parameter that requires a gradient; nothing would train")
     if not train or not val:
         raise InputError(f"train: {len(train)} samples to train on, {len(val)} to validate on; neither may be empty")
     train = task.prepare(model, train)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return _fit(model, task, trained, train, val, settings, seed, alignment, on_epoch or (lambda row: None))
+        torch.manual_seed(settings.seed)
+        return _fit(model, task, train, val, settings, alignment, on_epoch or (lambda row: None))
 
 
 def tune(
@@ -142,12 +143,11 @@ def tune(
     train: Sequence[Any],
     val: Sequence[Any],
     settings: TrainSettings,
-    seed: int,
     learning_rates: Sequence[float],
     alignment: AlignmentTerm | None = None,
     on_epoch: Callable[[Row], None] | None = None,
 ) -> Tuned:
-    """Run `fit` once per learning rate, each on a model built anew under `seed`, and return the best by validation.
+    """Run `fit` once per learning rate, each on a model built anew under its seed, and return the best by validation.
 
     A rate at which the run diverges is out of the race. Rows for `on_epoch` carry the `learning_rate` of their trial as
     `trial`. Raises InputError for an empty grid, and NotFiniteError where every rate diverges.
@@ -157,11 +157,11 @@ def tune(
     best, trials, reasons = None, [], []
     for rate in learning_rates:
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
+            torch.manual_seed(settings.seed)
             model = build_model()
         report = (lambda row, rate=rate: on_epoch({"trial": rate, **row})) if on_epoch else None
         try:
-            history = fit(model, task, train, val, replace(settings, learning_rate=rate), seed, alignment, report)
+            history = fit(model, task, train, val, replace(settings, learning_rate=rate), alignment, report)
         except NotFiniteError as error:
             trials.append({"learning_rate": rate, "score": None, "best_step": None})
             reasons.append(f"at {rate:g}: {error}")
@@ -177,19 +177,18 @@ def tune(
 def _fit(
     model: nn.Module,
     task: Task,
-    trained: dict[str, nn.Parameter],
     train: Sequence[Any],
     val: Sequence[Any],
     settings: TrainSettings,
-    seed: int,
     alignment: AlignmentTerm | None,
     on_epoch: Callable[[Row], None],
 ) -> History:
+    trained = _trained(model)
     parameters = list(trained.values())
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, settings))
     history, best, sums, last, began = History(), {}, {}, 0, time.perf_counter()
-    batches = _batches(train, settings.batch_size, seed, task.collate)
+    batches = _batches(train, settings.batch_size, settings.seed, task.collate)
     model.train()
     for step in range(settings.steps + 1):
         if step % settings.eval_every == 0 or step == settings.steps:
@@ -218,6 +217,10 @@ def _fit(
             parameter.copy_(best[name])
     model.eval()
     return history
+
+
+def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def loss_terms(model: nn.Module, task: Task, batch: Row, alignment: AlignmentTerm | None = None) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -79,7 +80,7 @@ def ever_better(monkeypatch):
 def test_it_learns_a_planted_problem(train, val):
     model, rows = small(), []
     settings = TrainSettings(steps=150, batch_size=32, learning_rate=3e-3, eval_every=50)
-    history = fit(model, Grounding(), train, val, settings, seed=0, on_epoch=rows.append)
+    history = fit(model, Grounding(), train, val, settings, on_epoch=rows.append)
     assert rows == history.rows and [row["step"] for row in rows] == [0, 50, 100, 150]
     assert rows[-1]["loss"] < 0.5 * rows[1]["loss"]
     chance = random_level([sample.annotation for sample in val], draws=3)
@@ -91,7 +92,7 @@ def test_it_learns_a_planted_problem(train, val):
 @pytest.mark.gpu
 def test_it_trains_on_a_gpu(train, val):
     model = small()
-    history = fit(model, Grounding(), train, val, TrainSettings(steps=150, learning_rate=3e-3, eval_every=50), seed=0)
+    history = fit(model, Grounding(), train, val, TrainSettings(steps=150, learning_rate=3e-3, eval_every=50))
     assert next(model.parameters()).is_cuda
     assert history.rows[-1]["loss"] < 0.5 * history.rows[1]["loss"]
 
@@ -105,16 +106,16 @@ def test_the_best_state_is_the_one_that_stays(train, val, monkeypatch):
 
     monkeypatch.setattr(read.grounding.task, "validation_score", score)
     model = small()
-    history = fit(model, Grounding(), train, val, TrainSettings(steps=4, eval_every=1, batch_size=8), seed=0)
+    history = fit(model, Grounding(), train, val, TrainSettings(steps=4, eval_every=1, batch_size=8))
     assert (history.best_step, history.best_score) == (2, 7.0)
     assert len(set(states)) == 5 and model.digest() == states[2]
 
 
 def test_a_run_that_only_harms_leaves_the_model_as_it_was(train, val):
     model = small()
-    fit(model, Grounding(), train, val, TrainSettings(steps=60, learning_rate=3e-3, eval_every=30), seed=0)
+    fit(model, Grounding(), train, val, TrainSettings(steps=60, learning_rate=3e-3, eval_every=30))
     before, score = model.digest(), validation_score(model, val, WindowSettings())
-    history = fit(model, Grounding(), train, val, TrainSettings(steps=5, learning_rate=10.0, eval_every=5), seed=0)
+    history = fit(model, Grounding(), train, val, TrainSettings(steps=5, learning_rate=10.0, eval_every=5))
     assert history.best_step == 0 and model.digest() == before and history.best_score == score
 
 
@@ -123,7 +124,7 @@ def test_frozen_parameters_stay(train, val, ever_better):
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith("class_embed"))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    fit(model, Grounding(), train, val, TrainSettings(steps=20, learning_rate=1e-2, eval_every=20), seed=0)
+    fit(model, Grounding(), train, val, TrainSettings(steps=20, learning_rate=1e-2, eval_every=20))
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed and all(name.startswith("class_embed") for name in changed)
     assert all(parameter.grad is None for name, parameter in model.named_parameters() if name not in changed)
@@ -134,7 +135,7 @@ def test_a_seed_decides_everything_and_leaves_no_trace(train, val, ever_better):
     for seed in (0, 0, 1):
         model = small()
         state = torch.get_rng_state()
-        fit(model, Grounding(), train, val, SHORT, seed)
+        fit(model, Grounding(), train, val, replace(SHORT, seed=seed))
         assert torch.equal(torch.get_rng_state(), state)
         digests.append(model.digest())
     assert digests[0] == digests[1] != digests[2]
@@ -142,9 +143,9 @@ def test_a_seed_decides_everything_and_leaves_no_trace(train, val, ever_better):
 
 def test_nothing_to_train_is_an_error(train, val):
     with pytest.raises(InputError, match="no parameter that requires a gradient"):
-        fit(small().requires_grad_(False), Grounding(), train, val, SHORT, seed=0)
+        fit(small().requires_grad_(False), Grounding(), train, val, SHORT)
     with pytest.raises(InputError, match="0 samples to train on"):
-        fit(small(), Grounding(), [], val, SHORT, seed=0)
+        fit(small(), Grounding(), [], val, SHORT)
 
 
 def test_a_loss_of_nan_stops_and_names_step_and_term(train, val, monkeypatch):
@@ -153,7 +154,7 @@ def test_a_loss_of_nan_stops_and_names_step_and_term(train, val, monkeypatch):
     fate = lambda: torch.tensor(0.0 if next(steps) < 2 else torch.nan)  # noqa: E731
     monkeypatch.setattr(model, "losses", lambda *args: honest(*args) | {"giou": fate()})
     with pytest.raises(InputError, match="not finite at step 2: giou is nan"):
-        fit(model, Grounding(), train, val, SHORT, seed=0)
+        fit(model, Grounding(), train, val, SHORT)
 
 
 def test_a_feature_of_nan_stops_and_names_the_video(train, val):
@@ -161,7 +162,7 @@ def test_a_feature_of_nan_stops_and_names_the_video(train, val):
     broken[0, 0] = torch.nan
     sample = Sample(broken, train[5].text, train[5].annotation, 2.0)
     with pytest.raises(InputError, match="video v5: its features hold NaN"):
-        fit(small(), Grounding(), [*train[:5], sample], val, SHORT, seed=0)
+        fit(small(), Grounding(), [*train[:5], sample], val, SHORT)
 
 
 def test_every_epoch_shows_every_sample_once_in_even_batches(train):
@@ -190,7 +191,7 @@ def test_tuning_takes_the_best_rate_and_records_all(train, val):
 
     digest = small(seed=4).digest()
     settings = TrainSettings(steps=20, batch_size=16, eval_every=20)
-    tuned = tune(build, Grounding(), train, val, settings, 4, [1e-6, 3e-3], on_epoch=rows.append)
+    tuned = tune(build, Grounding(), train, val, replace(settings, seed=4), [1e-6, 3e-3], on_epoch=rows.append)
     assert [trial["learning_rate"] for trial in tuned.trials] == [1e-6, 3e-3]
     assert tuned.history.best_score == max(trial["score"] for trial in tuned.trials)
     assert tuned.model is started[[1e-6, 3e-3].index(tuned.learning_rate)]
@@ -198,20 +199,20 @@ def test_tuning_takes_the_best_rate_and_records_all(train, val):
     assert Counter(row["trial"] for row in rows) == {1e-6: 2, 3e-3: 2} and digest != tuned.model.digest()
     assert rows[0]["score"] == rows[2]["score"], "every rate starts from the same weights"
     with pytest.raises(InputError, match="grid of learning rates is empty"):
-        tune(build, Grounding(), train, val, settings, 4, [])
+        tune(build, Grounding(), train, val, replace(settings, seed=4), [])
 
 
 def test_a_rate_that_diverges_is_out_of_the_race(train, val):
     """A real divergence: at 1e30 the first step overflows the weights, and the second loss is not finite."""
     settings = TrainSettings(steps=4, batch_size=16, eval_every=1, clip_norm=1e30)
-    tuned = tune(small, Grounding(), train, val, settings, 0, [1e30, 1e-3])
+    tuned = tune(small, Grounding(), train, val, settings, [1e30, 1e-3])
     assert tuned.learning_rate == 1e-3
     assert tuned.trials[0] == {"learning_rate": 1e30, "score": None, "best_step": None}
     assert tuned.trials[1]["score"] == tuned.history.best_score
     with pytest.raises(
         NotFiniteError, match=r"every learning rate diverges; at 1e\+30: .*(not finite at step|NaN or infinity)"
     ):
-        tune(small, Grounding(), train, val, settings, 0, [1e30])
+        tune(small, Grounding(), train, val, settings, [1e30])
 
 
 class Line:
@@ -238,10 +239,10 @@ def test_any_task_trains():
     torch.manual_seed(0)
     model, points = nn.Linear(1, 1), [(x, 3 * x) for x in (-1.0, 0.5, 2.0)]
     settings = TrainSettings(steps=100, batch_size=4, learning_rate=0.1, eval_every=50)
-    history = fit(model, Line(), points, points, settings, seed=0)
+    history = fit(model, Line(), points, points, settings)
     assert model.weight.item() == pytest.approx(3, abs=0.1) and history.best_score > -0.5
     assert set(history.rows[-1]) == {"step", "score", "loss", "squares", "none", "learning_rate", "seconds"}
-    tuned = tune(lambda: nn.Linear(1, 1), Line(), points, points, settings, 0, [1e-6, 0.1])
+    tuned = tune(lambda: nn.Linear(1, 1), Line(), points, points, settings, [1e-6, 0.1])
     assert tuned.learning_rate == 0.1
 
 
@@ -252,7 +253,7 @@ def test_alignment_adds_its_weighted_term(train, val):
     costs = [partial_alignment_loss(z.video, z.text, z.video_mask, z.text_mask, mass=0.3) for z in layers]
     torch.testing.assert_close(terms["alignment"], 0.5 * torch.stack(costs).mean())
     assert "alignment" not in loss_terms(model, Grounding(), batch, None)
-    history = fit(model, Grounding(), train, val, SHORT, seed=0, alignment=Alignment())
+    history = fit(model, Grounding(), train, val, SHORT, alignment=Alignment())
     assert history.rows[-1]["alignment"] > 0
     with pytest.raises(InputError, match="align"):
         loss_terms(apply_strategy("read", small()), Grounding(), batch, Alignment())

@@ -35,8 +35,10 @@ def main() -> None:
     train, val = divide(samples, wanted.val_share, wanted.seed)
     if steps:
         print(f"{len(train)} samples to train on, {len(val)} to choose the best step by")
-        budget = TrainSettings(steps, wanted.batch_size, wanted.learning_rate, eval_every=max(1, steps // 10))
-        history = fit(model, work.task(settings.source), train, val, budget, wanted.seed, on_epoch=print)
+        budget = TrainSettings(
+            steps, wanted.batch_size, wanted.learning_rate, eval_every=max(1, steps // 10), seed=wanted.seed
+        )
+        history = fit(model, work.task(settings.source), train, val, budget, on_epoch=print)
     else:
         score = work.task(settings.source).score(model, val)
         history = History([{"step": 0, "score": score}], 0, score)

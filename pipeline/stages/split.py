@@ -3,7 +3,7 @@
 from pipeline import paths
 from pipeline.cli import run, task_parser
 from pipeline.data import load_features, load_labels
-from read.data import check_leaks, find_twins, make_split
+from read.data import SplitSettings, check_leaks, find_twins, make_split
 from read.errors import InputError
 from read.files import write_json
 
@@ -20,13 +20,13 @@ def main() -> None:
         raise InputError(f"{settings.dataset}: no labelled video has features; {manifest} says what is missing")
     folder = paths.splits(settings.dataset, task)
     twins = find_twins(store, {label.vid for label in usable})
+    how = SplitSettings(
+        rule.val_share, rule.test_share, rule.test_seed, settings.protocol, settings.domain or "", rule.shots_per
+    )
     files = []
     for shots in settings.runs.shots:
         for seed in settings.runs.seeds:
-            split = make_split(
-                usable, shots, seed, rule.val_share, rule.test_share, rule.test_seed,
-                protocol=settings.protocol, target=settings.domain or "", shots_per=rule.shots_per,
-            )  # fmt: skip
+            split = make_split(usable, shots, seed, how)
             check_leaks(split.sides, twins)
             file = paths.split_file(settings.dataset, task, shots, seed)
             write_json(file, split.row())

@@ -37,11 +37,14 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
     aligns = get_strategy(method_of(strategy, settings.strategies[strategy])[0]).alignment
     alignment = settings.alignment.model_dump() if aligns else None
     budget = TrainSettings(
-        steps=wanted.steps, batch_size=wanted.batch_size, eval_every=max(1, wanted.steps // wanted.evaluations)
+        steps=wanted.steps,
+        batch_size=wanted.batch_size,
+        eval_every=max(1, wanted.steps // wanted.evaluations),
+        seed=seed,
     )
     began = time.perf_counter()
     tuned = tune(
-        lambda: prepare(work, strategy, settings), work.task(settings.dataset), train, val, budget, seed,
+        lambda: prepare(work, strategy, settings), work.task(settings.dataset), train, val, budget,
         wanted.learning_rates, Alignment(**alignment) if aligns else None, on_epoch=print,
     )  # fmt: skip
     seconds = time.perf_counter() - began

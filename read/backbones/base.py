@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 from read.plugins import BACKBONES
+from read.settings import check_types, make_settings
 from read.weights import check_fit, load_tensors, read_checkpoint, save_tensors, state_digest
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -58,6 +59,7 @@ class GroundingConfig:
 
     def __post_init__(self) -> None:
         name = type(self).__name__.removesuffix("Config").lower()
+        check_types(self, name)
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         sizes = {key: value for key, value in values.items() if type(value) is int}
         if wrong := [key for key, value in sizes.items() if value < (key not in self.MAY_BE_ZERO)]:
@@ -201,13 +203,10 @@ def get_backbone(name: str) -> type[Backbone]:
     return BACKBONES.load(name)
 
 
-def build_backbone(name: str, **settings: Any) -> Backbone:
-    """A freshly initialised backbone. Raises InputError for an unknown name or setting."""
+def build_backbone(name: str, /, **settings: Any) -> Backbone:
+    """A freshly initialised backbone. Raises InputError for an unknown name or setting, or one of another type."""
     kind = get_backbone(name)
-    known = {field.name for field in dataclasses.fields(kind.config_class)}
-    if unknown := sorted(settings.keys() - known):
-        raise InputError(f"backbone {name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return kind(kind.config_class(**settings))
+    return kind(make_settings(kind.config_class, settings, f"backbone {name}"))
 
 
 def load_backbone(folder: str | Path) -> Backbone:
@@ -217,5 +216,10 @@ def load_backbone(folder: str | Path) -> Backbone:
         if not (folder / file).is_file():
             raise InputError(f"{folder / file}: no such file; a backbone's folder holds {CONFIG} and {WEIGHTS}")
     settings = read_json(folder / CONFIG)
-    model = build_backbone(settings.pop("backbone"), **settings)
+    if not isinstance(settings, dict) or not isinstance(settings.get("backbone"), str):
+        raise InputError(f'{folder / CONFIG}: not of a backbone, whose "backbone" is its name')
+    try:
+        model = build_backbone(settings.pop("backbone"), **settings)
+    except InputError as error:
+        raise InputError(f"{folder / CONFIG}: {error}") from None
     return model.load_weights(load_tensors(folder / WEIGHTS), folder / WEIGHTS)

@@ -22,6 +22,7 @@ from read.backbones.text_config import kept, kept_generation, text_config
 from read.backbones.vg_fusion import Guide, VisualGuidanceConfig
 from read.errors import InputError, optional_imports
 from read.files import atomic_path, read_json, write_json
+from read.settings import make_settings
 from read.weights import load_tensors, save_tensors
 
 GENERATION = {"num_beams": 5, "no_repeat_ngram_size": 3, "max_new_tokens": 64}  # as in the paper
@@ -244,9 +245,4 @@ def _output_class(kind: type) -> type:
 
 
 def _config(settings: Mapping[str, Any]) -> VisualGuidanceConfig:
-    known = {field.name for field in dataclasses.fields(VisualGuidanceConfig)}
-    if unknown := sorted(settings.keys() - known):
-        raise InputError(f"visual guidance has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    if "video_dim" not in settings:
-        raise InputError("visual guidance: video_dim is missing, the width of the video features")
-    return VisualGuidanceConfig(**settings)
+    return make_settings(VisualGuidanceConfig, settings, "visual guidance")

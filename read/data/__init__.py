@@ -6,7 +6,7 @@ from read.data.layouts import load_parts, youtube_of
 from read.data.leaks import check_leaks, find_twins
 from read.data.pieces import pieces, training_pieces
 from read.data.samples import Sample, collate, make_samples
-from read.data.splits import Split, make_split, reported_side
+from read.data.splits import Split, SplitSettings, make_split, reported_side
 from read.data.summaries import Summary, load_how2, load_summaries, with_transcripts
 from read.data.transcripts import load_transcript
 
@@ -15,6 +15,7 @@ __all__ = [
     "FeatureStore",
     "Sample",
     "Split",
+    "SplitSettings",
     "Summary",
     "check_leaks",
     "collate",

@@ -17,8 +17,39 @@ from read.data.leaks import youtube_id
 from read.data.strata import Labelled, VideoLabels, count_strata, order_of, orders_of, videos_of
 from read.errors import InputError
 from read.rows import SIDES
+from read.settings import check_types
 
-PROTOCOLS = ("honest", "paper", "transfer")
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How a split is drawn.
+
+    Attributes:
+        val_share: validation videos per training video; at least one.
+        test_share: of all videos; used only where no label names its side.
+        test_seed: of the test side that is drawn.
+        protocol: what is validated on, see the module.
+        target: the `kind` that `transfer` adapts to.
+        shots_per: whether k counts for the dataset or for each domain.
+
+    Raises:
+        InputError: a field of another type, an unknown protocol, or a target without `transfer` and the reverse.
+    """
+
+    val_share: float
+    test_share: float
+    test_seed: int = 0
+    protocol: Literal["honest", "paper", "transfer"] = "honest"
+    target: str = ""
+    shots_per: Literal["dataset", "domain"] = "dataset"
+
+    def __post_init__(self) -> None:
+        check_types(self, "split")
+        if (self.protocol == "transfer") != bool(self.target):
+            raise InputError(
+                f"protocol {self.protocol} with target {self.target!r}: "
+                "transfer needs the kind to adapt to, no other does"
+            )
 
 
 @dataclass(frozen=True)
@@ -76,19 +107,13 @@ def make_split(
     labels: Sequence[Labelled],
     shots: int,
     seed: int,
-    val_share: float,
-    test_share: float,
-    split_seed: int = 0,
-    *,
-    protocol: Literal["honest", "paper", "transfer"] = "honest",
-    target: str = "",
-    shots_per: Literal["dataset", "domain"] = "dataset",
+    settings: SplitSettings,
     recording: Callable[[str], str] = youtube_id,
 ) -> Split:
     """Draw a split by video.
 
     The test side is the side `test` of the labels; where there is none, their side `val`, which is then what the
-    literature reports; where they say nothing, a `test_share` drawn once with `split_seed`, the same for every seed.
+    literature reports; where they say nothing, a `test_share` drawn once with `test_seed`, the same for every seed.
 
     The train side is put in an order of which every beginning and every end holds of each domain its share, up or
     down to a whole number; within a domain so for each bucket of windows. The first k videos train, the last
@@ -100,12 +125,7 @@ def make_split(
         labels: all annotations or all summaries of the dataset, of videos that have features.
         shots: k, the number of labelled videos to train on.
         seed: of the draw.
-        val_share: validation videos per training video; at least one.
-        test_share: used only where no label names its side.
-        split_seed: of the test side.
-        protocol: what is validated on, see the module.
-        target: the `kind` that `transfer` adapts to.
-        shots_per: whether k counts for the dataset or for each domain.
+        settings: how.
         recording: id of a video -> of the recording that it was cut from; no recording is shared by two drawn sides.
 
     Raises:
@@ -114,20 +134,15 @@ def make_split(
     """
     if shots < 1:
         raise InputError(f"shots is {shots}: at least one labelled video is needed")
-    if protocol not in PROTOCOLS:
-        raise InputError(f"protocol is {protocol!r}, not one of {', '.join(PROTOCOLS)}")
-    if (protocol == "transfer") != bool(target):
-        raise InputError(
-            f"protocol {protocol} with target {target!r}: transfer needs the kind to adapt to, no other does"
-        )
+    protocol, target, shots_per = settings.protocol, settings.target, settings.shots_per
     videos = videos_of(labels)
-    sides, origin = _sides(videos, test_share, split_seed, recording)
+    sides, origin = _sides(videos, settings.test_share, settings.test_seed, recording)
     source: list[str] = []
     if target:
         sides, source = _transfer(videos, sides, target, recording)
-    held = 0 if protocol == "paper" else max(1, round(val_share * shots))
+    held = 0 if protocol == "paper" else max(1, round(settings.val_share * shots))
     orders = orders_of(sides["train"], videos, seed, shots_per)
-    _check_shots(orders, shots, val_share, 0 if sides["val"] else held)
+    _check_shots(orders, shots, settings.val_share, 0 if sides["val"] else held)
     train = [vid for order in orders.values() for vid in order[:shots]]
     each = " of each domain" if shots_per == "domain" else ""
     if protocol == "paper":

@@ -2,10 +2,11 @@
 
 from read.transport.certificate import Certificate, certificate
 from read.transport.loss import mean_pooled_loss, pairwise_cost, partial_alignment_loss
-from read.transport.plan import partial_distance, partial_transport
+from read.transport.plan import Solver, partial_distance, partial_transport
 
 __all__ = [
     "Certificate",
+    "Solver",
     "certificate",
     "mean_pooled_loss",
     "pairwise_cost",

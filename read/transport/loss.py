@@ -8,7 +8,7 @@ from torch import Tensor
 
 from read.autograd import once_differentiable
 from read.errors import InputError
-from read.transport.plan import partial_distance
+from read.transport.plan import Solver, partial_distance
 
 COSTS = ("cosine", "sqeuclidean", "l2")
 REDUCTIONS = ("mean", "sum", "none")
@@ -90,10 +90,8 @@ def partial_alignment_loss(
     text_mask: Tensor | None = None,
     mass: float | Tensor | None = 0.5,
     cost: str = "cosine",
-    solver: str = "exact",
+    solver: str | Solver = "exact",
     reduction: str = "mean",
-    *,
-    temperature: float = 0.05,
 ) -> Tensor:
     """PVLA: the least cost of moving a fraction `mass` of the video tokens onto the words.
 
@@ -107,9 +105,8 @@ def partial_alignment_loss(
         text_mask: (B, M); likewise.
         mass: s in (0, 1], a number or (B,); None with `solver="paper"` searches for it.
         cost: "cosine", "sqeuclidean" or "l2", see `pairwise_cost`.
-        solver: "exact", "entropic" or "paper", see `partial_transport`.
+        solver: a `Solver`, or a name, "exact", "entropic" or "paper".
         reduction: "mean" over samples, "sum" or "none".
-        temperature: tau of the iterative solvers, in the unit of the cost.
 
     Returns:
         A scalar, or (B,) without reduction; float32 at least.
@@ -123,7 +120,6 @@ def partial_alignment_loss(
         mass=mass,
         mask=(video_mask, text_mask),
         solver=solver,
-        temperature=temperature,
     )
     return _reduce(distance, reduction)
 

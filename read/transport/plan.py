@@ -3,16 +3,48 @@
 Symbols: those of `read.transport.problem`.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from read.autograd import once_differentiable
 from read.errors import InputError
+from read.settings import check_types
 from read.transport.entropic import entropic_plan, paper_plan, paper_search
 from read.transport.exact import exact_plan
 from read.transport.problem import Problem, build_problem
 
 SOLVERS = ("exact", "entropic", "paper")
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How a problem is solved.
+
+    Attributes:
+        name: "exact": POT's network simplex, on the CPU (Chapel et al. 2020). "entropic": adds tau sum T log T, runs on
+            the cost's device (Benamou et al. 2015). "paper": the READ paper's scheme, see `paper_plan`.
+        temperature: tau, in the unit of the cost; not for "exact".
+        tolerance: the share of the mass by which rows may miss their conditions; not for "exact".
+        max_iterations: rounds after which the iterative solvers give up, with a RuntimeWarning.
+
+    Raises:
+        InputError: an unknown name, or a number that is not above 0.
+    """
+
+    name: str = "exact"
+    temperature: float = 0.05
+    tolerance: float = 1e-6
+    max_iterations: int = 10_000
+
+    def __post_init__(self) -> None:
+        check_types(self, "solver")
+        if self.name not in SOLVERS:
+            raise InputError(f"solver: must be one of {', '.join(SOLVERS)}, not {self.name!r}")
+        for name in ("temperature", "tolerance", "max_iterations"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name}: must be above its bound 0, not {getattr(self, name)}")
 
 
 def partial_transport(
@@ -21,11 +53,7 @@ def partial_transport(
     b: Tensor | None = None,
     mass: float | Tensor | None = 0.5,
     mask: tuple[Tensor, Tensor] | None = None,
-    solver: str = "exact",
-    *,
-    temperature: float = 0.05,
-    tolerance: float = 1e-6,
-    max_iterations: int = 10_000,
+    solver: str | Solver = "exact",
 ) -> Tensor:
     """The plan T that moves mass s from rows to columns at the least cost, for a batch with padding.
 
@@ -45,11 +73,7 @@ def partial_transport(
         mass: s, a number or (B,), in the unit of the weights, 0 < s <= min(sum a, sum b): with the default weights
             the fraction that is transported. None with `solver="paper"`: the paper's search over s.
         mask: (row_mask (N,) or (B, N), column_mask (M,) or (B, M)), bool, True = real token.
-        solver: "exact": POT's network simplex, on the CPU (Chapel et al. 2020). "entropic": adds tau sum T log T,
-            runs on the cost's device (Benamou et al. 2015). "paper": the READ paper's scheme, see `paper_plan`.
-        temperature: tau, in the unit of the cost; not for "exact".
-        tolerance: the share of the mass by which rows may miss their conditions; not for "exact".
-        max_iterations: rounds after which the iterative solvers give up, with a RuntimeWarning.
+        solver: a `Solver`, or the name of one with its defaults.
 
     Returns:
         The plan, without gradient, in the shape, dtype and device of the cost; 0 at padding. Whole numbers as costs
@@ -58,10 +82,9 @@ def partial_transport(
     Raises:
         InputError: a ValueError that names the argument, the sample and the bound at fault.
     """
-    _check_options(solver, mass, temperature, tolerance, max_iterations)
-    cost = _floating(cost)
+    solver, cost = _as_solver(solver, mass), _floating(cost)
     problem = build_problem(cost, a, b, mass, mask)
-    plan = _solve(problem, solver, mass is None, temperature, tolerance, max_iterations)
+    plan = _solve(problem, solver, mass is None)
     return plan.to(cost).reshape(cost.shape)
 
 
@@ -71,11 +94,7 @@ def partial_distance(
     b: Tensor | None = None,
     mass: float | Tensor | None = 0.5,
     mask: tuple[Tensor, Tensor] | None = None,
-    solver: str = "exact",
-    *,
-    temperature: float = 0.05,
-    tolerance: float = 1e-6,
-    max_iterations: int = 10_000,
+    solver: str | Solver = "exact",
 ) -> Tensor:
     """D(s) = min_T <T, C>, differentiable in the cost by the envelope theorem: dD/dC = T.
 
@@ -86,17 +105,16 @@ def partial_distance(
     Returns:
         (B,), or a scalar for an (N, M) cost, in the cost's dtype.
     """
-    _check_options(solver, mass, temperature, tolerance, max_iterations)
-    cost = _floating(cost)
+    solver, cost = _as_solver(solver, mass), _floating(cost)
     problem = build_problem(cost, a, b, mass, mask)
-    plan = _solve(problem, solver, mass is None, temperature, tolerance, max_iterations).to(cost.device)
+    plan = _solve(problem, solver, mass is None).to(cost.device)
     # Padding may hold anything, NaN too, and 0 * NaN is NaN.
     costs = cost.reshape(plan.shape).masked_fill(~problem.real, 0.0)
     distance = _Price.apply(costs, plan.to(cost))
-    if solver == "entropic":
+    if solver.name == "entropic":
         uniform = (problem.mass / problem.real.sum((1, 2)))[:, None, None]
         divergence = torch.special.xlogy(plan, plan / uniform).sum((1, 2))
-        distance = distance + (temperature * divergence).to(cost)
+        distance = distance + (solver.temperature * divergence).to(cost)
     return distance.reshape(cost.shape[:-2])
 
 
@@ -122,24 +140,18 @@ def _floating(cost: Tensor) -> Tensor:
     return cost if cost.is_floating_point() else cost.double()
 
 
-def _check_options(
-    solver: str, mass: float | Tensor | None, temperature: float, tolerance: float, max_iterations: int
-) -> None:
-    if solver not in SOLVERS:
-        raise InputError(f"solver: must be one of {', '.join(SOLVERS)}, not {solver!r}")
-    if mass is None and solver != "paper":
-        raise InputError(f"mass: only the solver 'paper' searches for it; {solver!r} needs a mass above its bound 0")
-    for name, value in (("temperature", temperature), ("tolerance", tolerance), ("max_iterations", max_iterations)):
-        if not value > 0:
-            raise InputError(f"{name}: must be above its bound 0, not {value}")
+def _as_solver(solver: str | Solver, mass: float | Tensor | None) -> Solver:
+    solver = solver if isinstance(solver, Solver) else Solver(solver)
+    if mass is None and solver.name != "paper":
+        raise InputError(
+            f"mass: only the solver 'paper' searches for it; {solver.name!r} needs a mass above its bound 0"
+        )
+    return solver
 
 
-def _solve(
-    problem: Problem, solver: str, search: bool, temperature: float, tolerance: float, max_iterations: int
-) -> Tensor:
-    """The float64 plan (B, N, M) of the solver of that name."""
-    if solver == "exact":
+def _solve(problem: Problem, solver: Solver, search: bool) -> Tensor:
+    """The float64 plan (B, N, M)."""
+    if solver.name == "exact":
         return exact_plan(problem)[0]
-    if solver == "entropic":
-        return entropic_plan(problem, temperature, tolerance, max_iterations)
-    return (paper_search if search else paper_plan)(problem, temperature, tolerance, max_iterations)
+    solve = entropic_plan if solver.name == "entropic" else paper_search if search else paper_plan
+    return solve(problem, solver.temperature, solver.tolerance, solver.max_iterations)

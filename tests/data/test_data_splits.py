@@ -7,12 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from read.data import Annotation, Split, Summary, make_split
+from read.data import Annotation, Split, SplitSettings, Summary, make_split
 from read.data.leaks import youtube_id
 from read.data.strata import interleave, videos_of
 from read.errors import InputError
 
-SHARES = (0.25, 0.4)  # of validation, of test
+SHARES = {"val_share": 0.25, "test_share": 0.4}
+
+
+def draw(labels, shots, seed, **settings):
+    return make_split(labels, shots, seed, SplitSettings(**SHARES | settings))
 
 
 @dataclass(frozen=True)
@@ -52,17 +56,17 @@ def within_share(found, k, size, total):
 def test_splits_are_nested_disjoint_and_share_one_test_side(seed, first, second):
     small, large = sorted((first, second))
     data = annotations(30)
-    one, other = (make_split(data, k, seed, 0.25, 0.4) for k in (small, large))
+    one, other = (draw(data, k, seed) for k in (small, large))
     assert set(one.train) <= set(other.train)
     assert set(one.val) <= set(other.val)
     assert len(one.train) == small
-    assert one.test == other.test == make_split(data, small, seed + 1, 0.25, 0.4).test
+    assert one.test == other.test == draw(data, small, seed + 1).test
     assert not set(other.train) & set(other.val) | set(other.train) & set(other.test) | set(other.val) & set(other.test)
 
 
 def test_the_test_side_of_the_annotations_is_left_untouched():
     sides = ["test" if index % 3 == 0 else "train" for index in range(30)]
-    split = make_split(annotations(30, sides), 8, 0, 0.25, 0.4)
+    split = draw(annotations(30, sides), 8, 0)
     assert split.test == tuple(sorted(f"v{index}" for index in range(0, 30, 3)))
     assert len(split.val) == 2
     assert "as the annotations say" in split.rule
@@ -71,26 +75,26 @@ def test_the_test_side_of_the_annotations_is_left_untouched():
 
 def test_seeds_differ_and_repeat():
     data = annotations(30)
-    assert make_split(data, 8, 0, 0.25, 0.4) == make_split(data, 8, 0, 0.25, 0.4)
-    assert make_split(data, 8, 0, 0.25, 0.4).train != make_split(data, 8, 1, 0.25, 0.4).train
+    assert draw(data, 8, 0) == draw(data, 8, 0)
+    assert draw(data, 8, 0).train != draw(data, 8, 1).train
 
 
 def test_more_shots_than_videos_names_what_is_possible():
     with pytest.raises(InputError, match="train side holds 6 videos; ask for at most 5 shots"):
-        make_split(annotations(10), 8, 0, 0.25, 0.4)
-    make_split(annotations(10), 5, 0, 0.25, 0.4)
-    make_split(annotations(10), 6, 0, 0.25, 0.4, protocol="paper")
+        draw(annotations(10), 8, 0)
+    draw(annotations(10), 5, 0)
+    draw(annotations(10), 6, 0, protocol="paper")
     with pytest.raises(InputError, match="train side holds 2 videos of b; ask for at most 1 shots"):
-        make_split(domains([9, 2]), 2, 0, *SHARES, shots_per="domain")
+        draw(domains([9, 2]), 2, 0, shots_per="domain")
     with pytest.raises(InputError, match="shots is 0"):
-        make_split(annotations(10), 0, 0, 0.25, 0.4)
+        draw(annotations(10), 0, 0)
 
 
 def test_no_video_stands_on_two_sides():
     torn = annotations(4, ["train"] * 4)
     torn[0] = Annotation("x", "q", "v3", 10.0, ((0, 2),), (0,), ((4,),), "", "test")
     with pytest.raises(InputError, match="video v3 is on two sides"):
-        make_split(torn, 1, 0, 0.25, 0.4)
+        draw(torn, 1, 0)
     with pytest.raises(InputError, match="stands on two sides, train and test"):
         Split("by hand", 0, 1, ("a",), ("b",), ("a",))
     with pytest.raises(InputError, match="stands on two sides, train and test"):
@@ -101,9 +105,9 @@ def test_no_video_stands_on_two_sides():
 
 def test_sides_that_make_no_sense():
     with pytest.raises(InputError, match="video v0: split is 'valid', not one of train, val, test"):
-        make_split([Label("v0", "valid")], 1, 0, *SHARES)
+        draw([Label("v0", "valid")], 1, 0)
     with pytest.raises(InputError, match="name the side train, but no test and no val"):
-        make_split(annotations(4, ["train"] * 4), 1, 0, *SHARES)
+        draw(annotations(4, ["train"] * 4), 1, 0)
 
 
 @given(st.integers(0, 99), st.integers(1, 10), st.integers(1, 10), st.booleans())
@@ -111,8 +115,8 @@ def test_summaries_are_split_like_annotations(seed, first, second, sided):
     small, large = sorted((first, second))
     sides = [("test" if index % 3 == 0 else "train") if sided else "" for index in range(30)]
     data = [Summary(f"v{index}", "said", "told", side) for index, side in enumerate(sides)]
-    one, other = (make_split(data, k, seed, 0.25, 0.4) for k in (small, large))
-    assert other == replace(make_split(annotations(30, sides), large, seed, 0.25, 0.4), strata=other.strata)
+    one, other = (draw(data, k, seed) for k in (small, large))
+    assert other == replace(draw(annotations(30, sides), large, seed), strata=other.strata)
     assert set(one.train) <= set(other.train)
     for split in (one, other):
         used = [*split.train, *split.val, *split.test]
@@ -136,7 +140,7 @@ def test_every_beginning_holds_of_each_line_its_share(sizes):
 def test_shots_and_validation_spread_over_domains_and_windows(sizes, seed, data):
     labels, total = domains(sizes), sum(sizes)
     k = data.draw(st.integers(1, max(k for k in range(1, total) if k + max(1, round(0.25 * k)) <= total)))
-    split, videos = make_split(labels, k, seed, *SHARES), videos_of(labels)
+    split, videos = draw(labels, k, seed), videos_of(labels)
     for vids in (split.train, split.val):
         found = Counter(videos[vid].domain for vid in vids)
         for name, size in named(sizes):
@@ -152,16 +156,16 @@ def test_shots_and_validation_spread_over_domains_and_windows(sizes, seed, data)
 @given(sizes_of_domains, st.integers(0, 99), st.sampled_from(["honest", "paper"]), st.data())
 def test_neither_the_order_of_the_labels_nor_the_test_side_matters(sizes, seed, protocol, data):
     labels = domains(sizes)
-    split = make_split(labels, 1, seed, *SHARES, protocol=protocol)
-    assert make_split(data.draw(st.permutations(labels)), 1, seed, *SHARES, protocol=protocol) == split
+    split = draw(labels, 1, seed, protocol=protocol)
+    assert draw(data.draw(st.permutations(labels)), 1, seed, protocol=protocol) == split
     other = [label for label in labels if label.split == "train"] + [Label("elsewhere", "val", "z", ((0, 1),) * 9)]
-    assert make_split(other, 1, seed, *SHARES, protocol=protocol).train == split.train
+    assert draw(other, 1, seed, protocol=protocol).train == split.train
 
 
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(0, 99))
 def test_shots_of_each_domain(first, second, seed):
     small, large = sorted((first, second))
-    one, other = (make_split(domains([4, 9, 5]), k, seed, *SHARES, shots_per="domain") for k in (small, large))
+    one, other = (draw(domains([4, 9, 5]), k, seed, shots_per="domain") for k in (small, large))
     assert Counter(vid[0] for vid in other.train) == dict.fromkeys("abc", large)
     assert Counter(vid[0] for vid in other.val) == dict.fromkeys("abc", 1)
     assert set(one.train) <= set(other.train)
@@ -169,37 +173,37 @@ def test_shots_of_each_domain(first, second, seed):
 
 
 def test_four_videos_a_domain_are_cross_validated_by_leaving_one_out():
-    splits = [make_split(domains([4] * 10, test=1), 3, seed, *SHARES, shots_per="domain") for seed in range(4)]
+    splits = [draw(domains([4] * 10, test=1), 3, seed, shots_per="domain") for seed in range(4)]
     for split in splits:
         assert len(split.train) == 30
         assert Counter(vid[0] for vid in split.val) == dict.fromkeys("abcdefghij", 1)
         assert all(vid.endswith("test0") for vid in split.test)
     assert len({vid for split in splits for vid in split.val}) == 40
-    assert make_split(domains([4] * 10, test=1), 3, 5, *SHARES, shots_per="domain").val == splits[1].val
+    assert draw(domains([4] * 10, test=1), 3, 5, shots_per="domain").val == splits[1].val
 
 
 def test_the_reported_side_is_val_only_where_there_is_no_test():
     labels = [Label(f"{side}{at}", side) for side in ("train", "val") for at in range(9)]
-    split = make_split(labels, 4, 0, *SHARES)
+    split = draw(labels, 4, 0)
     assert set(split.test) == {f"val{at}" for at in range(9)}
     assert {vid[:5] for vid in (*split.train, *split.val)} == {"train"}
     assert "which call it val" in split.rule
     both = [*labels, Label("test0", "test")]
-    split = make_split(both, 9, 0, *SHARES)
+    split = draw(both, 9, 0)
     assert split.test == ("test0",) and len(split.train) == 9
     assert len(split.val) == 2 and set(split.val) < {f"val{at}" for at in range(9)}
-    assert len(make_split(both, 9, 0, 5.0, 0.4).val) == 9  # all there are
-    assert make_split(both, 9, 0, *SHARES, protocol="paper").val == ("test0",)
+    assert len(draw(both, 9, 0, val_share=5.0).val) == 9  # all there are
+    assert draw(both, 9, 0, protocol="paper").val == ("test0",)
 
 
 def test_the_paper_selects_on_what_it_reports_and_says_so():
-    split = make_split(domains([9, 9]), 6, 0, *SHARES, protocol="paper")
+    split = draw(domains([9, 9]), 6, 0, protocol="paper")
     assert split.val == split.test and len(split.train) == 6
     assert "optimistic" in split.rule
     row = json.loads(json.dumps(split.row()))
     assert row["optimistic"] is True and row["protocol"] == "paper"
     assert set(split.sides) == {"train", "test", "source"}
-    assert make_split(domains([9, 9]), 6, 0, *SHARES).row()["optimistic"] is False
+    assert draw(domains([9, 9]), 6, 0).row()["optimistic"] is False
 
 
 @given(st.integers(0, 99), st.integers(1, 6), st.booleans())
@@ -209,7 +213,7 @@ def test_transfer_adapts_inside_one_domain_and_pretrains_on_the_others(seed, k, 
     labels += [Label("others", "train", "a"), Label("others", "train", "c")]
     if not sided:
         labels = [replace(label, split="") for label in labels]
-    split = make_split(labels, k, seed, *SHARES, protocol="transfer", target="b")
+    split = draw(labels, k, seed, protocol="transfer", target="b")
     videos = videos_of(labels)
     assert all("b" in videos[vid].kinds for vid in (*split.train, *split.val, *split.test))
     assert all("b" not in videos[vid].kinds for vid in split.source)
@@ -217,20 +221,20 @@ def test_transfer_adapts_inside_one_domain_and_pretrains_on_the_others(seed, k, 
     if sided:
         others = {vid for vid, video in videos.items() if video.side == "train" and "b" not in video.kinds}
         assert set(split.source) == others
-    honest = make_split(labels, k, seed, *SHARES)
+    honest = draw(labels, k, seed)
     assert not set(split.source) & set(honest.test)
     assert set(split.test) == {vid for vid in honest.test if "b" in videos[vid].kinds}
 
 
 def test_transfer_needs_a_domain_that_exists():
     with pytest.raises(InputError, match="no video of kind 'z' is on the train side; kinds are a, b"):
-        make_split(domains([3, 3]), 1, 0, *SHARES, protocol="transfer", target="z")
+        draw(domains([3, 3]), 1, 0, protocol="transfer", target="z")
     with pytest.raises(InputError, match="transfer needs the kind to adapt to"):
-        make_split(domains([3, 3]), 1, 0, *SHARES, protocol="transfer")
+        draw(domains([3, 3]), 1, 0, protocol="transfer")
     with pytest.raises(InputError, match="transfer needs the kind to adapt to, no other does"):
-        make_split(domains([3, 3]), 1, 0, *SHARES, target="a")
-    with pytest.raises(InputError, match="protocol is 'fair', not one of honest, paper, transfer"):
-        make_split(domains([3, 3]), 1, 0, *SHARES, protocol="fair")
+        draw(domains([3, 3]), 1, 0, target="a")
+    with pytest.raises(InputError, match="protocol 'fair' is none of honest, paper, transfer"):
+        draw(domains([3, 3]), 1, 0, protocol="fair")
 
 
 @given(st.lists(st.integers(1, 5), min_size=4, max_size=12), st.integers(0, 99))
@@ -238,7 +242,7 @@ def test_what_is_drawn_keeps_recordings_together(cuts, seed):
     labels = [
         Label(f"{number:011d}_{60 * at:.1f}_{60 * at + 60:.1f}") for number, n in enumerate(cuts) for at in range(n)
     ]
-    split = make_split(labels, 1, seed, 0.25, 0.2, split_seed=seed)
+    split = draw(labels, 1, seed, test_share=0.2, test_seed=seed)
     sides = [{youtube_id(vid) for vid in side} for side in (split.train, split.val, split.test)]
     assert len(set.union(*sides)) == sum(map(len, sides))
 
@@ -246,11 +250,11 @@ def test_what_is_drawn_keeps_recordings_together(cuts, seed):
 def test_too_few_recordings_to_validate_on():
     labels = [Label(f"{0:011d}_{at}_{at + 1}", "train") for at in range(9)] + [Label("test", "test")]
     with pytest.raises(InputError, match="1 videos for validation were asked for, but only 0 are of recordings"):
-        make_split(labels, 2, 0, *SHARES)
+        draw(labels, 2, 0)
 
 
 def test_strata_are_counted():
-    split = make_split(domains([5, 5], test=2), 4, 0, *SHARES)
+    split = draw(domains([5, 5], test=2), 4, 0)
     assert sum(count["train"] for count in split.strata.values() if "train" in count) == 4
     assert split.strata["a, no windows"]["test"] == 2
 
@@ -275,10 +279,10 @@ def test_public_benchmarks(mirror, train, reported, side, videos):
     known = videos_of(labels)
     assert Counter(video.side for video in known.values()) == {"train": videos[0], side: videos[1]}
     every = len({video.domain for video in known.values()})
-    split = make_split(labels, 30, 1, *SHARES)
+    split = draw(labels, 30, 1)
     assert len(split.test) == videos[1]
     assert len({known[vid].domain for vid in split.train}) == every
     assert len({known[vid].bucket for vid in split.train}) >= len({known[vid].bucket for vid in known}) - 1
-    each = make_split(labels, 3, 1, *SHARES, shots_per="domain")
+    each = draw(labels, 3, 1, shots_per="domain")
     assert (len(each.train), len(each.val)) == (3 * every, every)
     assert {known[vid].side for vid in (*each.train, *each.val)} == {"train"}

@@ -10,7 +10,7 @@ from pipeline.data import pretraining_videos
 from pipeline.params import check_params, load_params, parse_settings
 from pipeline.stages import encoders
 from pipeline.tasks import work_on
-from read.data import make_split
+from read.data import SplitSettings, make_split
 from read.data.annotations import Annotation
 from read.files import write_json, write_jsonl
 from read.grounding.windows import WindowSettings
@@ -25,7 +25,7 @@ def test_transfer_pretrains_on_the_train_sides_of_the_other_domains():
     labels = [label(number) for number in range(24)]
     seen = pretraining_videos(labels, "sports")
     assert seen == {one.vid for one in labels if one.kind == "cooking" and one.split == "train"}
-    split = make_split(labels, 4, 1, 0.25, 0.4, protocol="transfer", target="sports")
+    split = make_split(labels, 4, 1, SplitSettings(0.25, 0.4, protocol="transfer", target="sports"))
     assert not seen & {*split.train, *split.val, *split.test}
     assert {*split.test} == {one.vid for one in labels if one.kind == "sports" and one.split == "test"}
     assert pretraining_videos(labels, None) is None

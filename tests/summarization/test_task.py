@@ -70,7 +70,7 @@ def ever_better(monkeypatch):
 def test_it_learns_who_from_the_words_and_where_from_the_video(tokenizer, samples, task):
     model = small(tokenizer, hidden=32)
     settings = TrainSettings(steps=120, batch_size=8, learning_rate=5e-3, eval_every=60)
-    history = fit(model, task, samples, samples, settings, seed=0)
+    history = fit(model, task, samples, samples, settings)
     written = {row["vid"]: row["summary"] for row in summarize(model, tokenizer, samples, beams=1)}
     assert history.best_score > 95 and history.best_score == task.score(model, samples)
     assert sum(animal in written[f"{animal}_{place}"] for animal in ANIMALS for place in PLACES) >= 7
@@ -84,7 +84,7 @@ def test_words_alone_tell_who(tokenizer, task):
     blind = make_summary_samples([*SUMMARIES, Summary("silent", "", "nobody speaks")], None, tokenizer)[0]
     settings = TrainSettings(steps=120, batch_size=9, learning_rate=5e-3, eval_every=60)
     model = small(tokenizer, hidden=32)
-    fit(model, task, blind, blind, settings, seed=0)
+    fit(model, task, blind, blind, settings)
     written = {row["vid"]: row["summary"] for row in summarize(model, tokenizer, blind, beams=1)}
     assert written.pop("silent") == "nobody speaks"
     assert all(vid.split("_")[0] in text for vid, text in written.items())
@@ -93,14 +93,14 @@ def test_words_alone_tell_who(tokenizer, task):
 @pytest.mark.parametrize("name", strategy_names())
 def test_every_strategy_trains_is_saved_and_loads(name, tokenizer, samples, task, ever_better, tmp_path):
     base = small(tokenizer)
-    fit(base, task, samples, samples, replace(SHORT, steps=4), seed=0)
+    fit(base, task, samples, samples, replace(SHORT, steps=4))
     aligns = Alignment() if name == "read_pvla" else None
 
     def build():
         return apply_strategy(name, copy.deepcopy(base), train_head=False)
 
     before = {key: value.clone() for key, value in build().named_parameters()}
-    tuned = tune(build, task, samples, samples[:2], SHORT, 0, [1e-3, 1e-2], aligns)
+    tuned = tune(build, task, samples, samples[:2], SHORT, [1e-3, 1e-2], aligns)
     model = tuned.model
     moved = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
     assert moved and all(model.get_parameter(key).requires_grad for key in moved)
@@ -151,7 +151,7 @@ def test_more_padding_changes_nothing(tokenizer, samples, task):
 
 def test_the_score_is_rouge_l_of_greedy_summaries(tokenizer, samples, task):
     model = small(tokenizer)
-    fit(model, task, samples, samples, TrainSettings(steps=20, batch_size=8, learning_rate=1e-2), seed=0)
+    fit(model, task, samples, samples, TrainSettings(steps=20, batch_size=8, learning_rate=1e-2))
     written = [row["summary"] for row in summarize(model, tokenizer, samples, beams=1, max_new_tokens=12)]
     references = [one.summary for one in SUMMARIES]
     assert task.score(model, samples) == rouge(written, references)["ROUGE-L-whitespace"] > 10
@@ -162,7 +162,7 @@ def test_a_seed_decides_everything_and_leaves_no_trace(tokenizer, samples, task,
     for seed in (0, 0, 1):
         model = small(tokenizer, dropout=0.2)
         state = torch.get_rng_state()
-        fit(model, task, samples, samples, replace(SHORT, steps=6, eval_every=3), seed)
+        fit(model, task, samples, samples, replace(SHORT, steps=6, eval_every=3, seed=seed))
         assert torch.equal(torch.get_rng_state(), state) and not model.training
         digests.append(model.digest())
         written.append(summarize(model, tokenizer, samples))
@@ -180,7 +180,7 @@ def test_a_loss_of_nan_stops_and_names_step_and_term(tokenizer, samples, task, e
 
     monkeypatch.setattr(Summarization, "forward", broken)
     with pytest.raises(InputError, match="not finite at step 1: cross_entropy is nan"):
-        fit(model, task, samples, samples, SHORT, seed=0)
+        fit(model, task, samples, samples, SHORT)
 
 
 def test_bad_samples_are_named(tokenizer, samples, task):
@@ -191,7 +191,7 @@ def test_bad_samples_are_named(tokenizer, samples, task):
     ):
         with pytest.raises(InputError, match=message):
             wrong = [samples[0], replace(samples[1], **fields)]
-            fit(small(tokenizer), task, wrong, samples, SHORT, seed=0)
+            fit(small(tokenizer), task, wrong, samples, SHORT)
 
 
 def test_importing_the_task_loads_no_transformers():

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from read.errors import InputError
-from read.transport import certificate, partial_distance, partial_transport
+from read.transport import Solver, certificate, partial_distance, partial_transport
 
-TIGHT = {"solver": "entropic", "tolerance": 1e-12}
+
+def tight(temperature):
+    return Solver("entropic", temperature, 1e-12)
 
 
 def problems(seed, batch, rows, columns):
@@ -45,7 +47,7 @@ def compare_with_pot(seed, rows, columns, share, temperature):
     row_mask, column_mask = (torch.from_numpy(rng.random((4, size)) < 0.8) for size in (rows, columns))
     row_mask[:, 0] = column_mask[:, 0] = True
     mass = share * torch.minimum((a * row_mask).sum(1), (b * column_mask).sum(1))
-    plan = partial_transport(cost, a, b, mass, (row_mask, column_mask), temperature=temperature, **TIGHT)
+    plan = partial_transport(cost, a, b, mass, (row_mask, column_mask), tight(temperature))
     assert (plan[~(row_mask[:, :, None] & column_mask[:, None, :])] == 0).all()
     for k in range(len(cost)):
         i, j = row_mask[k], column_mask[k]
@@ -68,7 +70,7 @@ def compare_with_pot(seed, rows, columns, share, temperature):
 def test_the_optimality_conditions_hold_where_pot_underflows(seed, rows, columns, mass, temperature):
     """T = exp(-C / tau + w) x_i y_j with x, y <= 1, and x_i < 1 (y_j < 1) only where the row (column) is full."""
     cost, a, b = problems(seed, 4, rows, columns)
-    plan = partial_transport(cost, a, b, mass, solver="entropic", temperature=temperature, tolerance=1e-10)
+    plan = partial_transport(cost, a, b, mass, solver=Solver("entropic", temperature, 1e-10))
     proof = certificate(plan, cost, a, b, mass)
     assert max(part.max() for part in proof[:4]) < 1e-9
     log_scales = plan.log() + cost / temperature
@@ -85,7 +87,7 @@ def test_the_optimality_conditions_hold_where_pot_underflows(seed, rows, columns
 def test_gradcheck_at_convergence(mass):
     cost = torch.rand(2, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
     mask = (torch.tensor([[True] * 4, [True] * 3 + [False]]), torch.tensor([[True] * 3, [True, False, True]]))
-    assert torch.autograd.gradcheck(lambda c: partial_distance(c, mass=mass, mask=mask, temperature=0.3, **TIGHT), cost)
+    assert torch.autograd.gradcheck(lambda c: partial_distance(c, mass=mass, mask=mask, solver=tight(0.3)), cost)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -111,7 +113,7 @@ def test_the_mass_holds_after_any_number_of_rounds(seed, sizes, tokens, temperat
     rows, columns = sizes
     mass = min(tokens, min(sizes)) / max(sizes)
     cost = torch.from_numpy(np.square(np.random.default_rng(seed).normal(size=(4, rows, columns)) * 4))
-    plan = partial_transport(cost, mass=mass, solver="entropic", temperature=temperature, max_iterations=rounds)
+    plan = partial_transport(cost, mass=mass, solver=Solver("entropic", temperature, max_iterations=rounds))
     torch.testing.assert_close(plan.sum((1, 2)), torch.full((4,), mass, dtype=torch.float64))
     assert certificate(plan, cost, mass=mass).column_violation.max() < 1e-12
 
@@ -119,7 +121,7 @@ def test_the_mass_holds_after_any_number_of_rounds(seed, sizes, tokens, temperat
 def test_it_tends_to_the_exact_distance_from_above():
     cost, a, b = problems(0, 8, 20, 12)
     exact = partial_distance(cost, a, b, 0.5)
-    gaps = [partial_distance(cost, a, b, 0.5, solver="entropic", temperature=t) - exact for t in (0.1, 0.03, 0.01)]
+    gaps = [partial_distance(cost, a, b, 0.5, solver=Solver("entropic", t)) - exact for t in (0.1, 0.03, 0.01)]
     assert (gaps[0] > gaps[1]).all() and (gaps[1] > gaps[2]).all() and (gaps[2] > 0).all()
     assert gaps[2].max() < 0.03
 
@@ -127,7 +129,7 @@ def test_it_tends_to_the_exact_distance_from_above():
 def test_very_low_temperatures_and_large_costs_stay_finite():
     cost, a, b = problems(0, 4, 15, 10)
     with pytest.warns(RuntimeWarning, match="max_iterations"):
-        plan = partial_transport(cost * 1e4, a, b, 0.7, solver="entropic", max_iterations=20)
+        plan = partial_transport(cost * 1e4, a, b, 0.7, solver=Solver("entropic", max_iterations=20))
     assert plan.isfinite().all()
 
 
@@ -137,7 +139,7 @@ def test_a_temperature_that_leaves_the_range_of_numbers_is_refused(solver):
     cost[1] += 1
     cost[1] *= 1e300
     with pytest.raises(InputError, match=r"temperature: 1e-20 is too low for the costs of sample 1"):
-        partial_transport(cost, mass=0.5, solver=solver, temperature=1e-20)
+        partial_transport(cost, mass=0.5, solver=Solver(solver, 1e-20))
 
 
 @pytest.mark.parametrize("mass", [0.2, 0.9])

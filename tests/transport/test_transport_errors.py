@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from read.errors import InputError
-from read.transport import certificate, mean_pooled_loss, partial_alignment_loss, partial_transport
+from read.transport import Solver, certificate, mean_pooled_loss, partial_alignment_loss, partial_transport
 
 COST = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0))
 NAN, INF = float("nan"), float("inf")
@@ -66,14 +66,17 @@ def test_weights_in_single_precision_may_be_moved_whole():
     [
         ({"solver": "simplex"}, "solver: must be one of exact, entropic, paper"),
         ({"mass": None}, "only the solver 'paper' searches"),
-        ({"temperature": 0.0}, "temperature: must be above its bound 0"),
-        ({"tolerance": NAN}, "tolerance: must be above"),
-        ({"max_iterations": 0}, "max_iterations: must be above"),
+        ({"solver": {"temperature": 0.0}}, "temperature: must be above its bound 0"),
+        ({"solver": {"tolerance": -1.0}}, "tolerance: must be above"),
+        ({"solver": {"max_iterations": 0}}, "max_iterations: must be above"),
+        ({"solver": {"temperature": NAN}}, "solver: temperature is nan, not a finite number"),
+        ({"solver": {"max_iterations": 1.5}}, "solver: max_iterations is 1.5, not a whole number"),
     ],
 )
 def test_bad_options(options, message):
     with pytest.raises(InputError, match=message):
-        partial_transport(COST, **options)
+        solver = options.get("solver")
+        partial_transport(COST, **options | ({"solver": Solver(**solver)} if isinstance(solver, dict) else {}))
 
 
 def test_bad_tokens():

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from read.transport import certificate, partial_distance, partial_transport
+from read.transport import Solver, certificate, partial_distance, partial_transport
 
 BATCH = 12
 
@@ -98,11 +98,10 @@ def test_pairs_priced_out_of_reach_leave_the_rest_exact(seed, rows, columns, mas
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.bool])
 def test_whole_numbers_are_costs_too(solver, dtype):
     cost = torch.tensor([[3, 0], [1, 1]]).to(dtype)
-    options = {} if solver == "exact" else {"temperature": 1.0}
     for function in (partial_transport, partial_distance):
-        got = function(cost, mass=0.5, solver=solver, **options)
-        torch.testing.assert_close(got, function(cost.double(), mass=0.5, solver=solver, **options))
-    assert partial_transport(cost, mass=0.5, solver=solver, **options).sum() == pytest.approx(0.5)
+        got = function(cost, mass=0.5, solver=Solver(solver, 1.0))
+        torch.testing.assert_close(got, function(cost.double(), mass=0.5, solver=Solver(solver, 1.0)))
+    assert partial_transport(cost, mass=0.5, solver=Solver(solver, 1.0)).sum() == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0, 1e8, 1e-8])

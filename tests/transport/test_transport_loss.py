@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from read.transport import mean_pooled_loss, pairwise_cost, partial_alignment_loss
+from read.transport import Solver, mean_pooled_loss, pairwise_cost, partial_alignment_loss
 
 LENGTHS = ((9, 5), (1, 7), (6, 1), (4, 7))
 
@@ -35,11 +35,11 @@ def padded(fill=0.0, dtype=torch.float64, width=6):
 @pytest.mark.parametrize("fill", [0.0, 1e3, float("nan"), float("inf")])
 def test_padding_changes_neither_loss_nor_gradient(solver, cost, fill):
     samples, video, text, video_mask, text_mask = padded(fill)
-    losses = partial_alignment_loss(video, text, video_mask, text_mask, 0.6, cost, solver, "none", temperature=0.5)
+    losses = partial_alignment_loss(video, text, video_mask, text_mask, 0.6, cost, Solver(solver, 0.5), "none")
     losses.sum().backward()
     for k, (v, t) in enumerate(samples):
         v, t = v[None].requires_grad_(), t[None].requires_grad_()
-        alone = partial_alignment_loss(v, t, mass=0.6, cost=cost, solver=solver, temperature=0.5)
+        alone = partial_alignment_loss(v, t, mass=0.6, cost=cost, solver=Solver(solver, 0.5))
         alone.backward()
         # The iterative solvers hold to their tolerance; a batch goes on until its slowest sample does.
         tolerance = 1e-12 if solver == "exact" else 1e-5
@@ -71,7 +71,7 @@ def test_gradcheck_down_to_the_tokens(solver):
     _, video, text, video_mask, text_mask = padded(width=3)
 
     def loss(v, t):
-        return partial_alignment_loss(v, t, video_mask, text_mask, 0.55, solver=solver, temperature=0.5)
+        return partial_alignment_loss(v, t, video_mask, text_mask, 0.55, solver=Solver(solver, 0.5))
 
     assert torch.autograd.gradcheck(loss, (video, text), atol=1e-5)
 
@@ -80,7 +80,7 @@ def test_gradcheck_down_to_the_tokens(solver):
 def test_second_derivatives_are_an_error(cost, solver):
     """The plan moves with the tokens, which the envelope theorem makes no difference to for the first ones only."""
     _, video, text, video_mask, text_mask = padded()
-    loss = partial_alignment_loss(video, text, video_mask, text_mask, cost=cost, solver=solver, temperature=2.0)
+    loss = partial_alignment_loss(video, text, video_mask, text_mask, cost=cost, solver=Solver(solver, 2.0))
     (gradient,) = torch.autograd.grad(loss, video, create_graph=True)
     with pytest.raises(RuntimeError, match="second derivatives"):
         gradient.square().sum().backward()
@@ -146,7 +146,7 @@ def test_importing_the_room_does_not_import_pot():
 def test_the_gpu_agrees_with_the_cpu(solver):
     _, *arguments = padded()
     there = [x.detach().cuda().requires_grad_(x.is_floating_point()) for x in arguments]
-    options = {"mass": 0.6, "solver": solver, "temperature": 0.3}
+    options = {"mass": 0.6, "solver": Solver(solver, 0.3)}
     expected, got = partial_alignment_loss(*arguments, **options), partial_alignment_loss(*there, **options)
     expected.backward()
     got.backward()
