@@ -13,7 +13,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from read.errors import InputError
-from read.plugins import BACKBONES, Plugins, nearest, none_of
+from read.plugins import BACKBONES, TEXT_MODELS, Plugins, nearest, none_of
 
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -283,7 +283,7 @@ def _pretrains(params: Params, task: str) -> bool:
     """Whether a task's backbone is trained on the source, and not only scored on it, as a published one."""
     if task == "grounding":
         return params.pretrain.grounding.checkpoint is None
-    return params.backbone.summarization == "small_bart" or params.pretrain.summarization.steps > 0
+    return params.backbone.summarization in TEXT_MODELS.names() or params.pretrain.summarization.steps > 0
 
 
 def _trains_encoders(params: Params) -> bool:

@@ -88,6 +88,7 @@ def _reason(error: Exception) -> str:
 
 STRATEGIES = Plugins("strategy", "read.adapters.strategies", "STRATEGY")
 BACKBONES = Plugins("backbone", "read.backbones.grounding", "BACKBONE")
+TEXT_MODELS = Plugins("text model", "read.backbones.summarization", "TEXT_MODEL")
 QUERY_LAYOUTS = Plugins("layout", "read.data.layouts.queries", "convert")
 SUMMARY_LAYOUTS = Plugins("layout", "read.data.layouts.summaries", "load")
 PACKAGE_LAYOUTS = Plugins("layout", "read.data.layouts.packages", "FORMS")

@@ -6,7 +6,8 @@ import torch
 
 from read.adapters import apply_strategy, save_adapter
 from read.backbones import build_backbone, load_backbone
-from read.backbones.summarization.small_bart import small_bart, train_tokenizer
+from read.backbones.summarization.small_bart import small_bart
+from read.backbones.tokenizer import train_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.kinds.clip import new_tiny_clip

@@ -10,7 +10,7 @@ from torch import nn
 
 from read.adapters import load_adapter
 from read.backbones import load_backbone
-from read.backbones.summarization.small_bart import load_tokenizer
+from read.backbones.tokenizer import load_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.bundle import Bundle
 from read.data import Annotation, FeatureStore, Sample, Summary, write_shard

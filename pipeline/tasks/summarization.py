@@ -12,11 +12,12 @@ import numpy as np
 from pipeline import paths
 from pipeline.data import load_features, load_labels, pretraining_videos
 from pipeline.tasks import Aligner, Baselines, Rows
-from read.backbones.summarization.small_bart import load_tokenizer, small_bart, train_tokenizer
+from read.backbones.tokenizer import load_tokenizer, train_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.errors import InputError
 from read.files import atomic_path
 from read.metrics.summarization import evaluate, rouge
+from read.plugins import TEXT_MODELS, nearest
 from read.summarization.summarize import (
     OUTPUT_TOKENS,
     SummarySample,
@@ -30,7 +31,6 @@ from read.summarization.summarize import (
 from read.summarization.task import Summarization
 
 NAME = "summarization"
-SMALL = "small_bart"  # the one model that is trained here from nothing
 TOKENIZER = "tokenizer"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
@@ -60,19 +60,20 @@ class SummarizationWork:
         return self._samples(dataset, videos, self._longest)
 
     def source(self) -> tuple[VisualGuidance, list[SummarySample], dict[str, Any], int]:
-        """A small BART and its tokenizer, or a public model whose guide is new, and what to train it on."""
+        """A small model and its tokenizer, or a public model whose guide is new, and what to train it on."""
         wanted, source = self.settings.pretrain, self.settings.source
         store = load_features(source, self.settings)
         video_dim = store.video(min(store.videos)).shape[-1]
         labels = load_labels(NAME, source, self.settings)
         videos = pretraining_videos(labels, self.settings.domain)
-        if self.settings.backbone == SMALL:
+        if self.settings.backbone in TEXT_MODELS.names():
             seen = [label for label in labels if videos is None or label.vid in videos]
             self._tokenizer = train_tokenizer(
                 (text for label in seen for text in (label.transcript, label.summary)), wanted.vocabulary
             )
             sizes = {name: getattr(wanted, name) for name in ("hidden", "layers", "heads", "feed_forward", "dropout")}
-            model = small_bart(len(self._tokenizer), video_dim, visual_layers=wanted.visual_layers, **sizes)
+            make = TEXT_MODELS.load(self.settings.backbone)
+            model = make(len(self._tokenizer), video_dim, visual_layers=wanted.visual_layers, **sizes)
         else:
             self._tokenizer = public_tokenizer(self.settings.backbone)
             guide = {"visual_layers": wanted.visual_layers, "dropout": wanted.dropout}
@@ -160,7 +161,8 @@ def public_tokenizer(name: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"{name}: no tokenizer of transformers ({str(error).strip().splitlines()[0]})") from None
+        hint = "".join(f"; did you mean {small}?" for small in nearest(name, TEXT_MODELS.names()))
+        raise InputError(f"{name}: no tokenizer of transformers ({str(error).strip().splitlines()[0]}){hint}") from None
 
 
 def by_video(rows: Rows, samples: Sequence[SummarySample]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from torch import nn
 from read.adapters import activate, get_strategy, load_adapter
 from read.adapters.io import adapter_config
 from read.backbones import load_backbone
-from read.backbones.summarization.small_bart import load_tokenizer
+from read.backbones.tokenizer import load_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.bundle.folder import Bundle
 from read.bundle.shapes import check_adapter, check_model, check_tokenizer

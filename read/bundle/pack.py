@@ -135,7 +135,7 @@ def _check_backbones(runs: Sequence[TrainedRun]) -> None:
 def _check_models(draft: Path, named: dict[tuple[str, str], TrainedRun]) -> None:
     """Every adapter loads into its backbone, which says so where that was trained anew since."""
     from read.adapters import load_adapter
-    from read.backbones.summarization.small_bart import load_tokenizer
+    from read.backbones.tokenizer import load_tokenizer
     from read.bundle.models import load_model
 
     for task, name in named:

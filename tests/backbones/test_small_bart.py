@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from read.backbones.summarization.small_bart import load_tokenizer, small_bart, train_tokenizer
+from read.backbones.summarization.small_bart import small_bart
+from read.backbones.tokenizer import load_tokenizer, train_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.errors import InputError
 

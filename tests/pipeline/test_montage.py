@@ -20,7 +20,7 @@ from pipeline.sources.montage.scenes import (
     video_ids,
 )
 from pipeline.sources.montage.subjects import PHOTOGRAPHS
-from read.backbones.summarization.small_bart import train_tokenizer
+from read.backbones.tokenizer import train_tokenizer
 from read.data import Summary
 from read.data.annotations import load_annotations, parse
 from read.metrics.summarization import rouge

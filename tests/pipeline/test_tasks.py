@@ -17,7 +17,7 @@ from pipeline.params import check_params, load_params, parse_settings
 from pipeline.stages import evaluate, pretrain, split
 from pipeline.stages.train import train_run
 from pipeline.tasks import work_on
-from read.backbones.summarization.small_bart import train_tokenizer
+from read.backbones.tokenizer import train_tokenizer
 from read.data import write_shard
 from read.errors import InputError
 from read.files import read_json, read_jsonl, write_jsonl

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from read.adapters import AdapterConfig, inject
-from read.backbones.summarization.small_bart import small_bart, train_tokenizer
+from read.backbones.summarization.small_bart import small_bart
+from read.backbones.tokenizer import train_tokenizer
 from read.data import Summary
 from read.errors import InputError
 from read.summarization.summarize import (

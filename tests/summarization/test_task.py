@@ -14,7 +14,8 @@ from torch import nn
 import read.summarization.task
 from read.adapters import apply_strategy, load_adapter, save_adapter, strategy_names
 from read.alignment import Alignment
-from read.backbones.summarization.small_bart import small_bart, train_tokenizer
+from read.backbones.summarization.small_bart import small_bart
+from read.backbones.tokenizer import train_tokenizer
 from read.data import Summary
 from read.errors import InputError
 from read.metrics.summarization import rouge

@@ -1,1 +1,1 @@
-"""Small text models for summarization, one file each."""
+"""Small text models for summarization, one file each; the stem of a file is the name that params.yaml knows."""
