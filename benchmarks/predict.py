@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from read.encoders.frames import ffmpeg_binary, read_clips
+from read.encoders.frames import read_clips
+from read.encoders.program import ffmpeg_binary
 from read.files import write_json
 
 QUERIES = ["the dog jumps over the fence", "a cat sits on the mat", "rain falls on the street", "a ball rolls away"]

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from read.data.features import join_features
-from read.encoders.cut import stated_seconds
 from read.encoders.extractor import Extractor
+from read.encoders.program import stated_seconds
 from read.files import atomic_path
 
 KEPT = 16  # videos in memory; two hours at 2 s a clip and d = 576 are 8 MB

@@ -14,9 +14,10 @@ from read.backbones.tokenizer import load_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.bundle import Bundle
 from read.data import Annotation, FeatureStore, Sample, Summary, write_shard
-from read.encoders.cut import cut, stated_seconds
+from read.encoders.cut import cut
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import iter_clips
+from read.encoders.program import stated_seconds
 from read.errors import InputError
 from read.grounding.inference import predict
 from read.grounding.windows import WindowSettings

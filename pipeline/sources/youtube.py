@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.sources.base import UnavailableError
-from read.encoders.frames import ffmpeg_binary, read_clips
+from read.encoders.frames import read_clips
+from read.encoders.program import ffmpeg_binary
 from read.errors import InputError
 
 WATCH = "https://www.youtube.com/watch?v={vid}"

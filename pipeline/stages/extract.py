@@ -12,8 +12,8 @@ from read.data import Annotation, FeatureStore, load_annotations, write_shard
 from read.data.lengths import Length
 from read.data.packages import Package
 from read.encoders.extractor import Extractor, ExtractorSettings
-from read.encoders.frames import ffmpeg_binary
 from read.encoders.light import import_encoders
+from read.encoders.program import ffmpeg_binary
 from read.encoders.weights import read_config
 from read.errors import InputError
 from read.files import read_json, read_jsonl, write_json

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from read.encoders.frames import on_start
+from read.encoders.program import on_start
 from read.errors import InputError
 
 UNEXPECTED = "Something went wrong here that is no fault of the video; the terminal that serves this page says what."

@@ -1,23 +1,18 @@
 """What an uploaded file is, by ffmpeg.
 
-An uploaded file is hostile until shown otherwise: ffmpeg also reads play lists (HLS, DASH, concat), which make it open
-other files and addresses. Only containers that hold their own content are let through, whatever the name says.
+An uploaded file is hostile until shown otherwise; `read.encoders.program` says what ffmpeg may open, whatever the name.
 """
 
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from read.encoders.frames import ffmpeg_binary
+from read.encoders.program import look
 from read.errors import InputError
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
-_CONTAINERS = "mov,matroska,avi,mpeg,mpegts,ogg,flv,asf"
-_INPUT = ("-hide_banner", "-nostdin", "-protocol_whitelist", "file", "-format_whitelist", _CONTAINERS)
 _SIZE = re.compile(r"^ *Stream #0:\d+.*?: Video: .*?, (\d{1,9})x(\d{1,9})(?=[ ,]|$)", re.MULTILINE)
 _FRAMES = re.compile(r"^frame=\s*(\d+)$", re.MULTILINE)
-_PATIENCE = 60.0  # seconds that reading the packets of a file may take; a gigabyte takes one or two
 MAX_PIXELS = 4096 * 2304  # of a picture; a decoder keeps a dozen of them
 MAX_RATE = 61  # pictures of this size a second; as many more of smaller ones
 
@@ -45,9 +40,11 @@ def inspect(path: Path, max_seconds: float, name: str) -> Media:
             hold the path.
     """
     until = ("-t", str(max_seconds + 1))
-    limit = ("-max_pixels", str(MAX_PIXELS))
-    command = [ffmpeg_binary(), *_INPUT, *limit, "-i", f"file:{path}", "-map", "0:V:0", "-c", "copy", *until]
-    status, said, log = _run([*command, "-f", "null", "-progress", "pipe:1", "-"])
+    copied = ("-map", "0:V:0", "-c", "copy", *until, "-f", "null", "-progress", "pipe:1", "-")
+    try:
+        status, said, log = look(path, *copied, max_pixels=MAX_PIXELS)
+    except InputError as error:
+        raise InputError(f"{name}: {str(error).removeprefix(f'{path}: ')}") from None
     if "Format not on whitelist" in log:
         raise InputError(f"{name}: a file of a kind that is not taken here, whatever its name says")
     if "matches no streams" in log:
@@ -80,15 +77,6 @@ def spoken(seconds: float) -> str:
     unit, name = next(pair for pair in ((3600, "hour"), (60, "minute"), (0, "second")) if seconds >= pair[0])
     count = f"{seconds / (unit or 1):.3g}"
     return f"{count} {name}{'' if count == '1' else 's'}"
-
-
-def _run(command: list[str]) -> tuple[int, str, str]:
-    """Exit status, output and log of ffmpeg."""
-    try:
-        done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, timeout=_PATIENCE)
-    except subprocess.TimeoutExpired:
-        raise InputError(f"ffmpeg did not get through the file in {spoken(_PATIENCE)}") from None
-    return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
 def _reason(log: str) -> str:

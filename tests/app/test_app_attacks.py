@@ -16,7 +16,8 @@ from read.app.connections import network_of
 from read.app.guard import is_ours
 from read.app.jobs import Job, Line
 from read.app.sessions import PREFIX, Session, Sessions, sweep_dead
-from read.encoders.frames import iter_clips, on_start, write_video
+from read.encoders.frames import iter_clips, write_video
+from read.encoders.program import on_start
 from read.errors import InputError
 from tests.app.fake import FakePredictor, Person, files_of, make_video, serving, wait_until
 

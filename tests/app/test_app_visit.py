@@ -2,7 +2,7 @@
 
 import pytest
 
-from read.encoders.cut import stated_seconds
+from read.encoders.program import stated_seconds
 from tests.app.fake import FakePredictor, Person, files_of, serving, wait_until
 
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from read.commands import main
-from read.encoders.cut import stated_seconds
 from read.encoders.light import _needs_timm
+from read.encoders.program import stated_seconds
 from tests.bundles import TEXTS, folder_of
 
 pytest_plugins = ["tests.packed"]

@@ -20,7 +20,7 @@ from read.commands.formats import (
     srt,
     table,
 )
-from read.encoders.frames import ffmpeg_binary
+from read.encoders.program import ffmpeg_binary
 
 pytest_plugins = ["tests.packed"]
 QUERY = 'größer; = #1 \\ a "dog", 🐕\nrunning | jumping'

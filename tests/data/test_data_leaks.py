@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from read.data.leaks import BLOCK, Twins, check_leaks, find_twins, overlap, youtube_id
-from read.encoders.frames import ffmpeg_binary, iter_clips
+from read.encoders.frames import iter_clips
+from read.encoders.program import ffmpeg_binary
 from read.errors import InputError
 
 DIM = 24

@@ -6,9 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from read.encoders import frames
-from read.encoders.frames import ffmpeg_binary, frames_per_clip, iter_clips, read_clips, transcode_for_web, write_video
+from read.encoders import program
+from read.encoders.frames import frames_per_clip, iter_clips, read_clips, transcode_for_web, write_video
+from read.encoders.program import ffmpeg_binary
 from read.errors import InputError
+
+pytestmark = pytest.mark.video
 
 # Seconds that a player shows, from the README beside the clips; tree.avi holds 68 pictures spread over 29.6 s.
 SECONDS = {
@@ -37,7 +40,7 @@ def started(monkeypatch):
         processes.append(popen(*args, **kwargs))
         return processes[-1]
 
-    monkeypatch.setattr(frames.subprocess, "Popen", record)
+    monkeypatch.setattr(program.subprocess, "Popen", record)
     return processes
 
 
@@ -68,10 +71,38 @@ def test_sound_only_is_named(footage):
         list(iter_clips(footage / "bad" / "audio_only.m4a", 8, 2.0, 64))
 
 
-def test_missing_file_and_folder(tmp_path):
-    for path in (tmp_path / "nothing.mp4", tmp_path):
-        with pytest.raises(InputError, match="no such file"):
-            next(iter_clips(path, 8, 2.0, 64))
+def test_what_is_no_file_is_told_for_what_it_is(tmp_path):
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "gone.mp4")
+    for name, reason in (
+        ("nothing.mp4", "no such file"),
+        ("", "is a folder"),
+        ("link.mp4", r"is a link to .*gone\.mp4"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            next(iter_clips(tmp_path / name, 8, 2.0, 64))
+
+
+@pytest.mark.parametrize("seconds", [0.04, 0.05])
+def test_a_video_shorter_than_half_a_step_has_its_one_clip(tmp_path, seconds):
+    write_video(tmp_path / "a.mp4", [picture(value=90)], 1 / seconds)
+    ((clip, real),) = read_clips(tmp_path / "a.mp4", 8, 2.0, 48)
+    assert clip.shape == (16, 48, 48, 3) and real == 1
+    assert np.abs(clip.astype(int) - 90).max() < 4
+
+
+def test_a_change_of_size_does_not_begin_the_time_line_anew(tmp_path):
+    """Two sizes in one transport stream: a grey for each second, 8 seconds in all."""
+    for number, size in enumerate(("64x48", "128x96")):
+        greys = f"color=gray:s={size}:r=25:d=4,geq=lum='40+50*floor(T)+{10 * number}':cb=128:cr=128"
+        options = ["-pix_fmt", "yuv420p", "-output_ts_offset", str(4 * number), str(tmp_path / f"{number}.ts")]
+        subprocess.run([ffmpeg_binary(), "-v", "error", "-f", "lavfi", "-i", greys, *options], check=True)
+    whole = tmp_path / "whole.ts"
+    whole.write_bytes(b"".join((tmp_path / f"{number}.ts").read_bytes() for number in range(2)))
+    clips = list(read_clips(whole, 8, 1.0, 32))
+    assert [real for _, real in clips[:-1]] == [8] * 7 and clips[-1][1] in (7, 8)
+    levels = [float(clip.mean()) for clip, _ in clips]
+    assert levels == sorted(levels[:4]) + sorted(levels[4:]) and len({round(level) for level in levels}) == 8
+    assert max(clip.std() for clip, _ in clips) < 2
 
 
 def test_last_clip_is_filled_with_its_last_frame(tmp_path):
@@ -155,6 +186,18 @@ def test_a_video_is_written_whole_or_not_at_all(tmp_path, started):
     assert all(process.poll() is not None for process in started)
 
 
+def test_the_web_copy_has_the_time_line_of_extraction(tmp_path):
+    """Sound from 0, pictures from 1.5 s on, each half second another grey."""
+    greys = "color=gray:s=64x48:r=10:d=2.5,geq=lum='40+40*floor(2*T)':cb=128:cr=128"
+    source = ["-f", "lavfi", "-i", "sine=d=4", "-itsoffset", "1.5", "-f", "lavfi", "-i", greys]
+    subprocess.run([ffmpeg_binary(), "-v", "error", *source, tmp_path / "late.mkv"], check=True)
+    transcode_for_web(tmp_path / "late.mkv", tmp_path / "web.mp4", width=64)
+    for name in ("late.mkv", "web.mp4"):
+        levels = [float(clip.mean()) for clip, _ in read_clips(tmp_path / name, 10, 0.5, 48)]
+        steps = np.diff(levels[:8])
+        assert np.abs(steps[:3]).max() < 2 < 40 < steps[3:].min(), (name, levels)
+
+
 def test_web_copy_plays_from_its_first_bytes(footage, tmp_path):
     out = tmp_path / "tree.mp4"
     transcode_for_web(footage / "videos" / "tree.avi", out, width=160)
@@ -164,21 +207,6 @@ def test_web_copy_plays_from_its_first_bytes(footage, tmp_path):
     with pytest.raises(InputError, match=r"text\.mp4"):
         transcode_for_web(footage / "bad" / "text.mp4", tmp_path / "b.mp4")
     assert list(tmp_path.iterdir()) == [out]
-
-
-def test_the_systems_ffmpeg_comes_first(tmp_path, monkeypatch):
-    program = tmp_path / "ffmpeg"
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert ffmpeg_binary() == str(program)
-
-
-def test_without_ffmpeg_the_message_says_how_to_get_it(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(InputError, match="pip install imageio-ffmpeg"):
-        ffmpeg_binary()
 
 
 def test_the_room_imports_without_the_models():
