@@ -19,6 +19,7 @@ from read.bundle import Bundle, differences
 from read.bundle.folder import ENCODERS
 from read.bundle.models import Models
 from read.bundle.shapes import check_encoder
+from read.bundle.vocabulary import unknown_words
 from read.data import Annotation, Sample, Summary
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.errors import InputError
@@ -61,6 +62,7 @@ class Predictor:
         adapter: the name chosen last.
         tasks: what the bundle can do: "grounding", "summarization".
         info: the bundle's card, as a dict.
+        words: that the text encoder has learned from, where it was trained beside the models; else None.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class Predictor:
         self.bundle, self.extractor, self.device = bundle, extractor, device
         self.adapters, self.tasks, self.info = bundle.names, bundle.tasks, bundle.config["card"]
         self.adapter = self.adapters[0]
+        words = self.info.get("words")
+        self.words = None if words is None else frozenset(words)
         self._models = {task: Models(bundle, task, device) for task in self.tasks}
         self._cache = FeatureCache(bundle.features, cache_dir)
         self._encoding, self._predicting = threading.Lock(), threading.RLock()
@@ -137,9 +141,19 @@ class Predictor:
         return adapter
 
     def threshold(self, adapter: str | None = None) -> float | None:
-        """The score from which on a moment is worth showing, as chosen on validation videos; None: any is."""
+        """The score from which on a moment is worth showing, as chosen on validation videos; None: any is.
+
+        Where all of a query's moments are below it, the answer is that it is not in the video.
+        """
         name = self.adapter_for("grounding", adapter)
         return self.bundle.adapters("grounding")[name].get("threshold")
+
+    def unknown_words(self, query: str) -> list[str]:
+        """The words of a query that no text held from which the text encoder learned: they say nothing to it.
+
+        Only where it was trained beside the models, on a small domain; encoders of the public know too much to list.
+        """
+        return unknown_words(query, self.words)
 
     def encode(self, path: str | Path, progress: OnProgress | None = None) -> "EncodedVideo":
         """Features of a video, once: they are kept by the file's content. One video is encoded at a time.
@@ -241,7 +255,8 @@ class EncodedVideo:
             query: a sentence, or several for one batch.
             adapter: by default the predictor's.
             confident: leave out moments whose score is below `Predictor.threshold`, the bar chosen on validation
-                videos; the list may then be empty. By default all are there, and `score >= threshold` marks them.
+                videos; the list is empty where the query is not in the video. By default all are there, and
+                `score >= threshold` marks them.
 
         Raises:
             InputError: as `answer`.

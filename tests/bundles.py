@@ -12,8 +12,9 @@ from read.backbones.visual_guidance import VisualGuidance
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.kinds.clip import new_tiny_clip
 from read.encoders.kinds.slowfast import TINY, SlowFast
-from read.files import write_json, write_text
+from read.files import write_json, write_jsonl, write_text
 
+LEARNED = {"k2-s0": {"learning_rate": 0.001, "best_step": 4}, "k2-s1": {"learning_rate": 0.001, "best_step": 0}}
 RUNS = {
     "grounding": {"read/k2-s0": 0.45, "read/k2-s1": None, "adapter/k2-s0": None, "full/k2-s0": 0.5, "bias/k2-s0": None},
     "summarization": {"read/k2-s0": None},
@@ -30,6 +31,13 @@ def make_workspace(root: Path) -> Path:
     torch.manual_seed(0)
     new_tiny_clip().save(root / "models/encoders/clip")
     SlowFast.create(TINY).save(root / "models/encoders/slowfast")
+    origins = {name: {"pretrained": None} for name in ("clip", "slowfast")}
+    write_json(root / "models/encoders/encoders.json", origins)
+    write_jsonl(root / "data/raw/toy_source/segments.jsonl", [{"vid": "s", "text": "The dog jumps over"}])
+    rows = [
+        {"vid": vid, "query": query} for vid, query in zip("abd", ("a cat's fence", "rain", "a secret"), strict=True)
+    ]
+    write_jsonl(root / "data/raw/toy/annotations.jsonl", rows)
     extractor = Extractor(ExtractorSettings(), root / "models/encoders")
     video_dim = sum(encoder.dim for encoder in extractor.encoders.values())
     sizes = {"hidden": 16, "layers": 2, "heads": 2, "feed_forward": 24, "max_clips": 4}
@@ -60,7 +68,7 @@ def _train(root: Path, task: str, run: str, number: int, spec: dict, threshold: 
                 parameter.add_(0.3 * torch.randn_like(parameter))
     save_adapter(model, folder_of(root, run, task))
     record = {"dataset": "toy", "task": task, "strategy": strategy, "shots": 2, "seed": int(draw[-1]), "features": spec}
-    write_json(folder_of(root, run, task) / "run.json", record | {"threshold": threshold, "learning_rate": 0.001})
+    write_json(folder_of(root, run, task) / "run.json", record | {"threshold": threshold} | LEARNED[draw])
     scores = {"scores": {"MR-full-mAP": 30.0 + number, "HL-clip-AP": 50.0}, "predict": PREDICT[task]}
     write_json(root / "results/runs/toy" / task / run / "scores.json", record | scores)
     split = {"rule": "drawn", "seed": 0, "shots": 2, "train": ["a", "b"], "val": ["c"], "test": ["d", "e", "f"]}

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from read.bundle import Bundle, export
 from read.bundle.card import intervals
 from read.bundle.fetch import fetch, public_source
+from read.bundle.vocabulary import unknown_words, words_of
 from read.encoders.kinds.clip import new_tiny_clip
 from read.errors import InputError
 from read.files import read_json, sha256_of, write_json
@@ -264,3 +265,40 @@ def test_a_bundle_needs_no_workspace(packed, workspace):
 def _adapters(folder):
     bundle = Bundle.open(folder)
     return [(task, bundle.adapters(task)) for task in bundle.tasks]
+
+
+def test_an_adapter_that_never_got_better_is_told_as_what_it_is(packed):
+    card = Bundle.open(packed).config["card"]["tasks"]["grounding"]["adapters"]
+    assert card["read_k2_s1"]["untrained"] and not card["read_k2_s0"]["untrained"]
+    after = (packed / "README.md").read_text(encoding="utf-8").split("### Adapter `read_k2_s1`")[1]
+    assert "this adapter is that model, zero-shot" in after.split("###")[0]
+    assert "this adapter is that model" not in after.split("###")[1]
+
+
+def test_the_words_that_it_learned_from_are_in_the_card(packed, own, tmp_path):
+    """Those of the source, and of the training videos; not those of the test side."""
+    known = ["a", "cat's", "dog", "fence", "jumps", "over", "rain", "the"]
+    assert Bundle.open(packed).config["card"]["words"] == known
+    text = (packed / "README.md").read_text(encoding="utf-8")
+    assert "knows 8 words" in text and ", ".join(known) in text
+    write_json(own / "models/encoders/encoders.json", {"clip": {"pretrained": "openai"}})
+    public = export([folder_of(own, "read/k2-s0")], tmp_path / "public")  # whose words nobody can list
+    assert public.config["card"]["words"] is None and Predictor.from_bundle(public).unknown_words("bicycle") == []
+
+
+def test_unknown_words_are_named_as_they_stand():
+    assert unknown_words("The DOG's bicycle, the bicycle!", {"the", "dog"}) == ["DOG's", "bicycle"]
+    assert unknown_words("größer 3 Hunde", {"größer"}) == ["3", "Hunde"]
+    assert unknown_words("bicycle", None) == [] and words_of(["It's", "A dog_cat", "a"]) == ["a", "cat", "dog", "it's"]
+
+
+def test_the_worth_of_the_bar_is_in_the_card(own, tmp_path):
+    run = folder_of(own, "read/k2-s0")
+    worth = {
+        "shown": 9, "right": 6, "precision": 2 / 3, "present": 10, "answered": 7, "absent": 10, "answered_absent": 1,
+    }  # fmt: skip
+    write_json(run / "run.json", read_json(run / "run.json") | {"confidence": worth})
+    bundle = export([run], tmp_path / "out")
+    text = (bundle.folder / "README.md").read_text(encoding="utf-8")
+    assert "6 of 9 moments shown are right, a precision of 0.67; 7 of 10 queries" in text
+    assert "and 1 of 10 for what another video shows" in text

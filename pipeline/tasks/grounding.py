@@ -16,7 +16,7 @@ from read.errors import InputError
 from read.files import read_json
 from read.grounding.inference import forward_batches, predict
 from read.grounding.task import Grounding
-from read.grounding.threshold import best_threshold
+from read.grounding.threshold import absent_samples, best_threshold, confidence
 from read.grounding.windows import WindowSettings
 from read.metrics.protocol import Protocol, get_protocol
 from read.rows import id_key
@@ -63,9 +63,13 @@ class GroundingWork:
         return Grounding(WindowSettings(self.settings.evaluate.windows), metric_name(dataset))
 
     def inference_settings(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
-        """How windows are read off, and `threshold`, the score from which on a moment is worth showing."""
-        bar = best_threshold(self.predict(model, val), [sample.annotation for sample in val])
-        return {"predict": {"method": self.settings.evaluate.windows}, "threshold": bar}
+        """How windows are read off, `threshold`, from which score on a moment is worth showing, and `confidence`."""
+        rows, labels = self.predict(model, val), [sample.annotation for sample in val]
+        asked = absent_samples(val)
+        absent = self.predict(model, asked) if asked else []
+        bar = best_threshold(rows, labels, absent)
+        worth = None if bar is None else confidence(rows, labels, absent, bar)
+        return {"predict": {"method": self.settings.evaluate.windows}, "threshold": bar, "confidence": worth}
 
     def predict(self, model: Backbone, samples: Sequence[Sample]) -> Rows:
         """Windows and saliency for every query."""

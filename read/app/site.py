@@ -212,12 +212,15 @@ class Site:
         encoded = video.job.result
         async with self._asking:
             (found,) = await self._named(video, encoded.answer, [query], adapter)
+        bar = self.predictor.threshold(adapter)
         moments = [dict(zip(("start", "end", "score"), map(float, moment), strict=True)) for moment in found.moments]
         return JSONResponse(
             {
                 "video": video.name, "duration": encoded.duration, "clip_len": encoded.clip_len, "query": query,
-                "adapter": adapter, "threshold": self.predictor.threshold(adapter), "moments": moments,
+                "adapter": adapter, "threshold": bar, "moments": moments,
                 "saliency": [float(value) for value in found.saliency],
+                "present": bar is None or any(moment["score"] >= bar for moment in moments),
+                "unknown_words": self.predictor.unknown_words(query),
             }
         )  # fmt: skip
 

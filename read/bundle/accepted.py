@@ -20,21 +20,30 @@ SETTINGS: dict[str, dict[str, Check]] = {  # of prediction, as the evaluate stag
     },
 }  # fmt: skip
 _THRESHOLD = {"threshold": maybe(_FINITE)}
+_COUNT = whole(0, 10**9)
+_CONFIDENCE = record(
+    {
+        **dict.fromkeys(("shown", "right", "present", "answered", "absent", "answered_absent"), _COUNT),
+        "precision": maybe(_SHARE),
+    }
+)
 _CARD_ADAPTER = {
     "dataset": _WORD, "data": table(".*", text(10_000), 50), "split": table(".*", plain, 50),
     "strategy": record({"name": _WORD, "options": table(".*", plain, 100)}), "training": table(".*", plain, 100),
     "threshold": maybe(_FINITE), "predict": table(".*", plain, 20), "scores": table(".*", _FINITE, 1000),
     "seeds": table(".*", record({"mean": _FINITE, "low": _FINITE, "high": _FINITE, "seeds": whole(2, 10**6)}), 1000),
 }  # fmt: skip
+_CARD_OPTIONS = {"confidence": maybe(_CONFIDENCE), "untrained": flag}
 _CARD_TASK = record(
     {
         "backbone": record({}, {"config": record({}, rest=plain)}, plain),
-        "adapters": table(NAME, record(_CARD_ADAPTER, rest=plain), 1000),
+        "adapters": table(NAME, record(_CARD_ADAPTER, _CARD_OPTIONS, plain), 1000),
     }
 )
 _CARD = record(
     {"name": _WORD, "licence": _WORD, "version": _WORD, "tasks": record({}, dict.fromkeys(TASKS, _CARD_TASK))},
-    rest=plain,
+    {"words": maybe(items(_WORD, 0, 1_000_000))},
+    plain,
 )
 _FEATURES = record(
     {

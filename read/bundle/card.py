@@ -12,6 +12,7 @@ from read.errors import optional_imports
 from read.files import read_json
 
 CONFIDENCE = 0.95
+WORDS = 500  # of a vocabulary that are listed
 TAGS = {
     "grounding": ["moment-retrieval", "highlight-detection", "video-grounding"],
     "summarization": ["video-summarization", "summarization"],
@@ -23,19 +24,22 @@ TRAINING = (
 )  # fmt: skip
 
 
-def card_of(name: str, runs: Mapping[tuple[str, str], TrainedRun], licence: str) -> dict[str, Any]:
-    """The card as JSON: `name`, `licence`, `version`, and for each task its `backbone` and `adapters`.
+def card_of(
+    name: str, runs: Mapping[tuple[str, str], TrainedRun], licence: str, words: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """The card as JSON: `name`, `licence`, `version`, `words`, and for each task its `backbone` and `adapters`.
 
     Args:
         name: of the bundle.
         runs: by task and name of the adapter.
         licence: of the models.
+        words: that the text encoder has learned from, where it was trained here.
     """
     from read import __version__
 
     tasks = {task: {name: run for (of, name), run in runs.items() if of == task} for task in TASKS}
     return {
-        "name": name, "licence": licence, "version": __version__,
+        "name": name, "licence": licence, "version": __version__, "words": words,
         "tasks": {
             task: {
                 "backbone": next(iter(of_task.values())).pretraining()
@@ -57,10 +61,17 @@ def _adapter(run: TrainedRun) -> dict[str, Any]:
         "strategy": {"name": values["strategy"], "options": values["options"]},
         "training": {key: run.record[key] for key in TRAINING if run.record.get(key) is not None},
         "threshold": run.record.get("threshold"),
+        "confidence": run.record.get("confidence"),
+        "untrained": is_untrained(run.record),
         "predict": run.record.get("predict", {}),
         "scores": run.record.get("scores", {}),
         "seeds": intervals(run.scores_of_seeds()),
     }
+
+
+def is_untrained(record: Mapping[str, Any]) -> bool:
+    """Whether no step of a run's training was better than the model as it was pretrained, which the run then is."""
+    return record.get("best_step") == 0
 
 
 def intervals(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
@@ -96,12 +107,24 @@ def readme(card: Mapping[str, Any]) -> str:
 def body(card: Mapping[str, Any]) -> str:
     """The card as Markdown."""
     parts = [f"# {card['name']}", _USE.format(name=card["name"])]
+    if (words := card.get("words")) is not None:
+        more = f" and {len(words) - WORDS} more" if len(words) > WORDS else ""
+        parts += ["## What it understands", KNOWS.format(count=len(words)), ", ".join(words[:WORDS]) + more]
     for task, content in card["tasks"].items():
         parts += [f"## {TITLES[task]}", _table(content["backbone"] | content["backbone"].get("config", {}))]
         for name, adapter in content["adapters"].items():
             parts += [f"### Adapter `{name}`", *_of_adapter(adapter)]
     return "\n\n".join(parts) + "\n"
 
+
+KNOWS = (
+    "The text encoder was trained on a small domain and knows {count} words. Any other says nothing to it; predict and "
+    "the page name those that a query has."
+)
+UNTRAINED = (
+    "**No step of its training was better on the validation videos than the model as it was pretrained: this adapter "
+    "is that model, zero-shot.**"
+)
 
 _USE = """Adapters made with READ (`pip install read-adapters`). Ask it of any video:
 
@@ -144,7 +167,8 @@ def _of_adapter(adapter: Mapping[str, Any]) -> list[str]:
         "strategy": strategy["name"], "threshold of moments": "none" if bar is None else bar, **adapter["predict"],
     }  # fmt: skip
     facts.pop("licence", None)
-    parts = [_table(facts)]
+    parts = [UNTRAINED] if adapter.get("untrained") else []
+    parts += [_table(facts), *_confidence(adapter.get("confidence"))]
     for title, values in (
         ("Split, in videos", adapter["split"]),
         ("Training", adapter["training"]),
@@ -153,6 +177,18 @@ def _of_adapter(adapter: Mapping[str, Any]) -> list[str]:
         if values:
             parts += [f"{title}:", _table(values)]
     return [*parts, *_scores(adapter)]
+
+
+def _confidence(worth: Mapping[str, Any] | None) -> list[str]:
+    """What the bar for moments is worth."""
+    if worth is None:
+        return []
+    share = "" if worth["precision"] is None else f", a precision of {worth['precision']:.2f}"
+    said = f"At this bar, on the validation videos that it was chosen on: {worth['right']} of {worth['shown']} moments "
+    said += f"shown are right{share}; {worth['answered']} of {worth['present']} queries for what is there are answered"
+    if worth["absent"]:
+        said += f", and {worth['answered_absent']} of {worth['absent']} for what another video shows"
+    return [f"{said}. A query below the bar is answered with: not in this video."]
 
 
 def _scores(adapter: Mapping[str, Any]) -> list[str]:

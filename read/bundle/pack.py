@@ -9,6 +9,7 @@ from typing import Any
 
 from read.bundle.card import card_of, readme
 from read.bundle.folder import ADAPTER, CARD, CONFIG, ENCODERS, FORMAT, MODEL, TASKS, VERSION, Bundle, differences
+from read.bundle.vocabulary import words_of
 from read.bundle.workspace import TrainedRun, find_run
 from read.errors import InputError
 from read.files import atomic_path, sha256_of, write_json, write_text
@@ -39,7 +40,7 @@ def export(runs: Sequence[str | Path], out: str | Path, *, weights: bool = True,
     _check_backbones(found)
     sources = {} if weights else _public_sources(found[0], features)
     named = dict(zip(names_of(found), found, strict=True))
-    card = card_of(out.resolve().name, named, licence)
+    card = card_of(out.resolve().name, named, licence, _words(found))
     with atomic_path(out) as draft:
         for (task, name), run in named.items():
             _copy(run, draft, task, name)
@@ -153,6 +154,13 @@ def _public_sources(run: TrainedRun, features: dict[str, Any]) -> dict[str, str]
     if private := [name for name in ENCODERS if sources[name] is None]:
         raise InputError(f"export: the weights of {' and '.join(private)} are not public; pack them into the bundle")
     return sources
+
+
+def _words(runs: Sequence[TrainedRun]) -> list[str] | None:
+    """The words of all texts that were learned from; None where the text encoder learned from the public's."""
+    if runs[0].encoder_sources().get("clip", "unknown") is not None:
+        return None
+    return words_of(text for run in runs if run.task == "grounding" for text in run.texts()) or None
 
 
 def _settings(run: TrainedRun) -> dict[str, Any]:

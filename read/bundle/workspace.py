@@ -6,8 +6,9 @@ from typing import Any
 
 from read.bundle.folder import TASKS
 from read.errors import InputError, optional_imports
-from read.files import read_json
+from read.files import read_json, read_jsonl
 
+SENTENCES = {"segments.jsonl": "text", "annotations.jsonl": "query"}  # file -> key
 PLACE = "models/adapters/<dataset>/<task>/<strategy>/k32-s0"
 
 
@@ -56,6 +57,20 @@ class TrainedRun:
         """The split's rule, and how many videos it has on each side."""
         found = _read(self.root / "data/splits" / self.dataset / self.task / f"{self.draw}.json") or {}
         return {key: len(value) if isinstance(value, list) else value for key, value in found.items()}
+
+    def texts(self) -> list[str]:
+        """The sentences of the source dataset, and those of the run's own training videos."""
+        found = []
+        for dataset, videos in ((self.pretraining().get("source"), None), (self.dataset, set(self._side("train")))):
+            folder = self.root / "data/raw" / str(dataset)
+            for name, key in SENTENCES.items():
+                rows = read_jsonl(folder / name) if (folder / name).is_file() else []
+                found += [str(row[key]) for row in rows if videos is None or row["vid"] in videos]
+        return found
+
+    def _side(self, side: str) -> list[str]:
+        path = self.root / "data/splits" / self.dataset / self.task / f"{self.draw}.json"
+        return (_read(path) or {}).get(side, [])
 
     def data(self) -> dict[str, str]:
         """What the dataset's card says of it: title, licence, homepage, citation."""

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 
@@ -52,6 +53,13 @@ def export(options: argparse.Namespace) -> int:
     bundle = pack(options.runs, options.out, weights=not options.without_encoders, licence=options.licence)
     for task in bundle.tasks:
         print(f"{task}: {', '.join(bundle.adapters(task))}")
+    for task, content in bundle.config["card"]["tasks"].items():
+        for name in (name for name, adapter in content["adapters"].items() if adapter["untrained"]):
+            print(
+                f"note: {task}, {name}: no step of its training was better than the model as it was pretrained; what "
+                "is exported is that model, zero-shot",
+                file=sys.stderr,
+            )
     size = sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file())
     print(f"{bundle.folder}: {size / 1e6:.1f} MB")
     return 0

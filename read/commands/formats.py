@@ -27,11 +27,17 @@ class Found:
 
 @dataclass
 class Asked:
-    """A query and what was found, best first; `saliency` one score per clip."""
+    """A query and what was found, best first; `saliency` one score per clip.
+
+    `present` where a moment reaches the bar, or there is none. `unknown` are the query's words that the model never
+    saw.
+    """
 
     query: str
     moments: list[Found]
     saliency: list[float]
+    present: bool = True
+    unknown: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -52,6 +58,10 @@ def table(result: Result) -> str:
     lines = [f"{result.video}  {clock(result.duration)}"]
     for asked in result.asked:
         lines += ["", f"  {' '.join(asked.query.split())}"]
+        if asked.unknown:
+            lines.append(f"        unknown to this model: {', '.join(asked.unknown)}")
+        if not asked.present:
+            lines.append("        not in this video, as far as the model can tell")
         for rank, moment in enumerate(asked.moments, 1):
             span = f"{clock(moment.start)} - {clock(moment.end)}"
             below = "" if moment.confident else f"  below {result.threshold:.2f}"
@@ -59,7 +69,7 @@ def table(result: Result) -> str:
             lines.append(
                 f"  {rank:>4}  {span:<23}  {moment.end - moment.start:7.1f} s  {moment.score:.2f}{below}{clip}"
             )
-        if not asked.moments:
+        if not asked.moments and asked.present:
             lines.append("        nothing")
     if result.summary is not None:
         lines += ["", f"  summary: {result.summary}"]
@@ -78,6 +88,7 @@ def json_lines(result: Result) -> str:
                 | ({"clip": moment.clip} if moment.clip else {})
                 for moment in asked.moments
             ],
+            "present": asked.present, "unknown_words": asked.unknown,
             "clip_len": result.clip_len, "saliency": asked.saliency,
         }
         for asked in result.asked

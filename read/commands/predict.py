@@ -18,6 +18,7 @@ from read.files import write_text
 if TYPE_CHECKING:
     from read.predictor import Predictor
 
+TELLING = ("table", "json")  # formats that say which words of a query are unknown
 EXAMPLES = """examples:
   read-adapters predict --bundle my-bundle --query "the dog jumps over the fence" party.mp4
   read-adapters predict --bundle my-bundle --queries queries.txt --format json *.mp4 | jq .moments
@@ -61,7 +62,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     told.add_argument("--out", metavar="PATH", help="file in stdout's place; a folder, for subtitles of several videos")
     told.add_argument("--top", type=_positive, default=5, metavar="N", help="most moments per query (default: 5)")
     told.add_argument(
-        "--confident", action="store_true", help="only moments whose score reaches the bar chosen on validation videos"
+        "--confident",
+        action="store_true",
+        help="only moments whose score reaches the bar chosen on validation videos; none: not in this video",
     )
     told.add_argument("--clips", metavar="DIR", help="cut the moments out of the videos into this folder")
     told.add_argument("--quiet", action="store_true", help="no progress on stderr")
@@ -88,6 +91,10 @@ def run(options: argparse.Namespace) -> int:
     tasks = {"grounding": bool(queries), "summarization": options.summary}
     for task in (task for task, wanted in tasks.items() if wanted):
         predictor.adapter_for(task, options.adapter)  # says what is lacking before anything is encoded
+    if options.format not in TELLING:
+        for query in queries:
+            if unknown := predictor.unknown_words(query):
+                print(f"note: {query}: unknown to this model: {', '.join(unknown)}", file=sys.stderr)
     shown, failed = [], 0
     if options.format == "csv":
         _show(csv_head(), options, shown)
@@ -117,9 +124,11 @@ def ask(
         result.threshold = bar
         for answer in video.answer(queries):
             moments = [Found(*moment, bar is None or moment.score >= bar) for moment in answer.moments]
+            present = bar is None or any(moment.confident for moment in moments)
             if options.confident:
                 moments = [moment for moment in moments if moment.confident]
-            result.asked.append(Asked(answer.query, moments[: options.top], answer.saliency))
+            unknown = predictor.unknown_words(answer.query)
+            result.asked.append(Asked(answer.query, moments[: options.top], answer.saliency, present, unknown))
         if options.clips:
             cut_moments(result, Path(options.clips))
     if options.summary:

@@ -42,6 +42,9 @@ class FakePredictor:
     def threshold(self, adapter=None):
         return 0.3
 
+    def unknown_words(self, query):
+        return [word for word in query.split() if word == "bicycle"]
+
     def encode(self, path, progress=None):
         self.running += 1
         self.most = max(self.most, self.running)

@@ -136,3 +136,9 @@ def test_videos_that_browsers_cannot_play_are_shown_as_copies(person, footage):
     shown = person.get(f"/api/videos/{told['id']}/file")
     assert shown.headers["Content-Type"] == "video/mp4" and shown.content[4:8] == b"ftyp"
     assert person.ask(told["id"]).status_code == 200
+
+
+def test_what_is_not_in_the_video_and_what_the_model_never_saw(person, clip):
+    key = person.add(clip)
+    answer = person.ask(key, "a bicycle").json()
+    assert answer["unknown_words"] == ["bicycle"] and answer["present"] is (answer["moments"][0]["score"] >= 0.3)

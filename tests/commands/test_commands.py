@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -228,3 +229,41 @@ def test_a_closed_pipe_is_no_traceback(packed):
 def test_models_with_towers_of_other_packages_import_them():
     assert _needs_timm("ViT-B-16-SigLIP") and _needs_timm("roberta-ViT-B-32")
     assert not _needs_timm("clip_tiny") and not _needs_timm("ViT-B-32")
+
+
+def test_what_is_not_in_the_video(run, videos):
+    arguments = ("predict", videos / "party.mp4", "--query", "the DOG rides", "--format")
+    (row,) = [json.loads(line) for line in run(*arguments, "json", "--adapter", "full").out.splitlines()]
+    assert row["present"] == any(moment["score"] >= 0.5 for moment in row["moments"])
+    assert row["unknown_words"] == ["rides"]
+    table = run(*arguments, "table").out
+    assert "unknown to this model: rides" in table
+    told = run(*arguments, "csv")
+    assert told.status == 0 and "note: the DOG rides: unknown to this model: rides" in told.err
+
+
+def test_an_export_says_what_is_zero_shot(run, workspace, tmp_path):
+    runs = [folder_of(workspace, "read/k2-s0"), folder_of(workspace, "read/k2-s1")]
+    told = run("export", *runs, tmp_path / "out")
+    assert told.status == 0 and told.err.count("note:") == 1
+    assert "grounding, read_k2_s1: no step of its training was better" in told.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="devices and links of POSIX")
+def test_out_is_written_into_and_never_replaced(run, videos, tmp_path):
+    arguments = ("predict", videos / "short.mp4", "--query", "rain", "--format", "csv", "--out")
+    device = Path(os.devnull).stat()
+    assert run(*arguments, os.devnull).status == 0
+    assert os.path.samestat(Path(os.devnull).stat(), device)
+    (tmp_path / "real.csv").write_text("old")
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    assert run(*arguments, tmp_path / "link.csv").status == 0
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "real.csv").read_text().startswith("video,query")
+    (tmp_path / "several").mkdir()
+    (tmp_path / "folder").symlink_to(tmp_path / "several")
+    several = ("predict", videos / "short.mp4", videos / "party.mp4", "--query", "rain", "--format", "srt", "--out")
+    assert run(*several, tmp_path / "folder").status == 0
+    assert sorted(path.name for path in (tmp_path / "several").iterdir()) == ["party.srt", "short.srt"]
+    assert (tmp_path / "folder").is_symlink()
+    missing = run(*arguments, tmp_path / "several")
+    assert missing.status == 1 and "several" in missing.err and "Traceback" not in missing.err

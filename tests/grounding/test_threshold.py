@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
+from read.data import Annotation, Sample
 from read.errors import InputError
-from read.grounding.threshold import best_threshold
+from read.grounding.threshold import absent_samples, best_threshold, confidence
 
 
 def rows(*windows):
@@ -74,3 +76,66 @@ def test_no_other_bar_is_better(seed):
 def test_a_query_without_annotation_is_named():
     with pytest.raises(InputError, match="qid 0"):
         best_threshold(rows([(0, 4, 0.5)]), [{"qid": 7, "relevant_windows": [[0, 4]]}])
+
+
+def test_what_is_not_there_lifts_the_bar():
+    predictions, annotations = rows([(0, 4, 0.9)], [(0, 4, 0.6)], [(0, 4, 0.3)]), truths([(0, 4)], [(0, 4)], [(0, 4)])
+    absent = [{"qid": qid, "pred_relevant_windows": [[0, 4, 0.5 - qid / 100]]} for qid in range(9)]
+    assert best_threshold(predictions, annotations) == 0.3
+    assert best_threshold(predictions, annotations, absent) == 0.6
+    absent.append({"qid": 9, "pred_relevant_windows": [[0, 4, 0.7]]})  # one of ten may be wrong
+    assert best_threshold(predictions, annotations, absent) == 0.6
+    absent[0]["pred_relevant_windows"] = [[0, 4, 0.65], [5, 6, 0.1]]  # two may not
+    assert best_threshold(predictions, annotations, absent) == 0.9
+    worth = confidence(predictions, annotations, absent, 0.6)
+    assert worth == {
+        "shown": 4, "right": 2, "precision": 0.5, "present": 3, "answered": 2, "absent": 10, "answered_absent": 2,
+    }  # fmt: skip
+
+
+def test_a_model_that_cannot_tell_shows_nothing():
+    absent = [{"qid": 0, "pred_relevant_windows": [[0, 4, 0.9]]}]
+    bar = best_threshold(rows([(0, 4, 0.9)]), truths([(0, 4)]), absent)
+    assert bar > 0.9 and confidence(rows([(0, 4, 0.9)]), truths([(0, 4)]), absent, bar)["precision"] is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_of_the_absent_are_answered_and_no_bar_that_keeps_to_it_is_better(seed):
+    generator = np.random.default_rng(seed)
+
+    def windows(count):
+        spans = np.sort(generator.uniform(0, 30, (count, 2)), axis=1)
+        return np.column_stack((spans, generator.integers(1, 20, count) / 20)).tolist()
+
+    predictions = rows(*(windows(generator.integers(0, 6)) for _ in range(30)))
+    annotations = truths(*([window[:2] for window in windows(generator.integers(1, 4))] for _ in range(30)))
+    absent = rows(*(windows(generator.integers(0, 2)) for _ in range(30)))
+    bar = best_threshold(predictions, annotations, absent)
+
+    def answered(other):
+        return confidence(predictions, annotations, absent, other)["answered_absent"]
+
+    def f1(other):
+        return f1_of(other, predictions + absent, annotations + truths(*[()] * 30))
+
+    assert answered(bar) <= 3
+    kept = [other / 20 for other in range(1, 20) if answered(other / 20) <= 3]
+    assert f1(bar) == pytest.approx(max(f1(other) for other in kept))
+
+
+def test_absent_queries_are_those_of_other_videos():
+    said = {"a": ("the cat", "the dog"), "b": ("The  cat", "a bird"), "c": ("a fish",)}
+    samples = [
+        Sample(torch.full((3, 2), float(ord(vid))), torch.full((4, 2), float(number)),
+               Annotation(f"{vid}{number}", query, vid, 6.0, ((0.0, 2.0),), (), ()), 2.0)
+        for vid, queries in said.items() for number, query in enumerate(queries)
+    ]  # fmt: skip
+    found = absent_samples(samples)
+    assert len(found) == len(samples)
+    for asked, sample in zip(found, samples, strict=True):
+        assert torch.equal(asked.video, sample.video) and asked.vid == sample.vid and asked.annotation.windows == ()
+        own = {" ".join(query.lower().split()) for query in said[sample.vid]}
+        assert " ".join(asked.annotation.query.lower().split()) not in own
+        (origin,) = [each for each in samples if each.text is asked.text]
+        assert origin.annotation.query == asked.annotation.query
+    assert absent_samples(samples[:1]) == []
