@@ -140,6 +140,7 @@ def make_split(
     source: list[str] = []
     if target:
         sides, source = _transfer(videos, sides, target, recording)
+    _check_sides(videos, sides, origin)
     held = 0 if protocol == "paper" else max(1, round(settings.val_share * shots))
     orders = orders_of(sides["train"], videos, seed, shots_per)
     _check_shots(orders, shots, settings.val_share, 0 if sides["val"] else held)
@@ -218,6 +219,18 @@ def _transfer(
             )
     unseen = {recording(vid) for vids in own.values() for vid in vids}
     return own, [vid for vid in sides["train"] if target not in videos[vid].kinds and recording(vid) not in unseen]
+
+
+def _check_sides(videos: Collection[str], sides: Mapping[str, Sequence[str]], origin: str) -> None:
+    """Raise InputError where nothing is left to train on, or to report on."""
+    for side, purpose in (("train", "train"), ("test", "report")):
+        if not sides[side]:
+            other = len(sides["test" if side == "train" else "train"])
+            raise InputError(
+                f"no video is left to {purpose} on: of {len(videos)} labelled videos (cuts of one recording stay "
+                f"together), {other} are on the other side ({origin}); label more videos: one to train on, one to "
+                "choose the best step by and one to report on, at least"
+            )
 
 
 def _check_shots(orders: Mapping[str, Sequence[str]], shots: int, val_share: float, held: int) -> None:
