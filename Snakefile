@@ -1,5 +1,13 @@
 """From raw video to a report: the table of contents. dvc.yaml says what each stage depends on."""
 
+from pipeline.strict_yaml import read_yaml
+from snakemake.exceptions import WorkflowError
+
+try:
+    read_yaml("params.yaml")  # Snakemake's own reading takes the last of two equal keys
+except ValueError as error:
+    raise WorkflowError(str(error)) from None
+
 
 configfile: "params.yaml"
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Discriminator, Field, Tag
 
 from pipeline.params import Positive, Section, plugin, validated
+from pipeline.strict_yaml import read_yaml
 from read.errors import InputError
 from read.files import sha256_of
 from read.plugins import PACKAGE_LAYOUTS, PROTOCOLS, QUERY_LAYOUTS, SUMMARY_LAYOUTS, none_of
@@ -244,11 +244,7 @@ def load_card(name: str, catalog: str | Path = CATALOG) -> Card:
     path = folder / CARD
     if not path.is_file():
         raise InputError(f"dataset {none_of(name, known_datasets(catalog))} (there is no {path})")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
-    card = validated(CardFile, values, str(path))
+    card = validated(CardFile, read_yaml(path), str(path))
     if mistakes := [f"{path}: {mistake}" for mistake in _mistakes(card)]:
         raise InputError("\n".join(mistakes))
     return Card(name, folder, **{key: getattr(card, key) for key in CardFile.model_fields})

@@ -9,15 +9,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from pipeline.strict_yaml import read_yaml
 from read.errors import InputError
 from read.plugins import BACKBONES, TEXT_MODELS, Plugins, nearest, none_of
+from read.rows import shown
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy takes
+Fps = Annotated[float, Field(gt=0, le=1000)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
 TaskName = Literal["grounding", "summarization"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -70,13 +74,13 @@ class Encoders(Section):
 
     clip: ClipEncoder
     slowfast: SlowFastEncoder
-    seed: int
+    seed: Seed
 
 
 class Extract(Section):
     """Stage 3: features per clip."""
 
-    fps: Positive
+    fps: Fps
     batch_size: Count
 
 
@@ -85,7 +89,7 @@ class SplitSection(Section):
 
     val_share: Share
     test_share: Share
-    test_seed: int
+    test_seed: Seed
     shots_per: Literal["dataset", "domain"]
 
 
@@ -93,7 +97,7 @@ class Runs(Section):
     """Which runs the comparison consists of, besides the strategies."""
 
     shots: Annotated[list[Count], Field(min_length=1)]
-    seeds: Annotated[list[int], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
 
 
 class PretrainTask(Section):
@@ -108,7 +112,7 @@ class PretrainTask(Section):
     batch_size: Count
     learning_rate: Positive
     val_share: Share
-    seed: int
+    seed: Seed
 
 
 class PretrainGrounding(PretrainTask):
@@ -137,7 +141,7 @@ class Pretrain(Section):
 class AlignmentSection(Section):
     """The alignment loss of strategies that align: its weight, the share of mass that is moved, the cost."""
 
-    gamma: Annotated[float, Field(ge=0)]
+    gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     mass: Annotated[float, Field(gt=0, le=1)]
     cost: Literal["cosine", "sqeuclidean", "l2"]
 
@@ -217,7 +221,7 @@ class Params(Section):
     backbone: BackboneSection
     protocol: Literal["honest", "paper", "transfer"]
     domain: str | None
-    clip_len: Positive
+    clip_len: Seconds
     features: Literal["videos", "package"]
     device: Literal["auto", "cpu", "cuda"]
     download: Download
@@ -235,13 +239,7 @@ class Params(Section):
 
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Read and check a params file. Raises InputError with every mistake, each with its key."""
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {error}") from None
-    return check_params(values, str(path))
+    return check_params(read_yaml(path), str(path))
 
 
 def check_params(values: Any, name: str = "params.yaml") -> Params:
@@ -313,7 +311,7 @@ def _explain(model: type[BaseModel], entry: Mapping[str, Any]) -> str:
     if entry["type"] == "literal_error":
         choices = re.findall(r"'([^']*)'", entry["ctx"]["expected"])
         return f"{path}: {none_of(entry['input'], choices)}"
-    return f"{path}: {entry['msg']} (found {entry['input']!r})"
+    return f"{path}: {entry['msg']} (found {shown(entry['input'])})"
 
 
 def all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 ENGINE = {
     "pipeline",
     "pipeline.params",
+    "pipeline.strict_yaml",
     "pipeline.cli",
     "pipeline.paths",
     "pipeline.stages",

@@ -294,16 +294,16 @@ def test_one_labelled_video_is_too_few(protocol):
     with pytest.raises(
         InputError, match=r"no video is left to train on: of 1 labelled videos.*, 1 are on the other side"
     ):
-        make_split(labels, 1, 0, 0.25, 0.4, protocol=protocol)
+        draw(labels, 1, 0, protocol=protocol)
 
 
 def test_cuts_of_one_recording_are_too_few():
     labels = [Annotation(n, "q", f"{'x' * 11}_{n}_{n + 1}", 9.0, ((1, 2),), (0,), ((4,),)) for n in range(5)]
     with pytest.raises(InputError, match=r"cuts of one recording stay together"):
-        make_split(labels, 1, 0, 0.25, 0.4)
+        draw(labels, 1, 0)
 
 
 def test_a_side_on_which_no_video_is():
     labels = [Annotation(n, "q", f"v{n}", 9.0, ((1, 2),), (0,), ((4,),), "", "test") for n in range(5)]
     with pytest.raises(InputError, match="no video is left to train on: of 5 labelled"):
-        make_split(labels, 1, 0, 0.25, 0.4)
+        draw(labels, 1, 0)

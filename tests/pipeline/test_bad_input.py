@@ -84,6 +84,12 @@ def test_a_dataset_without_a_card(fresh):
     assert "did you mean montage?" in text
 
 
+def test_a_key_that_stands_twice_in_the_params(fresh):
+    params = fresh.folder / "params.yaml"
+    params.write_text(params.read_text() + "clip_len: 1.0\n")
+    assert "params.yaml: key 'clip_len' stands twice, again on line" in refusal(fresh)
+
+
 def test_a_card_whose_annotations_are_not_there_or_broken(fresh):
     own_dataset(fresh, [row(1, "a")])
     annotations = fresh.folder / "data/catalog/mine/annotations.jsonl"

@@ -24,6 +24,7 @@ PLUMBING = {
     "pipeline",
     "pipeline.cli",
     "pipeline.params",
+    "pipeline.strict_yaml",
     "pipeline.paths",
     "pipeline.engine",
     "read",

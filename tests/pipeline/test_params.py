@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.card import load_card
 from pipeline.params import all_keys, check_params, load_params, parse_settings
 from pipeline.strategies import check_strategies, method_of
+from pipeline.strict_yaml import read_yaml
 from read.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -202,3 +204,58 @@ def test_unknown_strategies_and_options_are_named_all_at_once():
         "params.yaml: strategies.read: strategy read has no option 'bottelneck'; did you mean bottleneck?",
         "params.yaml: strategies.adapter: strategy adapter: bottleneck is 'wide', which is no int",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            {"runs": {"shots": [4], "seeds": [-1]}},
+            "runs.seeds.0: Input should be greater than or equal to 0 (fou",
+        ),
+        (
+            {"runs": {"shots": [10**4000], "seeds": [0]}},
+            "runs.shots.0: Input should be less than or equal to 1000",
+        ),
+        ({"clip_len": float("inf")}, "clip_len: Input should be less than or equal to 3600 (found inf)"),
+        ({"extract": {"fps": 1e9, "batch_size": 4}}, "extract.fps: Input should be less than or equal to 1000"),
+    ],
+)
+def test_numbers_beyond_all_bounds(values, change, reason):
+    (line,) = mistakes(values | change)
+    assert line.startswith(f"params.yaml: {reason}") and len(line) < 200
+
+
+def test_no_number_is_infinite(values):
+    values["pretrain"]["grounding"]["learning_rate"] = float("inf")
+    values["train"]["grounding"]["learning_rates"] = [float("nan")]
+    values["pretrain"]["summarization"]["seed"] = 2**32
+    assert [line.split(": ")[1] for line in mistakes(values)] == [
+        "pretrain.grounding.learning_rate", "pretrain.summarization.seed", "train.grounding.learning_rates.0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: 1\nb:\n  c: 1\n  d: 2\n  c: 3\n", "key 'c' stands twice, again on line 5"),
+        ("[" * 5000, "nested too deeply"),
+        ("a: " + "9" * 5000, "not valid YAML"),
+        ("a: &a [*a]", "more than 100000 values"),
+        ("\n".join([f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" if n else "a0: &a0 [x, x]" for n in range(9)]),
+         "more than 100000 values"),
+        ("a: [1", "not valid YAML"),
+    ],
+)  # fmt: skip
+def test_yaml_that_is_refused(tmp_path, text, reason):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(InputError, match=rf"bad\.yaml: .*{reason}"):
+        load_params(tmp_path / "bad.yaml")
+    (tmp_path / "card.yaml").write_text(text)
+    with pytest.raises(InputError, match=rf"card\.yaml: .*{reason}"):
+        load_card(tmp_path.name, tmp_path.parent)
+
+
+def test_yaml_with_a_byte_order_mark_and_with_aliases(tmp_path):
+    (tmp_path / "a.yaml").write_text("a: &a {b: 1}\nc: {<<: *a, d: 2}\n", encoding="utf-8-sig")
+    assert read_yaml(tmp_path / "a.yaml") == {"a": {"b": 1}, "c": {"b": 1, "d": 2}}
