@@ -31,7 +31,8 @@ class AdapterConfig:
         shared: one bottleneck for all layers of the same width.
         targets: glob patterns of module names (or of their ends) to adapt, instead of looking for sub-blocks. `*` is
             anything between two dots, `**` anything at all.
-        causal: the `targets` are causal layers: no token may see a later one.
+        causal: the `targets` are causal layers: no token may see a later one. Where the model says so itself, by its
+            attention's `is_causal` or its config, it need not be said.
 
     Raises:
         InputError: naming all fields at fault.

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from read.adapters.calls import MODALITIES
 from read.adapters.config import AdapterConfig
 from read.adapters.frozen_attention import hook_attention, unhook_attention
 from read.adapters.layer import Bottleneck
-from read.adapters.runtime import MODALITIES, Adapters
+from read.adapters.runtime import Adapters
 from read.adapters.sub_blocks import Place, find_places, width_of
 from read.errors import InputError
 from read.plugins import suggest
@@ -144,10 +145,9 @@ def alignment_states(model: nn.Module) -> list[AlignmentStates]:
     if adapters is None or not adapters.record_narrow:
         raise InputError("no states to align: the active strategy is none that aligns")
     sides = _narrow_states(adapters)
+    threads = {name: stack.thread for name, stack in adapters.stacks.items()}
     if not all(sides.values()):
-        sides = {
-            key: [stack.outputs[key] for stack in adapters.stacks.values() if key in stack.outputs] for key in sides
-        }
+        sides = {key: [found.outputs[key] for found in threads.values() if key in found.outputs] for key in sides}
     if not all(sides.values()):
         raise InputError("no states to align: the adapted layers do not tell video tokens from text tokens")
     pairs = zip(sides["video"], sides["text"], strict=False)
@@ -158,11 +158,11 @@ def _narrow_states(adapters: Adapters) -> dict[str, list[tuple[Tensor, Tensor]]]
     sides: dict[str, list[tuple[Tensor, Tensor]]] = {modality: [] for modality in MODALITIES}
     for name in adapters.keys_of[adapters.active]:
         place = adapters.places[name]
-        stack = adapters.stacks[place.stack]
-        if name not in stack.narrow:
-            raise InputError(f"no states to align: {name} has not run since the strategy was applied")
-        narrow = stack.narrow[name]
-        for segment in stack.tokens.sequences(place, narrow):
+        thread = adapters.stacks[place.stack].thread
+        if name not in thread.narrow:
+            raise InputError(f"no states to align: {name} has not run in this thread since the strategy was applied")
+        call, narrow = thread.narrow[name]
+        for segment in call.sequences(place, narrow):
             if segment.modality in sides:
                 part = narrow[:, segment.start : segment.stop]
                 mask = torch.ones_like(part[..., 0], dtype=torch.bool) if segment.mask is None else segment.mask

@@ -140,7 +140,7 @@ class Bottleneck(nn.Module):
         self, narrow: Tensor, layout: TokenLayout | None, state: State | None, keep: bool
     ) -> tuple[Tensor, State | None]:
         """(B, T, r) -> (B, T, r) through the mixer, in the precision of its weights."""
-        weights = next(self.mixer.parameters()).dtype
+        weights = self.up.weight.dtype
         with torch.autocast(narrow.device.type, enabled=False):  # on a CPU, cells have no rule for it
             rows = narrow.to(weights) if layout is None else layout.deal(narrow).to(weights)
             mixed, state = self.mixer(rows, None if layout is None else layout.lengths, state, keep)

@@ -56,8 +56,17 @@ def remember(cache: Any, states: States) -> None:
     cache.recurrent_states = states
 
 
-def recall(cache: Any) -> States | None:
-    """The states on `cache`; None where there is no cache or nothing in it yet."""
-    if cache is None or not cache.get_seq_length():
-        return None
+def recall(cache: Any) -> States:
+    """The states on `cache`."""
     return getattr(cache, "recurrent_states", {})
+
+
+def cached_tokens(cache: Any) -> int:
+    """How many tokens `cache` holds; None holds none. Raises InputError for what is no cache of transformers."""
+    if cache is None:
+        return 0
+    if not hasattr(cache, "get_seq_length"):
+        raise InputError(
+            f"past_key_values: a {type(cache).__name__} is no cache of transformers, which adapters can read"
+        )
+    return int(cache.get_seq_length())

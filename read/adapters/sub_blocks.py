@@ -8,6 +8,7 @@ from torch import nn
 
 from read.adapters.config import AdapterConfig
 from read.adapters.families import HEADS, Family, family_of
+from read.adapters.surroundings import is_batch_first, is_causal, stack_of
 from read.errors import InputError
 from read.plugins import suggest
 
@@ -171,7 +172,9 @@ def _targets(model: nn.Module, config: AdapterConfig) -> list[Place]:
         for name in matched:
             path, _, last = name.rpartition(".")
             entry = _below(path, STARTS[last]) if STARTS.get(last) and _below(path, STARTS[last]) in names else name
-            places[name] = Place(name, entry, "", "tokens", config.causal)
+            stack = stack_of(model, name)
+            causal = config.causal or is_causal(model, name, stack)
+            places[name] = Place(name, entry, stack, "tokens", causal, is_batch_first(model, name))
     return list(places.values())
 
 

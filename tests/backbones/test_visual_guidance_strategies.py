@@ -95,9 +95,9 @@ def test_visual_and_text_layers_are_aligned_pair_by_pair():
         assert torch.equal(state.text_mask, batch["attention_mask"].bool())
     places = list(model.adapters.places.values())
     assert [place.modality for place in places if "decoder" in place.name] == ["written"] * 2
-    narrow = model.adapters.stacks["seq2seq.model.encoder"].narrow
+    narrow = model.adapters.stacks["seq2seq.model.encoder"].thread.narrow
     for i, state in enumerate(states):
-        assert torch.equal(state.text, narrow[f"seq2seq.model.encoder.layers.{i}.fc2"])
+        assert torch.equal(state.text, narrow[f"seq2seq.model.encoder.layers.{i}.fc2"][1])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,271 @@
+"""Forward calls of stacks, thread by thread: which tokens are real, and what hooks on sub-blocks have to remember.
+
+Hooks are bound methods of plain objects, so that a deep copy of a model has hooks of its own, and the keys of the
+backbone's state dict stay as they were. What is of one call is held by the thread that makes it: one model serves many.
+Symbols: B samples, T tokens of a layer.
+"""
+
+import inspect
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+
+from read.adapters.families import family_of
+from read.adapters.layer import State
+from read.adapters.masks import real_tokens, tensors
+from read.adapters.recurrent_cache import States, cached_tokens, recall, remember
+from read.adapters.segments import TokenLayout, TokenSegment, lay_out, lay_out_frames
+from read.adapters.sub_blocks import Place
+from read.adapters.surroundings import mask_argument
+from read.errors import InputError
+
+if TYPE_CHECKING:
+    from read.adapters.runtime import Adapters
+
+MODALITIES = ("video", "text")
+Segments = Sequence[TokenSegment] | dict[str, Sequence[TokenSegment]] | None
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """The one sequence of a layer."""
+
+    modality: str
+    start: int
+    stop: int
+    mask: Tensor | None
+
+
+@dataclass(eq=False)
+class Call:
+    """One forward call of a stack.
+
+    Attributes:
+        segments: of all its layers, or by the prefix of the layers' names; None: one sequence.
+        mask: of that one sequence, as `read.adapters.masks` reads it; None: all tokens are real.
+        frame: tokens per moment, where that one sequence is video frame after frame.
+        cache: of keys and values, where one is given.
+        past: tokens that the cache holds.
+        states: of the recurrences that go on from the cache; None: they start here.
+        keep: the recurrences' states are wanted for a cache.
+        sides: masks that were given by modality.
+        adapters: of the model, or of the replica, whose call it is.
+        new_states: of the recurrences, after this call.
+    """
+
+    segments: Segments = None
+    mask: Any = None
+    frame: int = 1
+    cache: Any = None
+    past: int = 0
+    states: States | None = None
+    keep: bool = False
+    sides: dict[str, Tensor | None] = field(default_factory=dict)
+    adapters: "Adapters | None" = None
+    new_states: States = field(default_factory=dict)
+    layouts: dict[tuple, TokenLayout] = field(default_factory=dict)
+
+    def sequences(self, place: Place, tokens: Tensor) -> Sequence[TokenSegment]:
+        """The sequences among the tokens (B, T, ...) of the layer that `place` is in."""
+        segments = self.segments
+        if isinstance(segments, dict):
+            prefixes = [prefix for prefix in segments if f"{place.name}.".startswith(f"{prefix}.")]
+            segments = segments[max(prefixes, key=len)] if prefixes else None
+        if segments is not None:
+            return segments
+        batch, length = tokens.shape[:2]
+        mask = real_tokens(self.mask, self.past, batch, length, f"{place.modality} 0:{length}, {place.name}")
+        return (_Whole(place.modality, 0, length, mask),)
+
+    def layout(self, place: Place, tokens: Tensor) -> TokenLayout | None:
+        """As `sequences`, laid out for a mixer; None where they are one, without padding."""
+        batch, length = tokens.shape[:2]
+        framed = self.frame > 1 and length % self.frame == 0  # not so where a pretraining task drops tokens
+        if self.segments is None and self.mask is None and not framed:
+            return None
+        segments = None if self.segments is None else self.sequences(place, tokens)
+        key = (*((part.modality, part.start, part.stop) for part in segments or ()), batch, length)
+        if key not in self.layouts:
+            if framed:
+                self.layouts[key] = lay_out_frames(batch, length, self.frame, tokens.device)
+            else:
+                self.layouts[key] = lay_out(segments or self.sequences(place, tokens), batch, length, tokens.device)
+        return self.layouts[key]
+
+    def state(self, key: tuple[str, str]) -> State | None:
+        """What the recurrence at a place goes on from. Raises InputError where the cache does not hold it."""
+        if self.states is None:
+            return None
+        if key not in self.states:
+            raise InputError(
+                f"{key[1]}: the cache was filled without adapter {key[0]!r}, whose recurrence cannot go on"
+            )
+        return self.states[key]
+
+    def same(self, other: "Call") -> bool:
+        """Whether recomputing a layer with `other` gives what it gave with this."""
+        mine, theirs = list(self._masks()), list(other._masks())
+        return len(mine) == len(theirs) and all(map(_same, mine, theirs)) and self.past == other.past
+
+    def _masks(self) -> Iterable[Tensor | None]:
+        yield from tensors(self.mask)
+        for segments in self.segments.values() if isinstance(self.segments, dict) else [self.segments or ()]:
+            yield from (segment.mask for segment in segments)
+
+    def on(self, device: torch.device) -> bool:
+        """Whether its adapters are on `device`."""
+        # Not by `parameters()`: replicas have none.
+        found = (layer.up.weight.device for layers in (self.adapters or {}).values() for layer in layers.values())
+        return next(found, device) == device
+
+
+class Thread:
+    """What one thread is doing and has done with a stack.
+
+    Attributes:
+        running: calls that have begun and not ended.
+        inputs: of sub-blocks with a branch beside them, until they end.
+        pending: calls that a checkpoint may still recompute.
+        recomputed: it has begun to.
+        narrow: by place, Z of the last forward pass and the call that it is of; only where they are to be aligned.
+        outputs: likewise the model's own states, with their masks.
+    """
+
+    def __init__(self) -> None:
+        self.running: list[Call] = []
+        self.inputs: dict[str, Tensor] = {}
+        self.pending: deque[Call] = deque(maxlen=2)
+        self.recomputed = False
+        self.narrow: dict[str, tuple[Call, Tensor]] = {}
+        self.outputs: dict[str, tuple[Tensor, Tensor]] = {}
+
+
+class _Mine(threading.local):
+    """Of each thread that comes by, its `Thread`; `everywhere` are those of all that live."""
+
+    def __init__(self, everywhere: WeakSet) -> None:
+        self.thread = Thread()
+        everywhere.add(self.thread)
+
+
+class Stack:
+    """Layers that see the same tokens, below one module whose call says which of them are real."""
+
+    def __init__(self, name: str, module: nn.Module, adapters: "Adapters") -> None:
+        family = family_of(module)
+        self.name, self.adapters = name, adapters
+        self.frame = family.frame(module) if family else 1
+        self.arguments = list(inspect.signature(module.forward).parameters)
+        self.mask = mask_argument(self.arguments)
+        self.wanted: list[str] | None = None
+        if hasattr(module, "segments"):
+            self.wanted = list(inspect.signature(module.segments).parameters)
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop all that is of calls."""
+        self.everywhere: WeakSet[Thread] = WeakSet()
+        self.mine = _Mine(self.everywhere)
+
+    @property
+    def thread(self) -> Thread:
+        """What this thread does."""
+        return self.mine.thread
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies: without what threads hold, which is of this model's calls."""
+        return {key: value for key, value in self.__dict__.items() if key not in ("mine", "everywhere")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.forget()
+
+    def begin(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        """Forward pre-hook of the stack's module."""
+        thread = self.thread
+        thread.running.append(Call())  # first of all: `end` comes also after a failure
+        call = self._read(module, dict(zip(self.arguments, args, strict=False)) | kwargs)
+        call.adapters = self.adapters.here()
+        thread.running[-1] = call
+        if recomputing():
+            return
+        thread.narrow = {}
+        if thread.recomputed:
+            thread.pending.clear()
+            thread.recomputed = False
+        if module.training and torch.is_grad_enabled():
+            thread.pending.append(call)
+
+    def _read(self, module: nn.Module, given: dict[str, Any]) -> Call:
+        sides = {modality: given.get(f"{modality}_mask") for modality in MODALITIES}
+        if self.wanted is not None:
+            return Call(module.segments(**{name: given[name] for name in self.wanted if name in given}), sides=sides)
+        mask = given.get(self.mask)
+        if self.mask != "attention_mask" and mask is not None:
+            mask = ~mask if mask.dtype == torch.bool else mask == 0  # torch's own are True, or low, at padding
+        cache, use_cache = given.get("past_key_values"), given.get("use_cache")
+        if use_cache is None:
+            use_cache = getattr(getattr(module, "config", None), "use_cache", False)
+        past = cached_tokens(cache)
+        return Call(None, mask, self.frame, cache, past, recall(cache) if past else None, bool(use_cache), sides)
+
+    def end(self, module: nn.Module, args: tuple, output: Any) -> None:
+        """Forward hook of the stack's module; the output is None where the call failed."""
+        thread = self.thread
+        if not thread.running:
+            return
+        call = thread.running.pop()
+        if isinstance(output, dict) and isinstance(states := output.get("states"), dict):
+            masks = output.get("masks") or call.sides  # a model may read fewer tokens than it is given
+            thread.outputs = {key: (value, masks.get(key)) for key, value in states.items() if key in MODALITIES}
+        cache = getattr(output, "past_key_values", None) or call.cache
+        if call.new_states and cache is not None:
+            remember(cache, call.new_states)
+
+    def current(self, place: str, tokens: Tensor) -> Call:
+        """The call that a place runs in, be it one that a checkpoint recomputes.
+
+        Raises:
+            InputError: the place runs, but not in a call of the stack.
+        """
+        if running := self.thread.running:
+            return running[-1]
+        if recomputing():
+            return self._recomputed(tokens.device)
+        if self.wanted is None and self.mask is None:
+            return Call(frame=self.frame)  # nothing could have been told
+        raise InputError(
+            f"{place} runs outside the forward call of {self.name or 'the model'}, which alone tells which tokens are "
+            "real; call that, or name places whose layers are called by another"
+        )
+
+    def _recomputed(self, device: torch.device) -> Call:
+        """The call whose layer is computed again; on a GPU that happens in a thread of torch's own."""
+        threads = [self.thread] if self.thread.pending else [thread for thread in self.everywhere if thread.pending]
+        calls = [call for thread in threads for call in thread.pending if len(threads) == 1 or call.on(device)]
+        for thread in threads:
+            thread.recomputed = True
+        if not calls:
+            return Call(frame=self.frame)
+        first, *others = calls
+        if not all(first.same(other) for other in others):
+            raise RuntimeError(
+                "gradient checkpointing recomputes a layer after two forward passes with different masks, and an "
+                "adapter cannot tell which of the two it is; call backward between them"
+            )
+        return first
+
+
+def recomputing() -> bool:
+    """Whether this runs inside a backward pass, as a checkpointed layer does when it is computed again."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() >= 0
+
+
+def _same(first: Tensor | None, second: Tensor | None) -> bool:
+    return first is second or (first is not None and second is not None and torch.equal(first, second))

@@ -1,0 +1,81 @@
+"""Which tokens are real, as the attention masks of a stack's call say it.
+
+Symbols: B samples, T tokens of the call, P tokens before them that a cache holds, S >= P + T places to attend to.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from read.errors import InputError
+
+BLOCKED = -1e4  # what is added to a logit that is not to count: this, its type's lowest number, or minus infinity
+
+
+def real_tokens(mask: Any, past: int, batch: int, length: int, where: str) -> Tensor | None:
+    """(B, T) True at the real ones of a call's tokens; None where all are.
+
+    Args:
+        mask: None; (B, P + T), nonzero at real tokens; (B, heads, T, S) or (B, T, S), of which token is attended to by
+            which, bool or added to the logits; or several of these by the kind of their layers.
+        past: P.
+        batch: B.
+        length: T.
+        where: what an error is about.
+
+    Raises:
+        InputError: a mask of another shape or kind, or one that does not tell padding from real tokens.
+    """
+    if isinstance(mask, Mapping):  # all see the same padding, a windowed one not all of it
+        mask = mask["full_attention"] if "full_attention" in mask else next(iter(mask.values()), None)
+    if mask is None:
+        return None
+    if not isinstance(mask, Tensor):
+        raise InputError(
+            f"{where}: a mask of type {type(mask).__name__} does not tell which tokens are real; give a tensor, "
+            f"({batch}, {past + length}) with 1 at real tokens"
+        )
+    if mask.dim() in (3, 4):
+        return _of_pairs(mask, past, batch, length, where)
+    if tuple(mask.shape) != (batch, past + length):
+        raise InputError(
+            f"mask {tuple(mask.shape)} of {where}: must be ({batch}, {past + length}), True or 1 at real tokens"
+        )
+    real = mask != 0
+    if mask.is_floating_point():  # 0 and 1, or added to the logits: 0 and some low number
+        real = torch.where((mask < 0).any(), mask > BLOCKED, real)
+    return real[:, past:]
+
+
+def tensors(mask: Any) -> Iterator[Tensor | None]:
+    """All tensors of a mask."""
+    for part in mask.values() if isinstance(mask, Mapping) else [mask]:
+        yield part if isinstance(part, Tensor) else None
+
+
+def _of_pairs(mask: Tensor, past: int, batch: int, length: int, where: str) -> Tensor:
+    """A token is real where it may attend to itself, and padding is what nobody attends to."""
+    pairs = mask > BLOCKED if mask.is_floating_point() else mask != 0
+    if pairs.dim() == 4:
+        pairs = pairs.any(1)
+    start = min(past, pairs.shape[2] - length)  # a window of the past may be all that there is
+    if pairs.shape[0] not in (1, batch) or pairs.shape[1] not in (1, length) or start < 0:
+        raise InputError(
+            f"mask {tuple(mask.shape)} of {where}: must be ({batch}, 1, {length}, {past + length} or more places), "
+            "True or 0 where a token is attended to"
+        )
+    pairs = pairs.expand(batch, length, -1)
+    inner = pairs[:, :, start : start + length]
+    real = inner.diagonal(dim1=1, dim2=2)
+    if torch.compiler.is_compiling():
+        return real
+    among = inner & ~torch.eye(length, dtype=torch.bool, device=inner.device)
+    alone = real & ~among.any(1) & (pairs.sum(2) == 1)  # attends to itself alone, and nobody else to it
+    if ((inner.any(1) != real) | (alone & (real.sum(1, keepdim=True) > 1))).any():
+        raise InputError(
+            f"mask {tuple(mask.shape)} of {where}: tokens that are attended to by themselves alone, or by others but "
+            f"not by themselves, may be padding or not; give ({batch}, {past + length}) with 1 at real tokens"
+        )
+    return real
