@@ -50,7 +50,7 @@ Forms = Annotated[
     Annotated[str, Tag("file")] | Annotated[Remote, Tag("address")] | Annotated[list[Part], Tag("parts")],
     Discriminator(lambda value: {dict: "address", list: "parts"}.get(type(value), "file")),
 ]
-VideoPath = Annotated[
+FileOrAddress = Annotated[
     Annotated[str, Tag("file")] | Annotated[Remote, Tag("address")],
     Discriminator(lambda value: "address" if isinstance(value, dict) else "file"),
 ]
@@ -117,7 +117,7 @@ class CardFile(Section):
     homepage: str = ""
     instructions: str = ""
     annotations: Forms | None = None
-    subtitles: VideoPath | None = None
+    subtitles: FileOrAddress | None = None
     summaries: Forms | None = None
     transcripts: str | None = None
     layout: plugin(QUERY_LAYOUTS, SUMMARY_LAYOUTS) | None = None
