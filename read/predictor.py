@@ -20,7 +20,7 @@ from read.bundle.folder import ENCODERS
 from read.bundle.models import Models
 from read.bundle.shapes import check_encoder
 from read.bundle.vocabulary import unknown_words
-from read.data import Annotation, Sample, Summary
+from read.data import Question, Sample
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.errors import InputError
 from read.files import sha256_of
@@ -188,11 +188,10 @@ class Predictor:
             texts = [nn.functional.normalize(torch.from_numpy(text), dim=-1) for text in self.extractor.text(queries)]
             samples = [
                 Sample(
-                    video.features.clips, text,
-                    Annotation(number, query, video.path.stem, video.duration, (), (), ()), video.clip_len,
+                    video.features.clips, text, Question(number, query, video.path.stem, video.duration), video.clip_len
                 )
                 for number, (query, text) in enumerate(zip(queries, texts, strict=True))
-            ]  # fmt: skip
+            ]
             rows = predict(self._models["grounding"].get(name), samples, settings)
         return [
             Answer(
@@ -202,17 +201,16 @@ class Predictor:
         ]
 
     def _summarize(self, video: "EncodedVideo", transcript: str, adapter: str | None) -> str:
-        from read.summarization.summarize import longest_transcript, make_summary_samples, summarize
+        from read.summarization.summarize import longest_transcript, summarize, unlabelled_sample
 
         name = self.adapter_for("summarization", adapter)
         models, settings = self._models["summarization"], self.bundle.adapters("summarization")[name].get("predict", {})
         with self._predicting:
             model = models.get(name)
-            summary = Summary(video.path.stem, transcript, "")
-            samples, _ = make_summary_samples(
-                [summary], lambda _: video.features.clips, models.tokenizer, longest_transcript(model)
+            sample = unlabelled_sample(
+                video.path.stem, video.features.clips, transcript, models.tokenizer, longest_transcript(model)
             )
-            return summarize(model, models.tokenizer, samples, **settings)[0]["summary"]
+            return summarize(model, models.tokenizer, [sample], **settings)[0]["summary"]
 
 
 class EncodedVideo:

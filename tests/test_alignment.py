@@ -14,7 +14,7 @@ def sample(clips, words):
     generator = torch.Generator().manual_seed(clips)
     annotation = Annotation(clips, "q", "v", clips * 2.0, ((0, 2),), (0,), ((4,),))
     video, text = (torch.randn(*shape, generator=generator) for shape in ((clips, 6), (words, 5)))
-    return Sample(video, text, annotation, 2.0)
+    return Sample.labelled(video, text, annotation, 2.0)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from read.backbones import load_backbone
 from read.backbones.tokenizer import load_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.bundle import Bundle
-from read.data import Annotation, FeatureStore, Sample, Summary, write_shard
+from read.data import FeatureStore, Question, Sample, Summary, write_shard
 from read.encoders.cut import cut
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import iter_clips
@@ -54,7 +54,7 @@ def staged(workspace, store, vid, run, duration):
     """What the evaluate stage writes."""
     model = load_adapter(load_backbone(workspace / "models/backbone/grounding"), folder_of(workspace, run))
     samples = [
-        Sample(store.video(vid), store.text(number), Annotation(number, query, vid, duration, (), (), ()), 2.0)
+        Sample(store.video(vid), store.text(number), Question(number, query, vid, duration), 2.0)
         for number, query in enumerate(QUERIES)
     ]
     return predict(model, samples, WindowSettings(**PREDICT["grounding"]))

@@ -51,7 +51,7 @@ def planted(size: int, seed: int, patterns: int = 4) -> list[Sample]:
         annotation = Annotation(index, "q", f"v{index}", 2.0 * len(clips), (window,), ids, ((4.0,),) * len(ids))
         noise = 0.3 * torch.randn(len(clips), SIZES["video_dim"], generator=dice)
         video, text = F.normalize(looks[clips] + noise, dim=-1), F.normalize(words[sentence], dim=-1)
-        samples.append(Sample(video, text, annotation, 2.0))
+        samples.append(Sample.labelled(video, text, annotation, 2.0))
     return samples
 
 
@@ -160,7 +160,7 @@ def test_a_loss_of_nan_stops_and_names_step_and_term(train, val, monkeypatch):
 def test_a_feature_of_nan_stops_and_names_the_video(train, val):
     broken = train[5].video.clone()
     broken[0, 0] = torch.nan
-    sample = Sample(broken, train[5].text, train[5].annotation, 2.0)
+    sample = Sample.labelled(broken, train[5].text, train[5].annotation, 2.0)
     with pytest.raises(InputError, match="video v5: its features hold NaN"):
         fit(small(), Grounding(), [*train[:5], sample], val, SHORT)
 

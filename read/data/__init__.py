@@ -1,6 +1,6 @@
 """Annotations, summaries, features, splits and batches: what stands between files and a model."""
 
-from read.data.annotations import Annotation, load_annotations
+from read.data.annotations import Annotation, Question, load_annotations
 from read.data.features import FeatureStore, write_shard
 from read.data.layouts import load_parts, youtube_of
 from read.data.leaks import check_leaks, find_twins
@@ -13,6 +13,7 @@ from read.data.transcripts import load_transcript
 __all__ = [
     "Annotation",
     "FeatureStore",
+    "Question",
     "Sample",
     "Split",
     "SplitSettings",

@@ -22,6 +22,16 @@ MAX_SALIENCY = 4
 
 
 @dataclass(frozen=True)
+class Question:
+    """A sentence that is asked of a video, and how long the video lasts, in seconds."""
+
+    qid: int | str
+    query: str
+    vid: str
+    duration: float
+
+
+@dataclass(frozen=True)
 class Annotation:
     """One query with its ground truth; times in seconds. `duration` is infinite where nobody has told it yet.
 
@@ -41,6 +51,11 @@ class Annotation:
     split: str = ""
     judged: tuple[tuple[float, ...], ...] = ()
     pictures: float = math.inf
+
+    @property
+    def question(self) -> Question:
+        """What it answers; pictures that end before a stated duration end the video."""
+        return Question(self.qid, self.query, self.vid, min(self.duration, self.pictures))
 
     def row(self) -> dict[str, Any]:
         """The annotation as a line of QVHighlights' jsonl."""

@@ -39,7 +39,13 @@ def training_pieces(sample: Sample, length: int) -> list[Sample]:
 
 
 def _cut(sample: Sample, start: int, length: int) -> Sample:
-    annotation, clip_len = sample.annotation, sample.clip_len
+    begin, whole = start * sample.clip_len, length * sample.clip_len
+    question = replace(sample.question, duration=min(sample.question.duration - begin, whole))
+    label = None if sample.label is None else _cut_label(sample.label, start, length, sample.clip_len)
+    return replace(sample, video=sample.video[start : start + length], question=question, label=label)
+
+
+def _cut_label(annotation: Annotation, start: int, length: int, clip_len: float) -> Annotation:
     begin = start * clip_len
     duration = min(annotation.duration - begin, length * clip_len)
     windows = [(max(s - begin, 0.0), min(e - begin, duration)) for s, e in annotation.windows]
@@ -48,11 +54,10 @@ def _cut(sample: Sample, start: int, length: int) -> Sample:
         for clip, scores in zip(annotation.clip_ids, annotation.saliency, strict=True)
         if start <= clip < start + length
     ]
-    part: Annotation = replace(
+    return replace(
         annotation,
         duration=duration,
         windows=tuple((s, e) for s, e in windows if e > s),
         clip_ids=tuple(clip for clip, _ in scored),
         saliency=tuple(scores for _, scores in scored),
     )
-    return replace(sample, video=sample.video[start : start + length], annotation=part)

@@ -7,27 +7,42 @@ dv and dt the features' widths.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from read.data.annotations import MAX_SALIENCY, Annotation
+from read.data.annotations import MAX_SALIENCY, Annotation, Question
 from read.data.features import FeatureStore
+from read.errors import InputError
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One query on one video: `video` (N, dv), `text` (M, dt), the annotation, and seconds per clip."""
+    """One query on one video: `video` (N, dv), `text` (M, dt), the question, seconds per clip; its label, if any."""
 
     video: torch.Tensor
     text: torch.Tensor
-    annotation: Annotation
+    question: Question
     clip_len: float
+    label: Annotation | None = None
+
+    @classmethod
+    def labelled(cls, video: torch.Tensor, text: torch.Tensor, label: Annotation, clip_len: float) -> Self:
+        """A sample of the question that a label answers."""
+        return cls(video, text, label.question, clip_len, label)
 
     @property
     def vid(self) -> str:
         """Id of the video."""
-        return self.annotation.vid
+        return self.question.vid
+
+    @property
+    def annotation(self) -> Annotation:
+        """The label. Raises InputError where there is none."""
+        if self.label is None:
+            raise InputError(f"query {self.question.qid} of video {self.vid}: has no label to train on or to score by")
+        return self.label
 
     @cached_property
     def targets(self) -> dict[str, torch.Tensor]:
@@ -63,23 +78,25 @@ class Sample:
 
 def make_samples(annotations: Iterable[Annotation], features: FeatureStore, clip_len: float) -> list[Sample]:
     """Join annotations with their features. Raises InputError for a video or query without features."""
-    return [Sample(features.video(a.vid), features.text(a.qid), a, clip_len) for a in annotations]
+    return [Sample.labelled(features.video(a.vid), features.text(a.qid), a, clip_len) for a in annotations]
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor | list]:
     """Pad samples to one batch.
 
     Returns:
-        `video` (B, N, dv), `text` (B, M, dt) and the targets `windows` (B, W, 2), each with its mask, `video_mask`
-        (B, N), `text_mask` (B, M), `windows_mask` (B, W); the targets `foreground` (B, N), `spans` (B, N, 2),
-        `saliency` (B, N) and `relevant` (B, N); and the list `annotations`. Masks are True at real tokens.
+        `video` (B, N, dv) and `text` (B, M, dt), each with its mask, `video_mask` (B, N), `text_mask` (B, M). Of
+        samples that all have labels, the targets too: `windows` (B, W, 2) with `windows_mask` (B, W), `foreground`
+        (B, N), `spans` (B, N, 2), `saliency` (B, N) and `relevant` (B, N); and the list `annotations`. Masks are True
+        at real tokens.
     """
-    each = [{"video": sample.video, "text": sample.text} | sample.targets for sample in samples]
+    labels = [sample.label for sample in samples if sample.label is not None]
+    labelled = len(labels) == len(samples)
+    each = [{"video": sample.video, "text": sample.text} | (sample.targets if labelled else {}) for sample in samples]
     batch: dict[str, torch.Tensor | list] = {
         name: pad_sequence([parts[name] for parts in each], batch_first=True) for name in each[0]
     }
-    for name in ("video", "text", "windows"):
+    for name in ("video", "text", *(["windows"] if labelled else [])):
         lengths = torch.tensor([len(parts[name]) for parts in each])
         batch[f"{name}_mask"] = torch.arange(int(lengths.max()))[None] < lengths[:, None]
-    batch["annotations"] = [sample.annotation for sample in samples]
-    return batch
+    return batch | ({"annotations": labels} if labelled else {})

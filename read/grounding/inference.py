@@ -74,7 +74,7 @@ def forward_batches(
 def check(sample: Sample) -> None:
     """Raise InputError when a sample has no clip or no word, or a feature that is not finite."""
     for what, features, name in (("video", sample.video, "vid"), ("query", sample.text, "qid")):
-        label = f"{what} {getattr(sample.annotation, name)}"
+        label = f"{what} {getattr(sample.question, name)}"
         if len(features) == 0:
             raise InputError(f"{label}: has no {'clips' if what == 'video' else 'words'}")
         if not torch.isfinite(features).all():
@@ -87,7 +87,7 @@ def _reading(sample: Sample, start: int, arrays: Sequence[np.ndarray], dense: bo
     spans, scores, saliency = arrays
     reading = Reading(start, spans[:stop], scores[:stop], saliency[:clips])
     if not all(np.isfinite(array).all() for array in reading[1:]):
-        raise NotFiniteError(f"query {sample.annotation.qid}: the model's outputs hold NaN or infinity")
+        raise NotFiniteError(f"query {sample.question.qid}: the model's outputs hold NaN or infinity")
     return reading
 
 
@@ -95,12 +95,11 @@ def prediction_row(
     sample: Sample, readings: Sequence[Reading], settings: WindowSettings, dense: bool
 ) -> dict[str, Any]:
     """What is predicted of a sample, from what the model said of its pieces; see `predict`."""
-    annotation = sample.annotation
-    duration = min(annotation.duration, annotation.pictures)
+    question = sample.question
     return {
-        "qid": annotation.qid,
-        "query": annotation.query,
-        "vid": annotation.vid,
-        "pred_relevant_windows": windows_of(readings, sample.clip_len, duration, settings, repeats=dense),
+        "qid": question.qid,
+        "query": question.query,
+        "vid": question.vid,
+        "pred_relevant_windows": windows_of(readings, sample.clip_len, question.duration, settings, repeats=dense),
         "pred_saliency_scores": mean_scores(readings, "clips").astype(float).round(DIGITS).tolist(),
     }

@@ -26,13 +26,16 @@ WORD_STARTS = ("Ġ", "▁")  # how byte-level BPE and SentencePiece mark the spa
 
 @dataclass(frozen=True)
 class SummarySample:
-    """A video (N, dv), None for a model that only reads; tokens of transcript (M,) and summary (T,); the summary."""
+    """A video (N, dv), None for a model that only reads, and the transcript's tokens (M,).
+
+    Its label is the summary and its tokens (T,); None where a summary is asked for.
+    """
 
     video: Tensor | None
     transcript: Tensor
-    target: Tensor
     vid: str
-    summary: str
+    target: Tensor | None = None
+    summary: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,25 @@ def make_summary_samples(
     for summary in summaries:
         ids = {}
         for key, most in limits.items():
-            text = getattr(summary, key)
-            ids[key] = tokenizer(text, verbose=False).input_ids
-            if lost := max(0, len(ids[key]) - most):
-                ids[key] = tokenizer(text, truncation=True, max_length=most).input_ids  # keeps the end token
+            ids[key], lost = _tokens(tokenizer, getattr(summary, key), most)
+            if lost:
                 cut[key] = Cut(cut[key].texts + 1, cut[key].tokens + lost)
         video = None if video_of is None else torch.as_tensor(video_of(summary.vid))
-        tokens = (torch.tensor(ids[key], dtype=torch.long) for key in limits)
-        samples.append(SummarySample(video, *tokens, summary.vid, summary.summary))
+        samples.append(SummarySample(video, ids["transcript"], summary.vid, ids["summary"], summary.summary))
     return samples, cut
+
+
+def unlabelled_sample(vid: str, video: Tensor, transcript: str, tokenizer: Any, input_tokens: int) -> SummarySample:
+    """A sample of which a summary is asked; arguments as of `make_summary_samples`, the video's features (N, dv)."""
+    return SummarySample(video, _tokens(tokenizer, transcript, input_tokens)[0], vid)
+
+
+def _tokens(tokenizer: Any, text: str, most: int) -> tuple[Tensor, int]:
+    """The tokens of a text, at most `most`, and how many are lost."""
+    ids = tokenizer(text, verbose=False).input_ids
+    if lost := max(0, len(ids) - most):
+        ids = tokenizer(text, truncation=True, max_length=most).input_ids  # keeps the end token
+    return torch.tensor(ids, dtype=torch.long), lost
 
 
 def collate(samples: Sequence[SummarySample], pad: int) -> dict[str, Any]:
@@ -92,13 +105,14 @@ def collate(samples: Sequence[SummarySample], pad: int) -> dict[str, Any]:
 
     Returns:
         `video` (B, N, dv) and `video_mask` (B, N), None for samples without video; `input_ids` and `attention_mask`
-        (B, M); `labels` (B, T), -100 where there is no token.
+        (B, M); of samples that have a target, `labels` (B, T), -100 where there is no token.
     """
     batch = {"video": None, "video_mask": None}
     if samples[0].video is not None:
         batch["video"], batch["video_mask"] = _padded([sample.video for sample in samples], 0)
     batch["input_ids"], batch["attention_mask"] = _padded([sample.transcript for sample in samples], pad)
-    batch["labels"], _ = _padded([sample.target for sample in samples], IGNORED)
+    if targets := [sample.target for sample in samples if sample.target is not None]:
+        batch["labels"], _ = _padded(targets, IGNORED)
     return batch
 
 

@@ -35,7 +35,7 @@ class Summarization:
         """Checked samples. Raises InputError as `check`, and for a summary without tokens."""
         check(model, samples)
         for sample in samples:
-            if not len(sample.target):
+            if sample.target is None or not len(sample.target):
                 raise InputError(f"video {sample.vid}: its summary has no tokens, so teaches nothing")
         return list(samples)
 

@@ -10,7 +10,7 @@ def long_sample(clips: int, windows, duration: float | None = None) -> Sample:
     ids = tuple(sorted({clip for start, end in windows for clip in range(int(start // 2), int(-(-end // 2)))}))
     duration = 2.0 * clips if duration is None else duration
     annotation = Annotation(1, "q", "v", duration, tuple(windows), ids, tuple((float(i % 5),) for i in ids), "order")
-    return Sample(torch.arange(clips, dtype=torch.float32)[:, None], torch.ones(2, 1), annotation, 2.0)
+    return Sample.labelled(torch.arange(clips, dtype=torch.float32)[:, None], torch.ones(2, 1), annotation, 2.0)
 
 
 def scored(sample: Sample):

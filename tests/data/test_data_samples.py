@@ -1,11 +1,15 @@
+from dataclasses import replace
+
+import pytest
 import torch
 
-from read.data import Annotation, Sample, collate
+from read.data import Annotation, Sample, collate, pieces, training_pieces
+from read.errors import InputError
 
 
 def sample(clips, words, windows, clip_ids=(), saliency=()):
     annotation = Annotation(1, "q", "v", clips * 2.0, windows, clip_ids, saliency)
-    return Sample(torch.ones(clips, 3), torch.ones(words, 2), annotation, 2.0)
+    return Sample.labelled(torch.ones(clips, 3), torch.ones(words, 2), annotation, 2.0)
 
 
 def test_targets_name_the_window_that_covers_each_clip():
@@ -28,3 +32,19 @@ def test_padding_is_masked():
     assert batch["text_mask"].sum(1).tolist() == [3, 4]
     assert batch["video"][1, 2:].abs().sum() == 0
     assert len(batch["annotations"]) == 2
+
+
+def test_a_question_needs_no_label():
+    labelled = sample(5, 3, ((0, 2),))
+    asked = Sample(labelled.video, labelled.text, labelled.question, 2.0)
+    for samples in ([asked], [labelled, asked]):
+        assert collate(samples).keys() == {"video", "video_mask", "text", "text_mask"}
+    assert [part.sample.question for part in pieces(asked, 2)] == [part.sample.question for part in pieces(labelled, 2)]
+    for use in (lambda: asked.targets, lambda: asked.annotation, lambda: training_pieces(asked, 2)):
+        with pytest.raises(InputError, match="query 1 of video v: has no label to train on"):
+            use()
+
+
+def test_a_question_lasts_as_long_as_the_pictures():
+    label = replace(sample(5, 3, ((0, 2),)).annotation, duration=10.2, pictures=9.6)
+    assert (label.question.duration, label.question.query, label.question.qid) == (9.6, "q", 1)

@@ -1,6 +1,7 @@
 """Windows decoded from crafted outputs, and predictions in the submission form."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,7 +23,7 @@ def sample(qid: int, clips: int, words: int = 3, duration: float | None = None) 
     duration = 2.0 * clips if duration is None else duration
     annotation = Annotation(qid, f"query {qid}", f"video_{qid}", duration, ((0.0, 2.0),), (0,), ((4.0,),))
     video, text = torch.randn(clips, 6, generator=generator), torch.randn(words, 5, generator=generator)
-    return Sample(video, text, annotation, 2.0)
+    return Sample.labelled(video, text, annotation, 2.0)
 
 
 @pytest.fixture
@@ -79,6 +80,12 @@ def test_prediction_neither_draws_dropout_nor_changes_the_mode(model):
     assert not model.training
 
 
+def test_what_is_predicted_does_not_depend_on_the_label(model):
+    labelled = [sample(1, 6), sample(2, 90, duration=177.5)]
+    asked = [replace(each, label=None) for each in labelled]
+    assert predict(model, asked) == predict(model, labelled)
+
+
 def test_bad_samples_are_named(model):
     good = sample(1, 4)
     broken = good.video.clone()
@@ -90,7 +97,7 @@ def test_bad_samples_are_named(model):
         (good.video, good.text * math.nan, "query 1: its features hold NaN"),
     ):
         with pytest.raises(InputError, match=message):
-            predict(model, [Sample(video, text, good.annotation, 2.0)])
+            predict(model, [Sample.labelled(video, text, good.annotation, 2.0)])
 
 
 def test_bad_outputs_are_named(model):

@@ -129,6 +129,6 @@ def test_a_moment_does_not_end_after_the_pictures_where_the_stated_duration_is_r
     (annotation,) = load_labels("grounding", "mine", SETTINGS)
     assert (annotation.duration, annotation.pictures) == (6.0, 5.5)
     readings = [Reading(0, np.array([[0.5, 1.0]]), np.ones(1), np.zeros(3))]
-    sample = Sample(torch.ones(3, 4), torch.ones(1, 4), annotation, 2.0)
+    sample = Sample.labelled(torch.ones(3, 4), torch.ones(1, 4), annotation, 2.0)
     row = prediction_row(sample, readings, WindowSettings("spans"), False)
     assert row["pred_relevant_windows"] == [[3.0, 5.5, 1.0]]

@@ -21,6 +21,7 @@ from read.summarization.summarize import (
     make_summary_samples,
     shuffled,
     summarize,
+    unlabelled_sample,
     visual_attention,
 )
 
@@ -117,6 +118,16 @@ def test_a_batch_gives_what_each_sample_gives_alone(model, tokenizer, samples, b
     assert len({row["summary"] for row in together}) > 1
     assert together == [summarize(model, tokenizer, [sample], **settings)[0] for sample in samples]
     assert together == summarize(model, tokenizer, samples, **settings, batch_size=3)
+
+
+def test_a_summary_is_asked_for_without_one(model, tokenizer, samples):
+    most = longest_transcript(model)
+    asked = [
+        unlabelled_sample(summary.vid, sample.video, summary.transcript, tokenizer, most)
+        for summary, sample in zip(SUMMARIES, samples, strict=True)
+    ]
+    assert "labels" not in collate(asked, tokenizer.pad_token_id)
+    assert summarize(model, tokenizer, asked, beams=2) == summarize(model, tokenizer, samples, beams=2)
 
 
 def test_summaries_depend_on_the_video_and_work_without(model, tokenizer, samples):
