@@ -16,7 +16,7 @@ IOU = 0.5  # least intersection over union of a window that is right
 
 
 def absent_samples(samples: Sequence[Sample]) -> list[Sample]:
-    """Each video asked for what another one shows: samples without windows, whose right answer is that it is not there.
+    """Each video asked for what another one shows: samples without a label, whose right answer is that it is not there.
 
     A query that one of the video's own says in the same words is passed over; in other words it may be there all the
     same, so that what is measured on these is on the low side.
@@ -29,8 +29,8 @@ def absent_samples(samples: Sequence[Sample]) -> list[Sample]:
         others = (samples[(index + count // 2 + step) % count] for step in range(count))  # far away in the file
         other = next((other for other in others if _said(other) not in own[sample.vid]), None)
         if other is not None:
-            nothing = {"query": other.annotation.query, "windows": (), "clip_ids": (), "saliency": ()}
-            found.append(replace(sample, text=other.text, annotation=replace(sample.annotation, **nothing)))
+            question = replace(sample.question, query=other.question.query)
+            found.append(Sample(sample.video, other.text, question, sample.clip_len))
     return found
 
 
@@ -116,4 +116,4 @@ def _top(row: dict[str, Any]) -> float:
 
 
 def _said(sample: Sample) -> str:
-    return " ".join(sample.annotation.query.lower().split())
+    return " ".join(sample.question.query.lower().split())

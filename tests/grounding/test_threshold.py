@@ -126,16 +126,16 @@ def test_few_of_the_absent_are_answered_and_no_bar_that_keeps_to_it_is_better(se
 def test_absent_queries_are_those_of_other_videos():
     said = {"a": ("the cat", "the dog"), "b": ("The  cat", "a bird"), "c": ("a fish",)}
     samples = [
-        Sample(torch.full((3, 2), float(ord(vid))), torch.full((4, 2), float(number)),
+        Sample.labelled(torch.full((3, 2), float(ord(vid))), torch.full((4, 2), float(number)),
                Annotation(f"{vid}{number}", query, vid, 6.0, ((0.0, 2.0),), (), ()), 2.0)
         for vid, queries in said.items() for number, query in enumerate(queries)
     ]  # fmt: skip
     found = absent_samples(samples)
     assert len(found) == len(samples)
     for asked, sample in zip(found, samples, strict=True):
-        assert torch.equal(asked.video, sample.video) and asked.vid == sample.vid and asked.annotation.windows == ()
+        assert torch.equal(asked.video, sample.video) and asked.vid == sample.vid and asked.label is None
         own = {" ".join(query.lower().split()) for query in said[sample.vid]}
-        assert " ".join(asked.annotation.query.lower().split()) not in own
+        assert " ".join(asked.question.query.lower().split()) not in own
         (origin,) = [each for each in samples if each.text is asked.text]
-        assert origin.annotation.query == asked.annotation.query
+        assert origin.question.query == asked.question.query
     assert absent_samples(samples[:1]) == []
