@@ -20,7 +20,7 @@ from read.errors import InputError
 
 MAX_SESSIONS, MAX_OF_ONE = 200, 50  # in all, and of one address
 IN_USE = 600.0  # seconds since it was last used in which a visit with videos is not ended for the sake of another
-MAX_VIDEOS = 4  # of one session; the oldest goes when another comes
+MAX_VIDEOS = 4  # of one session; the longest unused goes when another comes
 SHOWN_NAME = 120  # characters
 PREFIX = "read-app-"
 
@@ -58,6 +58,7 @@ class Upload:
     job: Job
     id: str = field(default_factory=unguessable)
     shown: Path | None = None
+    seen: float = field(default_factory=time.monotonic)
 
     def discard(self) -> None:
         """Remove its files."""
@@ -151,10 +152,12 @@ class Sessions:
         return session
 
     def add(self, session: Session, video: Upload) -> None:
-        """Give a session a video; the oldest goes where there are too many."""
+        """Give a session a video; the longest unused goes where there are too many."""
         session.videos[video.id] = video
-        for old in list(session.videos)[:-MAX_VIDEOS]:
-            self.remove(session, old)
+        others = [other for other in session.videos.values() if other is not video]
+        others.sort(key=lambda other: other.seen)
+        for old in others[: max(0, len(session.videos) - MAX_VIDEOS)]:
+            self.remove(session, old.id)
 
     def remove(self, session: Session, key: str) -> None:
         """Forget a video and remove its files."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hmac import compare_digest
@@ -269,6 +270,7 @@ class Site:
         video = self._session(request, changes=changes).videos.get(request.path_params["key"])
         if video is None:
             raise HTTPException(404, "This video is no longer here; add it again.")
+        video.seen = time.monotonic()
         return video
 
     def _ready(self, request: Request) -> Upload:

@@ -61,18 +61,19 @@ class Browser:
             if "method" in told:
                 self.events.append(told)
 
-    def page(self, address, width=1200, height=900):
-        """Open an address, as somebody who has never been there."""
-        context = self.send("Target.createBrowserContext")["browserContextId"]
+    def page(self, address, width=1200, height=900, beside=None, latency=0):
+        """Open an address, as somebody who has never been there, or in another tab `beside` a page."""
+        context = beside.context if beside else self.send("Target.createBrowserContext")["browserContextId"]
         target = self.send("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self.send(
             "Browser.setDownloadBehavior", behavior="allow", browserContextId=context, downloadPath=str(self.downloads)
         )
-        page = Page(self, session)
-        for domain in ("Page", "Runtime", "Log", "DOM"):
+        page = Page(self, session, context)
+        for domain in ("Page", "Runtime", "Log", "DOM", "Network"):
             page.send(f"{domain}.enable")
         page.size(width, height)
+        page.slow(latency=latency)
         page.go(address)
         return page
 
@@ -89,8 +90,8 @@ class Browser:
 
 
 class Page:
-    def __init__(self, browser, session):
-        self.browser, self.session = browser, session
+    def __init__(self, browser, session, context):
+        self.browser, self.session, self.context = browser, session, context
 
     def send(self, method, **params):
         return self.browser.send(method, self.session, **params)
@@ -98,6 +99,11 @@ class Page:
     def go(self, address):
         self.send("Page.navigate", url=address)
         self.until("document.readyState === 'complete'")
+
+    def slow(self, latency=0):
+        """Wait `latency` milliseconds for each answer."""
+        speed = {"downloadThroughput": -1, "uploadThroughput": -1}
+        self.send("Network.emulateNetworkConditions", offline=False, latency=latency, **speed)
 
     def size(self, width, height, scale=1):
         self.send(

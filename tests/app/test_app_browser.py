@@ -2,11 +2,13 @@
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from read.app.media import inspect
 from tests.app.browser import CHROMIUM, chromium
 from tests.app.fake import FakePredictor, end_all_visits, files_of, make_video, serving, wait_until
 
@@ -265,3 +267,125 @@ def test_text_stands_out(visitor, film, dark):
     ask(visitor, "it is bright")
     worst = visitor.run((Path(__file__).parent / "contrast.js").read_text(encoding="utf-8"))
     assert worst[0] >= 4.5, worst
+
+
+def focus(visitor):
+    return visitor.run("document.activeElement.id")
+
+
+def test_a_question_during_the_upload(visitor, film, monkeypatch):
+    gate = threading.Event()
+    monkeypatch.setattr("read.app.site.inspect", lambda *given: gate.wait(30) and inspect(*given))
+    visitor.drop("#drop", film)
+    visitor.until("/^(Uploading|Looking)/.test(document.querySelector('#progress-text').textContent)")
+    visitor.click("#query")
+    visitor.type("it is bright")
+    visitor.key("Enter", 13, "\r")
+    visitor.until("document.querySelector('#asked').textContent.startsWith('You get the answer')")
+    gate.set()
+    visitor.until("document.querySelectorAll('#moments li').length")
+    assert visitor.text("#asked") == "“it is bright”, by read_pvla:"
+
+
+def test_two_tabs_leave_each_other_their_videos(browser, visitor, page, site, film, clip):
+    visitor.drop("#drop", film)
+    ready(visitor)
+    other = browser.page(page[0], beside=visitor)
+    ready(other)
+    assert other.text("#name") == "a film.mp4"
+    for _ in range(2):  # the second takes the place of the first, which is its own
+        other.give("#pick", clip)
+        other.until("document.querySelector('#name').textContent === 'stripe.mp4'")
+        ready(other)
+        wait_until(lambda: len(files_of(site)) == 2)
+    ask(visitor, "it is bright")
+    assert visitor.text("#moments li .span") == "12.0 s – 14.0 s"
+    for tab, name in ((visitor, "a film.mp4"), (other, "stripe.mp4")):
+        tab.go(page[0])
+        ready(tab)
+        assert tab.text("#name") == name
+
+
+def test_a_file_that_is_chosen_before_the_page_knows_its_visit(browser, page, film):
+    visitor = browser.page(page[0], latency=1500)
+    assert visitor.text("#limits") == ""
+    visitor.give("#pick", film)
+    visitor.slow()
+    ready(visitor)
+    assert visitor.text("#name") == "a film.mp4" and visitor.complaints() == []
+
+
+def test_the_focus_is_never_lost(visitor, film):
+    visitor.run("document.querySelector('#pick').focus()")
+    visitor.give("#pick", film)
+    ready(visitor)
+    assert focus(visitor) == "query"
+    ask(visitor, "it is bright")
+    visitor.run("document.querySelector('#moments .clip').focus()")
+    visitor.key("Enter", 13, "\r")
+    visitor.until("document.querySelector('#moments .clip').getAttribute('aria-disabled') === 'false'")
+    assert visitor.run("document.activeElement.className") == "clip"
+    visitor.run("document.querySelector('#summarize-button').focus()")
+    visitor.key("Enter", 13, "\r")
+    visitor.until("!document.querySelector('#summary').hidden")
+    assert focus(visitor) == "summarize-button"
+    visitor.run("document.querySelector('#remove').focus()")
+    visitor.key("Enter", 13, "\r")
+    visitor.until("!document.querySelector('#add').hidden")
+    assert focus(visitor) == "pick"
+
+
+def test_question_answer_and_summary_outlive_a_reload(visitor, page, site, film, monkeypatch):
+    visitor.drop("#drop", film)
+    ready(visitor)
+    ask(visitor, "it is bright")
+    visitor.click("#summarize-button")
+    visitor.until("!document.querySelector('#summary').hidden")
+    before = [visitor.text(part) for part in ("#moments", "#asked", "#summary")]
+    monkeypatch.setattr("tests.app.fake.FakeVideo.answer", lambda *_: pytest.fail("asked again"))
+    visitor.go(page[0])
+    ready(visitor)
+    assert visitor.run("document.querySelector('#query').value") == "it is bright"
+    assert [visitor.text(part) for part in ("#moments", "#asked", "#summary")] == before
+    visitor.click("#remove")
+    visitor.until("!document.querySelector('#add').hidden")
+    visitor.go(page[0])
+    visitor.until("document.querySelector('#limits').textContent")
+    assert visitor.run("document.querySelector('#work').hidden")
+
+
+def test_a_question_that_waits_outlives_a_reload(visitor, page, site, film):
+    site.predictor.gate.clear()
+    visitor.drop("#drop", film)
+    visitor.until("document.querySelector('#progress-text').textContent.startsWith('Reading the video: 2.0 s of')")
+    visitor.click("#query")
+    visitor.type("it is bright")
+    visitor.key("Enter", 13, "\r")
+    visitor.until("document.querySelector('#asked').textContent.startsWith('You get the answer')")
+    visitor.go(page[0])
+    visitor.until("document.querySelector('#asked').textContent.startsWith('You get the answer')")
+    site.predictor.gate.set()
+    visitor.until("document.querySelectorAll('#moments li').length")
+
+
+def test_what_is_not_in_the_video_is_told(visitor, tmp_path):
+    visitor.drop("#drop", make_video(tmp_path / "night.mp4", bright=(99.0, 99.0)))
+    ready(visitor)
+    ask(visitor, "a bicycle at night")
+    assert visitor.text("#asked") == (
+        "“a bicycle at night” is not in this video, as far as read_pvla can tell. What comes nearest:"
+    )
+    assert visitor.text("#unknown") == "The model has never seen: bicycle. It goes by the other words."
+
+
+@pytest.mark.parametrize("width", [1200, 390], ids=["desktop", "phone"])
+def test_nothing_stands_in_the_way(visitor, film, width):
+    rules = (Path(__file__).parent / "access.js").read_text(encoding="utf-8")
+    visitor.size(width, 844)
+    assert visitor.run(rules) == []
+    visitor.drop("#drop", film)
+    ready(visitor)
+    ask(visitor, "a bicycle where it is bright")
+    visitor.click("#summarize-button")
+    visitor.until("!document.querySelector('#summary').hidden")
+    assert visitor.run(rules) == []

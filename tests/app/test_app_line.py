@@ -74,6 +74,10 @@ def test_the_oldest_video_of_a_visit_makes_room(person, site, clip):
     keys = [person.add(clip) for _ in range(MAX_VIDEOS + 1)]
     assert [video["id"] for video in person.get("/api/session").json()["videos"]] == keys[1:]
     assert len(files_of(site)) == MAX_VIDEOS
+    person.look(keys[1])  # as another tab does that shows it
+    keys.append(person.add(clip))
+    left = [video["id"] for video in person.get("/api/session").json()["videos"]]
+    assert sorted(left) == sorted([keys[1], *keys[3:]])
 
 
 def test_a_visit_ends_with_its_files_when_nobody_uses_it(clip):

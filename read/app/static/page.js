@@ -11,6 +11,15 @@ let uploading = null; // the request that carries a video to the server
 let answer = null;
 let summary = null;
 let waiting = false; // a sentence was asked before the video had been read
+let early = null; // a file that was chosen before the server had told of the visit
+
+// What this tab shows, kept while it is open: other tabs of the same visit show other videos.
+let kept = { mine: [] };
+try { kept = { ...kept, ...JSON.parse(sessionStorage.getItem("read-page")) }; } catch { /* as in a new tab */ }
+function keep(change) {
+  kept = { ...kept, ...change };
+  try { sessionStorage.setItem("read-page", JSON.stringify(kept)); } catch { /* full or forbidden: lost on a reload */ }
+}
 
 const say = (sentence) => { alert.textContent = sentence ?? ""; alert.hidden = !sentence; };
 
@@ -42,17 +51,18 @@ function refuse(file) { // what the server would say as well, after all of it ha
 }
 
 function add(file) {
+  if (!visit) return void (early = file);
   const reason = refuse(file);
   say(reason);
   if (reason) return;
   uploading?.abort();
-  const before = current?.id ? current : null;
+  const [before, shown] = [current?.id ? current : null, { answer, summary }];
   open({ name: file.name, state: "uploading", playable: false, copied: false });
   const request = uploading = new XMLHttpRequest(); // fetch does not tell how much of a body has left
   const end = (sentence) => {
     if (uploading !== request) return;
     uploading = null;
-    if (before) { open(before); watch(); } else close();
+    if (before) { open(before); restore(shown); watch(); } else close();
     say(sentence);
   };
   request.upload.addEventListener("progress", ({ loaded, total }) => {
@@ -64,9 +74,12 @@ function add(file) {
     if (request.status !== 201) return end(told.error ?? `The server answered with status ${request.status}.`);
     if (uploading !== request) return;
     uploading = null;
+    const asked = waiting;
     open(told);
+    keep({ mine: [...kept.mine, told.id], answer: null, summary: null });
+    if (asked) ask(); // and again as soon as the video has been read
     watch();
-    if (before) forget(before);
+    if (before && kept.mine.includes(before.id)) forget(before); // never what another tab shows
   });
   request.addEventListener("error", () => end("The upload broke off; does the server still run in its terminal?"));
   request.open("POST", `api/videos?name=${encodeURIComponent(file.name)}`);
@@ -77,25 +90,37 @@ function add(file) {
 const forget = ({ id }) => call(address("", id), { method: "DELETE" }).catch((error) => say(error.message));
 
 function open(told) {
+  const lost = [document.body, null].includes(document.activeElement) || find("add").contains(document.activeElement);
   current = told;
+  if (told.id) keep({ id: told.id, waiting: false });
   [answer, summary, waiting] = [null, null, false];
   find("add").hidden = true;
   find("work").hidden = false;
   find("found").hidden = find("summary").hidden = true;
   find("moments").replaceChildren();
-  find("asked").textContent = find("summary-note").textContent = "";
+  find("asked").textContent = find("unknown").textContent = find("summary-note").textContent = "";
   video.removeAttribute("src");
   video.load();
   timeline.show(null);
   show();
+  if (lost) (visit.adapters.grounding ? find("query") : find("transcript")).focus(); // what had the focus is hidden
+}
+
+function restore(shown) { // what was asked of the current video
+  [answer, summary] = [shown.answer ?? null, shown.summary ?? null];
+  if (answer) draw();
+  if (summary) tellSummary();
 }
 
 function close() {
+  const lost = find("work").contains(document.activeElement);
   current = null;
+  keep({ id: null, answer: null, summary: null });
   video.removeAttribute("src");
   video.load();
   find("work").hidden = true;
   find("add").hidden = false;
+  if (lost) find("pick").focus();
 }
 
 function show() { // what is known of the current video by now
@@ -147,6 +172,7 @@ async function ask() {
   say(query ? null : "Type a sentence first: what happens in the moment that you look for?");
   if (!query) return find("query").focus();
   waiting = current.state !== "done";
+  keep({ waiting });
   if (waiting) { find("asked").textContent = "You get the answer as soon as the video has been read."; return; }
   const { id } = current;
   find("asked").textContent = "Looking …";
@@ -154,7 +180,9 @@ async function ask() {
     const found = await post(address("/answer"), { query, adapter: find("adapter").value });
     if (current?.id !== id) return;
     answer = found;
+    keep({ answer });
     draw();
+    if (answer.present && answer.moments.length) timeline.seek(answer.moments[0].start);
   } catch (error) {
     find("asked").textContent = "";
     say(error.message);
@@ -162,13 +190,15 @@ async function ask() {
 }
 
 function draw() {
-  find("asked").textContent = answer.moments.length ? `“${answer.query}”, by ${answer.adapter}:` : `No moment found for “${answer.query}”.`;
+  const { moments, query, adapter, present, unknown_words: unknown } = answer;
+  find("asked").textContent = !moments.length ? `No moment found for “${query}”.` : present ? `“${query}”, by ${adapter}:`
+    : `“${query}” is not in this video, as far as ${adapter} can tell. What comes nearest:`;
+  find("unknown").textContent = unknown.length ? `The model has never seen: ${unknown.join(", ")}. It goes by the other words.` : "";
   find("found").hidden = false;
-  const best = Math.max(...answer.moments.map(({ score }) => score), 1e-9);
-  find("moments").replaceChildren(...answer.moments.map((moment, rank) => row(moment, rank, best)));
+  const best = Math.max(...moments.map(({ score }) => score), 1e-9);
+  find("moments").replaceChildren(...moments.map((moment, rank) => row(moment, rank, best)));
   find("doubt").hidden = !find("moments").querySelector(".doubtful");
   timeline.show(answer);
-  if (answer.moments.length) timeline.seek(answer.moments[0].start);
 }
 
 function row({ start, end, score }, rank, best) {
@@ -180,15 +210,18 @@ function row({ start, end, score }, rank, best) {
   item.querySelector(".score").textContent = score.toFixed(2);
   item.querySelector("i").style.width = `${100 * Math.max(score / best, 0)}%`;
   item.classList.toggle("doubtful", answer.threshold !== null && score < answer.threshold);
-  go.setAttribute("aria-label", `Moment ${rank + 1}: ${span}, score ${score.toFixed(2)}; go there`);
   go.addEventListener("click", () => timeline.seek(start));
-  clip.setAttribute("aria-label", `Download moment ${rank + 1} as a clip`);
+  clip.querySelector(".unseen").textContent = ` of moment ${rank + 1}, as a file`;
   clip.addEventListener("click", () => cut(clip, start, end));
   return item;
 }
 
+const hold = (button, on) => button.setAttribute("aria-disabled", on); // a disabled button would lose the focus
+const held = (button) => button.getAttribute("aria-disabled") === "true";
+
 async function cut(button, start, end) {
-  button.disabled = true;
+  if (held(button)) return;
+  hold(button, true);
   say(null);
   try {
     const blob = await (await call(address(`/clip?start=${start}&end=${end}`))).blob();
@@ -196,7 +229,7 @@ async function cut(button, start, end) {
   } catch (error) {
     say(error.message);
   } finally {
-    button.disabled = false;
+    hold(button, false);
   }
 }
 
@@ -204,24 +237,30 @@ async function cut(button, start, end) {
 
 let kind = "text";
 async function summarize() {
+  if (held(find("summarize-button"))) return;
   say(null);
   if (current.state !== "done") return void (find("summary-note").textContent = "The video has to be read first.");
   const { id } = current;
   find("summary-note").textContent = "Writing …";
-  find("summarize-button").disabled = true;
+  hold(find("summarize-button"), true);
   try {
     const written = await post(address("/summary"), { transcript: find("transcript").value, kind, adapter: find("writer").value });
     if (current?.id !== id) return;
     summary = written;
-    find("summary-note").textContent = `By ${summary.adapter}:`;
-    find("summary").textContent = summary.summary || "(no words)";
-    find("summary").hidden = false;
+    keep({ summary });
+    tellSummary();
   } catch (error) {
     find("summary-note").textContent = "";
     say(error.message);
   } finally {
-    find("summarize-button").disabled = false;
+    hold(find("summarize-button"), false);
   }
+}
+
+function tellSummary() {
+  find("summary-note").textContent = `By ${summary.adapter}:`;
+  find("summary").textContent = summary.summary || "(no words)";
+  find("summary").hidden = false;
 }
 
 async function openSubtitles([file]) {
@@ -245,7 +284,7 @@ document.addEventListener("drop", (event) => { // anywhere: a browser would leav
   event.preventDefault();
   find("drop").classList.remove("over");
   const [file] = event.dataTransfer.files;
-  if (file && visit) add(file);
+  if (file) add(file);
 });
 on("another", "click", () => find("pick").click());
 on("remove", "click", () => {
@@ -254,9 +293,9 @@ on("remove", "click", () => {
   uploading = null;
   close();
   say(null);
-  find("pick").focus();
   if (gone.id) forget(gone);
 });
+on("query", "input", ({ target }) => keep({ query: target.value }));
 on("ask", "submit", (event) => { event.preventDefault(); ask(); });
 on("adapter", "change", () => { if (answer || waiting) ask(); });
 on("download", "click", () => {
@@ -297,7 +336,17 @@ async function begin() {
   find("query").maxLength = visit.max_query;
   fill("grounding", "adapter", "adapter-choice");
   fill("summarization", "writer", "writer-choice");
-  const last = visit.videos.at(-1);
-  if (last && last.state !== "failed") { open(last); watch(); } // the page was loaded again
+  if (early) return add(early);
+  const { id, query = "", waiting: asked, ...shown } = kept;
+  const own = visit.videos.find((one) => one.id === id);
+  const last = own ?? visit.videos.at(-1);
+  if (!last || last.state === "failed") return;
+  open(last); // the page was loaded again, or in another tab
+  if (own) {
+    find("query").value = query;
+    restore(shown);
+    if (asked) ask();
+  }
+  watch();
 }
 begin();

@@ -44,6 +44,7 @@ export class Timeline {
 
   show(answer) {
     this.#answer = answer;
+    if (!answer) this.#time = 0; // another video begins at its start
     this.#draw();
   }
 
