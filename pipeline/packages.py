@@ -16,7 +16,7 @@ from pipeline.archives import DamagedError, Member, copy_content, members
 from pipeline.card import Card
 from pipeline.params import Download
 from pipeline.sources import UnavailableError, mirror_folders
-from pipeline.sources.base import exclusive
+from pipeline.sources.base import exclusive, told
 from pipeline.sources.pinned import fetch_pinned
 from pipeline.sources.shards import digest
 from read.data.packages import RECORD, ZIP, Package, form_of, name_in_layout, patterns_of
@@ -45,7 +45,8 @@ def fetch_package(card: Card, download: Download, folder: Path) -> Package:
 
 def _recipe(card: Card) -> list[Any]:
     """What decides the content of the zip; of a folder or a file on this machine, names, sizes and times."""
-    recipe: list[Any] = [card.features.model_dump()]
+    address = {"url": told(card.features.url)} if card.features.url else {}
+    recipe: list[Any] = [card.features.model_dump() | address]
     if card.features.path is not None:
         origin = _origin(card)
         files = _below(origin) if origin.is_dir() else [origin]

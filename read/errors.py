@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from read.addresses import without_secrets
+
 
 class InputError(ValueError):
     """Bad input. The message names the file, key or argument at fault, the reason, and what would be right.
 
-    Command lines print the message without a traceback and exit with status 1.
+    Command lines print the message without a traceback and exit with status 1. Secrets in addresses are masked.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(without_secrets(str(message)))
 
 
 class NotFiniteError(InputError):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.archives import DamagedError, unpack
 from pipeline.params import Download
-from pipeline.sources.base import UnavailableError, exclusive
+from pipeline.sources.base import UnavailableError, exclusive, told
 from pipeline.sources.local import Folder, copy
 from pipeline.sources.pinned import fetch_pinned, file_name
 
@@ -69,8 +69,8 @@ class Archive:
         return Folder(unpacked, self.extensions, deep=True, name=file_name(self.url))
 
     def recipe(self, vid: str) -> str:
-        """The archive's address and digest."""
-        return " ".join(filter(None, [self.url, self.sha256]))
+        """The archive's address, without secrets, and digest."""
+        return " ".join(filter(None, [told(self.url), self.sha256]))
 
     def fetch(self, vid: str, room: Path) -> Path:
         """The video, as a second name of the unpacked file, or as a copy where the disk has no such thing."""

@@ -1,15 +1,30 @@
 """What the sources of videos share."""
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
+from read.addresses import without_secrets
+
 
 class UnavailableError(Exception):
-    """A file cannot be had; the message is the reason, for the list of what is missing."""
+    """A file cannot be had; the message is the reason, for the list of what is missing. Secrets are masked."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(without_secrets(str(reason)))
+
+
+def told(address: str) -> str:
+    """An address as manifests have it: without secrets, but another one where another file is asked for."""
+    shown = without_secrets(address)
+    if "?" not in address or shown == without_secrets(address.partition("?")[0]) + address[address.index("?") :]:
+        return shown
+    query = address.partition("?")[2]
+    return f"{shown} ({hashlib.sha256(query.encode()).hexdigest()[:16]})"
 
 
 class Source(Protocol):

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pipeline.card import Card
 from pipeline.params import Download
 from pipeline.sources.base import UnavailableError
 from pipeline.sources.url import download
+from read.addresses import without_secrets
 from read.files import sha256_of
 
 
@@ -34,3 +36,16 @@ def fetch_pinned(url: str, sha256: str | None, folder: Path, mirrors: Sequence[P
     except UnavailableError as reason:
         raise UnavailableError("; ".join([*reasons, str(reason)])) from None
     return path
+
+
+def unpinned(card: Card) -> list[str]:
+    """What of a dataset is downloaded and taken as it comes, since the card has no digest of it."""
+    videos, features = card.videos, card.features
+    found = []
+    if videos.sha256 is None and videos.source in ("url", "youtube"):
+        found.append("videos, one by one: no table of digests (videos.sha256)")
+    if videos.sha256 is None and videos.source == "archive" and videos.archive.sha256 is None:
+        found.append(f"{without_secrets(videos.archive.url)}: no digest (videos.archive.sha256)")
+    if features is not None and features.url is not None and features.sha256 is None:
+        found.append(f"{without_secrets(features.url)}: no digest (features.sha256)")
+    return found

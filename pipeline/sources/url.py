@@ -8,13 +8,14 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 import urllib3
 
 from pipeline.card import VIDEO_SUFFIXES
-from pipeline.sources.base import UnavailableError, exclusive
+from pipeline.sources.base import UnavailableError, exclusive, told
+from read.addresses import leads_inside
 from read.files import sha256_of, write_json
 
 TRANSIENT = {408, 425, 429, *range(500, 600)}  # statuses that a later try may not meet
@@ -32,12 +33,15 @@ class Url:
         self.timeout = timeout
 
     def recipe(self, vid: str) -> str:
-        """The video's address."""
+        """The video's address, without secrets."""
+        return told(self._address(vid))
+
+    def _address(self, vid: str) -> str:
         return self.template.replace("{vid}", quote(vid, safe=""))
 
     def fetch(self, vid: str, room: Path) -> Path:
         """Download a video."""
-        url = self.recipe(vid)
+        url = self._address(vid)
         suffix = Path(urlsplit(url).path).suffix.lower()
         draft = room / f"video{suffix if suffix in VIDEO_SUFFIXES else '.mp4'}"
         download(url, draft, retries=self.retries, timeout=self.timeout)
@@ -52,6 +56,25 @@ def _is_page(path: Path) -> bool:
     """Whether a file is HTML: what servers send in place of a file when they ask for a login or a click."""
     with path.open("rb") as file:
         return file.read(256).lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
+class _Session(requests.Session):
+    """Follows redirects to public places only, unless the first address is no such place itself."""
+
+    def __init__(self, first: str) -> None:
+        super().__init__()
+        self._first = first
+
+    def get_redirect_target(self, response: requests.Response) -> str | None:
+        """Where a response leads. Raises UnavailableError for a place that may not be led to."""
+        target = super().get_redirect_target(response)
+        if target is not None:
+            there = urljoin(response.url, target)
+            if urlsplit(there).scheme not in ("http", "https"):
+                raise UnavailableError(f"{self._first}: leads to {there}, which is no address on the net")
+            if leads_inside(there) and not leads_inside(self._first):
+                raise UnavailableError(f"{self._first}: leads to {there}, on this machine or in a private net")
+        return target
 
 
 class _TransientError(Exception):
@@ -128,7 +151,10 @@ def _try(url: str, part: Path, file: IO[bytes], timeout: float) -> None:
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": known["validator"]}
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=timeout) as response:
+        with (
+            _Session(url) as session,
+            session.get(url, headers=headers, stream=True, timeout=timeout) as response,
+        ):
             total = _check(response, url, known, have)
             if total is None:
                 file.truncate(0)
@@ -148,9 +174,11 @@ def _check(response: requests.Response, url: str, known: dict, have: int) -> int
     """The whole file's length by the response, -1 where it does not say, None where the part is of another version."""
     status = response.status_code
     if status == 200:
-        return int(response.headers.get("Content-Length", -1))
+        return _length(response.headers.get("Content-Length"))
     if status == 206:
-        bounds = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+        bounds = re.fullmatch(
+            r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})", response.headers.get("Content-Range", "")
+        )
         same = bounds and int(bounds[1]) == have and int(bounds[2]) == known.get("bytes")
         return known["bytes"] if same and _validator(response) in ("", known["validator"]) else None
     if status == 416:
@@ -158,6 +186,14 @@ def _check(response: requests.Response, url: str, known: dict, have: int) -> int
     if status in TRANSIENT:
         raise _TransientError(f"HTTP {status} {response.reason}", _retry_after(response.headers.get("Retry-After", "")))
     raise UnavailableError(f"{url}: HTTP {status} {response.reason}")
+
+
+def _length(stated: str | None) -> int:
+    if stated is None:
+        return -1
+    if not re.fullmatch(r"[0-9]{1,18}", stated):
+        raise _TransientError(f"the server states a length of {stated[:40]!r}")
+    return int(stated)
 
 
 def _receive(response: requests.Response, file: IO[bytes], timeout: float) -> int:
@@ -187,7 +223,7 @@ def _reason(error: Exception, timeout: float) -> str:
 
 def _retry_after(value: str) -> float:
     """Seconds that a Retry-After header asks for, given as a number or as a date."""
-    if value.strip().isdigit():
+    if re.fullmatch(r"[0-9]{1,18}", value.strip()):
         return float(value)
     try:
         return max(0.0, (email.utils.parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())

@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pipeline.sources.base import UnavailableError
+from pipeline.sources.base import UnavailableError, told
+from read.addresses import without_secrets
 from read.encoders.frames import read_clips
-from read.encoders.program import ffmpeg_binary
+from read.encoders.program import CONTAINERS, ffmpeg_binary, input_options
 from read.errors import InputError
 
 WATCH = "https://www.youtube.com/watch?v={vid}"
@@ -17,6 +18,13 @@ FORMAT = "bv*[height<=480]+ba/b[height<=480]/bv*+ba/b"  # the encoders see 224 p
 RANGE = re.compile(r"(?P<page>.+)_(?P<start>\d+(?:\.\d+)?)_(?P<end>\d+(?:\.\d+)?)")  # QVHighlights' ids
 SLACK = 2.0  # seconds by which a cut may be shorter than asked for: the last frames of a stream
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class _Log(logging.LoggerAdapter):
+    """yt-dlp's log, without secrets of addresses."""
+
+    def process(self, message: Any, kwargs: Any) -> tuple[str, Any]:
+        return without_secrets(str(message)), kwargs
 
 
 class Youtube:
@@ -34,7 +42,7 @@ class Youtube:
     def recipe(self, vid: str) -> str:
         """The page's address, the format asked for, and which part."""
         part = [f"{self._range(vid)['start']}-{self._range(vid)['end']}"] if self.ranges else []
-        return " ".join([self._address(vid), FORMAT, *part])
+        return " ".join([told(self._address(vid)), FORMAT, *part])
 
     def _address(self, vid: str) -> str:
         page = self._range(vid)["page"] if self.ranges else vid
@@ -56,7 +64,7 @@ class Youtube:
             options |= {
                 "download_ranges": yt_dlp.utils.download_range_func(None, [span]),
                 "force_keyframes_at_cuts": True,  # or the cut would begin up to some seconds before
-                "external_downloader_args": {"ffmpeg": ["-nostdin", "-v", "error"], "ffmpeg_i": self._patience()},
+                "external_downloader_args": {"ffmpeg": ["-nostdin", "-v", "error"], "ffmpeg_i": self._net()},
             }
             # Where the system has no ffmpeg, yt-dlp believes this only, and not its option, before it cuts.
             yt_dlp.postprocessor.FFmpegPostProcessor._ffmpeg_location.set(options["ffmpeg_location"])
@@ -77,9 +85,10 @@ class Youtube:
             _check_length(done[0], min(span[1], seconds or span[1]) - span[0])
         return done[0]
 
-    def _patience(self) -> list[str]:
-        """Options of ffmpeg, for what yt-dlp leaves to it: giving up on silence, resuming a lost connection."""
-        return f"-rw_timeout {self.timeout * 1e6:.0f} -reconnect 1 -reconnect_delay_max {self.timeout:.0f}".split()
+    def _net(self) -> list[str]:
+        """Options of ffmpeg, for what yt-dlp leaves to it: no files of this machine, giving up on silence, resuming."""
+        patience = f"-rw_timeout {self.timeout * 1e6:.0f} -reconnect 1 -reconnect_delay_max {self.timeout:.0f}"
+        return ["-protocol_whitelist", "http,https,tcp,tls,crypto,httpproxy", *patience.split()]
 
     def _options(self, room: Path) -> dict[str, Any]:
         return {
@@ -93,9 +102,20 @@ class Youtube:
             "retry_sleep_functions": dict.fromkeys(("http", "fragment", "extractor"), lambda n: min(2**n, 300)),
             "socket_timeout": self.timeout,
             "ffmpeg_location": ffmpeg_binary(),
+            "postprocessor_args": _joining(),
             "noprogress": True,
-            "logger": logging.getLogger(__name__),
+            "logger": _Log(logging.getLogger(__name__), {}),
         }
+
+
+def _joining() -> dict[str, list[str]]:
+    """Options of ffmpeg for what was downloaded, in all steps after that: it could be a list of other files."""
+    import yt_dlp.postprocessor.ffmpeg as steps
+
+    options = input_options(format_whitelist=f"{CONTAINERS},aac,mp3")
+    kinds = [kind for kind in vars(steps).values() if isinstance(kind, type)]
+    names = {kind.pp_key().lower() for kind in kinds if issubclass(kind, steps.FFmpegPostProcessor)}
+    return {f"{name}+ffmpeg_i": options for name in names}
 
 
 def _check_length(path: Path, seconds: float) -> None:

@@ -6,7 +6,7 @@ summaries.jsonl      a transcript and a summary per video, checked; empty likewi
 videos/<vid>.<ext>   the videos
 package.zip          in their place, where the card names features and params.yaml asks for them
 shards/<NNN>.json    what one shard has, with sizes and digests, and what it lacks, with reasons
-manifest.json        the same for the whole dataset
+manifest.json        the same for the whole dataset, and what was taken without a digest to check it by
 missing.csv          the videos that are missing, with reasons, as a table
 
 A shard is the videos whose ids hash to it, so that a new video touches no other shard. With a package of features, the
@@ -28,6 +28,7 @@ from pipeline.cli import add_settings, run
 from pipeline.params import Download
 from pipeline.sources import Source, UnavailableError, make_sources
 from pipeline.sources.base import exclusive
+from pipeline.sources.pinned import unpinned
 from pipeline.sources.shards import RAW, dataset_videos, labelled_videos, shard_ids, shard_of
 from read.errors import InputError
 from read.files import atomic_path, read_json, sha256_of, write_json
@@ -173,7 +174,7 @@ def write_manifest(card: Card, download: Download, raw: Path = RAW) -> None:
                 path.unlink(missing_ok=True)
         raise InputError(_too_many(card, missing, len(vids), download.tolerance))
     videos = {vid: entry for vid, entry in merged["videos"].items() if vid in vids and _has_size(folder, entry)}
-    manifest = {"dataset": card.name, "videos": videos, "missing": missing}
+    manifest = {"dataset": card.name, "videos": videos, "missing": missing, "unpinned": unpinned(card)}
     if packaged:
         manifest["features"] = [vid for vid in vids if vid in merged["features"]]
     _sweep(folder / "videos", {entry["file"] for entry in videos.values()})

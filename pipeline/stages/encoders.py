@@ -7,15 +7,19 @@ import argparse
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
 
 from pipeline import paths
 from pipeline.cli import add_settings, device_of, run
 from pipeline.data import encoder_videos
+from read.addresses import without_secrets
 from read.encoders.frames import frames_per_clip
 from read.encoders.light import import_encoders
 from read.encoders.tiny import Footage, LabelledSegment, load_footage, train_clip, train_slowfast
+from read.encoders.weights import CONFIG, WEIGHTS
 from read.errors import InputError
-from read.files import read_json, read_jsonl, write_json
+from read.files import read_json, read_jsonl, sha256_of, write_json
 
 
 def make_clip(settings: SimpleNamespace) -> None:
@@ -45,7 +49,7 @@ def make_slowfast(settings: SimpleNamespace) -> None:
     else:
         checkpoint = KINETICS_URL if wanted.pretrained == "kinetics" else wanted.pretrained
         if checkpoint.startswith(("http://", "https://")):
-            checkpoint = download(checkpoint, paths.ENCODERS / Path(checkpoint).name)
+            checkpoint = download(checkpoint, paths.ENCODERS / Path(urlsplit(checkpoint).path).name)
         slowfast = SlowFast.pretrained(checkpoint, device)
     slowfast.save(paths.ENCODERS / "slowfast")
 
@@ -80,9 +84,20 @@ def collect(names: list[str], settings: SimpleNamespace) -> None:
         shutil.rmtree(paths.ENCODERS / name, ignore_errors=True)
     found = {}
     for name in names:
-        origin = {"pretrained": getattr(settings.encoders, name).pretrained}
-        found[name] = read_json(paths.ENCODERS / name / "config.json") | origin
+        found[name] = read_json(paths.ENCODERS / name / CONFIG) | _origin(name, settings)
     write_json(paths.ENCODERS / "encoders.json", found)
+
+
+def _origin(name: str, settings: SimpleNamespace) -> dict[str, Any]:
+    """Where weights came from, and what came; nobody published a digest of most, so the address alone pins nothing."""
+    pretrained = getattr(settings.encoders, name).pretrained
+    if pretrained is None:
+        return {"pretrained": None}
+    return {
+        "pretrained": without_secrets(pretrained),
+        "sha256": sha256_of(paths.ENCODERS / name / WEIGHTS),
+        "pinned": name == "clip" and pretrained == "openai",  # open_clip knows the digests of these
+    }
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from read.addresses import HIDDEN, without_secrets
 from read.bundle.folder import ENCODERS, MODEL, Bundle, differences
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.kinds.clip import Clip, get_pretrained_cfg
@@ -19,7 +20,7 @@ def public_source(encoder: str, name: str, pretrained: str | None) -> str | None
         name: of the model.
         pretrained: what params.yaml says; a file of this machine is nowhere else.
     """
-    if pretrained is None:
+    if pretrained is None or HIDDEN in without_secrets(pretrained):
         return None
     if encoder == "clip":
         return pretrained if get_pretrained_cfg(name, pretrained) else None

@@ -118,14 +118,19 @@ def url(path: str | Path) -> str:
     return f"file:{path}"
 
 
+def input_options(**other: object) -> list[str]:
+    """The limits of all calls, as words of a command line."""
+    return [word for key, value in (INPUT | other).items() for word in (f"-{key}", str(value))]
+
+
 def look(path: str | Path, *output: str, max_pixels: int = LARGEST) -> tuple[int, str, str]:
     """Status, stdout and log of ffmpeg on a file, told in full; `output` is what follows the input.
 
     Raises:
         InputError: it does not end within PATIENCE.
     """
-    options = [word for key, value in (INPUT | {"max_pixels": max_pixels}).items() for word in (f"-{key}", str(value))]
-    command = [ffmpeg_binary(), "-hide_banner", "-nostdin", *options, "-i", url(path), *output]
+    options = ["-hide_banner", "-nostdin", *input_options(max_pixels=max_pixels)]
+    command = [ffmpeg_binary(), *options, "-i", url(path), *output]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=log)
         with _ended(process):

@@ -1,18 +1,21 @@
 """Where encoders' weights come from, and the folders in which they are kept."""
 
-import urllib.error
+import http.client
+import shutil
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from read.addresses import leads_inside
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 from read.weights import first_line, save_tensors
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+TIMEOUT = 60.0  # seconds without a byte
 
 
 def save_folder(folder: str | Path, state: Mapping[str, Tensor], config: dict[str, Any]) -> None:
@@ -36,17 +39,30 @@ def read_config(folder: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: no encoder's config can be read here ({first_line(error)})") from None
 
 
+class _PublicRedirects(urllib.request.HTTPRedirectHandler):
+    """Redirects of a public address to public places only."""
+
+    def redirect_request(self, request, file, code, message, headers, target):
+        if leads_inside(target) and not leads_inside(request.full_url):
+            raise InputError(f"{request.full_url}: leads to {target}, on this machine or in a private net")
+        return super().redirect_request(request, file, code, message, headers, target)
+
+
 def download(url: str, path: str | Path) -> Path:
     """Fetch `url` to `path` unless it is there; the file appears only when complete.
 
     Raises:
-        InputError: it cannot be had.
+        InputError: it cannot be had, ends early, or leads to a place that is not public.
     """
     path = Path(path)
     if not path.exists():
         try:
-            with atomic_path(path) as draft:
-                torch.hub.download_url_to_file(url, str(draft))
-        except (urllib.error.URLError, OSError) as error:
+            with atomic_path(path) as draft, draft.open("wb") as file:
+                with urllib.request.build_opener(_PublicRedirects).open(url, timeout=TIMEOUT) as answer:
+                    stated = answer.headers.get("Content-Length", "")
+                    shutil.copyfileobj(answer, file, 1 << 20)
+                if stated.isdecimal() and file.tell() != int(stated[:18]):
+                    raise OSError(f"the connection ended after {file.tell()} of {stated[:18]} bytes")
+        except (OSError, http.client.HTTPException) as error:
             raise InputError(f"{url}: cannot be downloaded ({first_line(error)}); name a local file instead") from None
     return path

@@ -100,7 +100,7 @@ def test_a_package_is_downloaded_once_for_all_jobs_and_no_video_is(tmp_path, ser
     write_manifest(card, settings, raw)
     assert asked == ["/f.tar.gz"]
     manifest = read_json(raw / "mine" / "manifest.json")
-    assert manifest == {"dataset": "mine", "videos": {}, "missing": {}, "features": VIDS}
+    assert manifest == {"dataset": "mine", "videos": {}, "missing": {}, "unpinned": [], "features": VIDS}
     assert content(tmp_path) == expected()
     record = read_json(raw / "mine" / "package.json")
     assert (record["layout"], record["clip_len"], record["sha256"]) == ("moment_detr", 2.0, sha256_of(archive))

@@ -2,6 +2,7 @@
 
 import email.utils
 import hashlib
+import ipaddress
 import random
 import threading
 import time
@@ -13,6 +14,9 @@ import pytest
 
 from pipeline.sources import UnavailableError
 from pipeline.sources.url import Url, download
+from read import addresses
+from read.encoders.weights import download as fetch_weights
+from read.errors import InputError
 
 CONTENT = random.Random(0).randbytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -320,3 +324,76 @@ def test_addresses_are_made_from_the_id(serve, tmp_path):
     path = source.fetch("a b&c", tmp_path)
     assert path.suffix == ".webm"
     assert Counter(request["path"] for request in server.requests) == {"/a/a%20b%26c.webm?size=1": 1}
+
+
+@pytest.mark.parametrize("stated", ["many", "-5", "1e3", "3, 3", "9" * 5000, "²", ""])
+def test_a_length_that_is_no_number_is_a_failed_try(serve, tmp_path, stated):
+    def lies(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", stated.encode().decode("latin-1"))
+        handler.end_headers()
+        handler.wfile.write(CONTENT)
+
+    server, url = serve(lies)
+    with pytest.raises(UnavailableError, match=r"the server states a length of .{0,50} \(tried 2 times\)"):
+        get(url, tmp_path / "clip.mp4", retries=1)
+    assert list(tmp_path.iterdir()) == [] and len(server.requests) == 2
+
+
+def test_a_wait_that_is_no_number_is_none(serve, tmp_path):
+    serve_busy = lambda handler: handler.status(503, Retry_After="²".encode().decode("latin-1"))  # noqa: E731
+    _, url = serve(serve_busy, whole)
+    get(url, tmp_path / "clip.mp4")
+
+
+@pytest.fixture
+def public(monkeypatch):
+    """As if the name localhost were of a public place; the numbers stay what they are."""
+    numbers = addresses._numbers
+    somewhere = [ipaddress.ip_address("8.8.8.8")]
+    monkeypatch.setattr(addresses, "_numbers", lambda host: somewhere if host == "localhost" else numbers(host))
+
+
+@pytest.mark.parametrize("place", ["http://127.0.0.1:{port}/x", "http://127.1:{port}/x", "http://[::1]:{port}/x",
+                                   "http://10.0.0.1/x", "http://169.254.169.254/x", "file:///etc/passwd"])  # fmt: skip
+def test_a_public_place_leads_nowhere_inside(serve, tmp_path, public, place):
+    inside, _ = serve(whole)
+    _, outer = serve(lambda handler: handler.status(302, Location=place.format(port=inside.server_port)))
+    outer = outer.replace("127.0.0.1", "localhost")
+    with pytest.raises(UnavailableError, match="leads to"):
+        get(outer, tmp_path / "clip.mp4")
+    with pytest.raises(InputError, match=r"leads to|cannot be downloaded"):
+        fetch_weights(outer, tmp_path / "weights")
+    assert inside.requests == [] and list(tmp_path.iterdir()) == []
+
+
+def test_redirects_elsewhere_are_followed(serve, tmp_path, public):
+    """From inside to inside, as the card says; from outside to outside."""
+    _, url = serve(whole)
+    for name, target in (("127.0.0.1", url), ("localhost", url.replace("127.0.0.1", "localhost"))):
+        _, first = serve(lambda handler, target=target: handler.status(302, Location=target))
+        get(first.replace("127.0.0.1", name), tmp_path / f"{name}.mp4", sha256=SHA256)
+        fetch_weights(first.replace("127.0.0.1", name), tmp_path / f"{name}.weights")
+        assert (tmp_path / f"{name}.weights").read_bytes() == CONTENT
+
+
+def test_weights_that_end_early_are_not_taken(serve, tmp_path):
+    _, url = serve(lambda handler: handler.body(cut=1000))
+    with pytest.raises(InputError, match=r"ended after 1000 of 300000 bytes"):
+        fetch_weights(url, tmp_path / "weights")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_secrets_of_addresses_are_in_no_reason_and_no_recipe(serve, tmp_path):
+    _, url = serve(lambda handler: handler.status(403))
+    url = url.replace("http://", "http://me:p@ssword@").replace("clip", "{vid}") + "?token=hidden&v=1"
+    source = Url(url, retries=0, timeout=5)
+    with pytest.raises(UnavailableError) as error:
+        source.fetch("walk", tmp_path)
+    for text in (str(error.value), source.recipe("walk")):
+        assert "walk.mp4?token=***&v=1" in text
+        assert not any(secret in text for secret in ("ssword", "hidden", "me:"))
+    assert source.recipe("walk") == Url(url.replace("p@ss", "q@ss"), 0, 5).recipe("walk")
+    assert source.recipe("walk") != Url(url.replace("hidden", "other"), 0, 5).recipe("walk")
+    assert Url("http://h/{vid}.mp4?v=1", 0, 5).recipe("a") == "http://h/a.mp4?v=1"
+    assert str(InputError(f"{url}: no")).count("***") == 2

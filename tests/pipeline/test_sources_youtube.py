@@ -139,3 +139,28 @@ def test_the_recipe_is_the_page_the_format_and_the_part():
     assert whole.recipe(PAGE).startswith(f"https://www.youtube.com/watch?v={PAGE} ")
     assert parts.recipe(f"{PAGE}_60.0_210.0").startswith(f"https://www.youtube.com/watch?v={PAGE} ")
     assert len({whole.recipe(PAGE), parts.recipe(f"{PAGE}_0_2"), parts.recipe(f"{PAGE}_0_3")}) == 3
+
+
+def test_what_was_downloaded_brings_no_other_file_in(tmp_path):
+    """yt-dlp joins pictures and sound by ffmpeg, which would follow a list in their place."""
+    from yt_dlp import YoutubeDL
+    from yt_dlp.postprocessor.ffmpeg import FFmpegMergerPP, FFmpegPostProcessorError
+
+    write_video(tmp_path / "secret.mp4", [np.full((32, 32, 3), 200, np.uint8)] * 8, 8)
+    (tmp_path / "trap.mp4").write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    with YoutubeDL(Youtube(None, retries=0, timeout=5.0)._options(tmp_path)) as tool:
+        step = FFmpegMergerPP(tool)
+        for name, allowed in (("secret", True), ("trap", False)):
+            paths = [str(tmp_path / f"{name}.mp4")]
+            if allowed:
+                step.run_ffmpeg_multiple_files(paths, str(tmp_path / "out.mp4"), ["-c", "copy"])
+            else:
+                with pytest.raises(FFmpegPostProcessorError):
+                    step.run_ffmpeg_multiple_files(paths, str(tmp_path / "other.mp4"), ["-c", "copy"])
+    assert (tmp_path / "out.mp4").is_file() and not (tmp_path / "other.mp4").exists()
+
+
+def test_the_log_of_yt_dlp_holds_no_secret(tmp_path, caplog):
+    log = Youtube(None, retries=0, timeout=5.0)._options(tmp_path)["logger"]
+    log.warning("retrying https://me:word@h/x?token=hidden&v=1")
+    assert "token=***&v=1" in caplog.text and "word" not in caplog.text and "hidden" not in caplog.text
