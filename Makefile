@@ -18,9 +18,10 @@ repro: .venv/installed  ## the same by DVC
 test: .venv/installed  ## the tests
 	pytest -q -n 2 --dist worksteal -m "not network"
 
-lint: .venv/installed  ## style of Python and Snakemake files
+lint: .venv/installed  ## style and types of Python, style of Snakemake files
 	ruff check .
 	ruff format --check .
+	mypy
 	snakefmt --check Snakefile pipeline/rules
 
 format: .venv/installed  ## rewrite files in the project's style

@@ -72,7 +72,7 @@ class Features(Section):
     url: Address | None = None
     path: str | None = None
     sha256: Digest | None = None
-    layout: plugin(PACKAGE_LAYOUTS)
+    layout: Annotated[str, plugin(PACKAGE_LAYOUTS)]
     clip_len: Positive
     text: Literal["package", "clip"] = "package"
 
@@ -120,8 +120,8 @@ class CardFile(Section):
     subtitles: FileOrAddress | None = None
     summaries: Forms | None = None
     transcripts: str | None = None
-    layout: plugin(QUERY_LAYOUTS, SUMMARY_LAYOUTS) | None = None
-    metric: plugin(PROTOCOLS) = "qvhighlights"
+    layout: Annotated[str, plugin(QUERY_LAYOUTS, SUMMARY_LAYOUTS)] | None = None
+    metric: Annotated[str, plugin(PROTOCOLS)] = "qvhighlights"
     clip_len: Positive | None = None
     synthetic: bool = False
     videos: Videos

@@ -26,8 +26,8 @@ TaskName = Literal["grounding", "summarization"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
-def plugin(*kinds: Plugins) -> Any:
-    """The type of a key that holds the name of a plug-in of one of some kinds."""
+def plugin(*kinds: Plugins) -> AfterValidator:
+    """The check of a key that holds the name of a plug-in of one of some kinds."""
 
     def check(name: str) -> str:
         names = sorted(name for kind in kinds for name in kind.names())
@@ -35,7 +35,7 @@ def plugin(*kinds: Plugins) -> Any:
             raise InputError(none_of(name, names))
         return name
 
-    return Annotated[str, AfterValidator(check)]
+    return AfterValidator(check)
 
 
 class Section(BaseModel):
@@ -201,7 +201,7 @@ class ReportSection(Section):
 class BackboneSection(Section):
     """The model of each task: a name of grounding's, and `small_bart`, a name on the hub or a folder."""
 
-    grounding: plugin(BACKBONES)
+    grounding: Annotated[str, plugin(BACKBONES)]
     summarization: str
 
 
@@ -347,7 +347,7 @@ def parse_settings(text: str) -> SimpleNamespace:
     parsed = {}
     for key, value in values.items():
         section, *inner = key.split(".")
-        kind = Params.model_fields.get(section)
+        kind: Any = Params.model_fields.get(section)
         for part in inner:
             kind = getattr(kind.annotation, "model_fields", {}).get(part) if kind is not None else None
         if kind is None:

@@ -36,7 +36,9 @@ class Plugins:
     def folder(self) -> Path:
         """Where the files are; found without importing the packages above it."""
         top, *below = self.package.split(".")
-        return Path(find_spec(top).origin).parent.joinpath(*below)
+        spec = find_spec(top)
+        assert spec is not None and spec.origin is not None, "a package of ours"
+        return Path(spec.origin).parent.joinpath(*below)
 
     def names(self) -> list[str]:
         """Their names in order; a file whose name begins with an underscore is none."""

@@ -147,6 +147,7 @@ def parse(row: Mapping[str, Any], clip_len: float, lengths: Mapping[str, Length]
     given = clip_ids is not None or scores is not None
     saliency = _saliency(fields, clip_ids or [], scores or [], duration, clip_len) if given else ((), ())
     fields.check()
+    assert qid is not None and query is not None and vid is not None, "or the check had raised"
     if not given:
         saliency = derive_saliency(windows, duration, clip_len)
     ranked = tuple((*span, *line[2:]) for span, line in zip(clips, judged or [], strict=True))

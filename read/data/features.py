@@ -154,7 +154,7 @@ def _check_spec(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any])
 
 def _leaves(spec: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A nested mapping with dotted keys."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in spec.items():
         flat |= _leaves(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat

@@ -198,7 +198,8 @@ def _draw_test(
     cuts: dict[str, list[str]] = {}
     for vid in videos:
         cuts.setdefault(recording(vid), []).append(vid)
-    count, test = max(1, round(share * len(videos))), set()
+    count = max(1, round(share * len(videos)))
+    test: set[str] = set()
     for vid in order_of(videos, videos, seed):
         if len(test) >= count:
             break

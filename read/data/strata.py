@@ -107,7 +107,8 @@ def interleave(lines: Sequence[Sequence[str]]) -> list[str]:
         for at, item in enumerate(line)
     ]
     jobs.sort(reverse=True)
-    merged, ready = [], []
+    merged: list[str] = []
+    ready: list[tuple[int, int, str]] = []
     for place in range(total):
         while jobs and jobs[-1][0] <= place:
             _, deadline, number, item = jobs.pop()

@@ -91,7 +91,8 @@ def caption_rows(captions: list[Caption]) -> list[dict[str, Any]]:
     Raises:
         InputError: nothing is left.
     """
-    rows, counts = [], Counter()
+    rows: list[dict[str, Any]] = []
+    counts: Counter[str] = Counter()
     last: dict[str, float] = {}
     for caption in captions:
         last[caption.vid] = max(caption.duration or caption.end, last.get(caption.vid, 0.0))
@@ -143,5 +144,6 @@ def _parse(row: dict[str, Any]) -> Caption:
     vid, text = fields.vid(), fields.text("text", empty=True)
     duration, start, end = fields.seconds("duration"), fields.number("start"), fields.number("end")
     fields.check()
+    assert vid is not None and text is not None and start is not None and end is not None, "or the check had raised"
     start, end = checked_window(start, end, math.inf if duration is None else duration, "caption")
     return Caption(vid, duration, start, end, speech(untagged(text)))

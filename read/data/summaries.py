@@ -108,6 +108,7 @@ def _parse(row: dict[str, Any]) -> Summary:
     vid, summary = fields.vid(), fields.text("summary")
     transcript, side = fields.text("transcript", empty=True), fields.side()
     fields.check()
+    assert vid is not None and summary is not None, "or the check had raised"
     return Summary(vid, (transcript or "").strip(), summary.strip(), side)
 
 

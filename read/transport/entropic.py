@@ -39,10 +39,10 @@ def entropic_plan(problem: Problem, temperature: float, tolerance: float, max_it
     log_a, log_b = a.clamp(min=NO_WEIGHT).log(), b.clamp(min=NO_WEIGHT).log()
     look_every = 1 if cost.device.type == "cpu" else ROUNDS_BETWEEN_LOOKS
     v, residual = torch.zeros_like(b), float("inf")
-    u = w = None
+    u = w = torch.zeros_like(a)  # of the first round on
     for iteration in range(max_iterations):
         log_r = torch.logsumexp(kernel + v[:, None, :], 2)
-        if u is not None and iteration % look_every == 0:
+        if iteration > 0 and iteration % look_every == 0:
             sums = (log_r + w + u).exp()
             missed = (sums - torch.minimum((log_r + w).exp(), a)).abs().sum(1) + (sums.sum(1) - mass).abs()
             residual = _residual("entropic", missed / mass, temperature)
@@ -111,13 +111,11 @@ def paper_search(problem: Problem, temperature: float, tolerance: float, max_ite
     numbers, for which weights that sum to 1 leave no room.
     """
     steps = torch.minimum((problem.a > 0).sum(1), (problem.b > 0).sum(1))
-    best = least = None
+    best, least = torch.zeros_like(problem.cost), torch.full_like(problem.bound, float("inf"))
     for step in range(1, int(steps.max()) + 1):
         trial = problem._replace(mass=problem.bound * steps.clamp(max=step) / steps)
         plan = paper_plan(trial, temperature, tolerance, max_iterations)
         price = (plan * problem.cost).sum((1, 2))
-        if best is None:
-            best, least = plan, price
         cheaper = price < least
         best, least = torch.where(cheaper[:, None, None], plan, best), torch.minimum(price, least)
     return best
