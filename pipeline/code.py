@@ -1,14 +1,108 @@
-"""What a stage depends on, read from dvc.yaml: the one place where it is declared, for both engines."""
+"""What code a job depends on: what its stage imports, and the plug-ins that it names.
 
-import hashlib
+Snakemake's jobs carry the digest of theirs among their params. For DVC the digests stand in code.yaml, by stage, task and
+strategy, which its first stage makes and on which the others depend: so both engines rerun the same, and neither minds
+a comment, a docstring, or a plug-in that nobody named.
+"""
+
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 
-from pipeline.params import Params, TaskName, select
+from pipeline.card import load_card
+from pipeline.cli import run
+from pipeline.modules import Sources
+from pipeline.params import Params, TaskName, load_params, select
+from pipeline.strategies import method_of
+from read.files import write_text
+from read.plugins import BACKBONES, PACKAGE_LAYOUTS, PROTOCOLS, QUERY_LAYOUTS, STRATEGIES, SUMMARY_LAYOUTS
+
+DIGESTS = Path("code.yaml")
+TASK, ENCODERS = "pipeline.tasks.{}", "read.encoders.kinds.{}"
+
+
+def entries(stage: str, params: Params, task: str = "", strategy: str = "") -> list[str]:
+    """The modules that a job begins with: its stage's, and the plug-ins that it names.
+
+    Args:
+        stage: of the job.
+        params: by which it names them.
+        task: of a stage that is run for each.
+        strategy: an entry of `strategies`; none where the job is not about one.
+
+    Raises:
+        InputError: a name that there is not.
+    """
+    found = [f"pipeline.stages.{stage}"]
+    if stage in ("download", "extract"):
+        found += _layouts(params)
+    if stage in ("encoders", "extract"):
+        found += [ENCODERS.format(name) for name in ("slowfast", "clip")]
+    if task and stage != "split":
+        found += [TASK.format(task), *_of_task(stage, params, task)]
+    if strategy:
+        found.append(STRATEGIES.module(method_of(strategy, params.strategies[strategy])[0]))
+    if stage == "report":
+        found += [PROTOCOLS.module(load_card(params.dataset).metric)]
+    return found
+
+
+def _layouts(params: Params) -> Iterator[str]:
+    """Of the labels and of the features that the two datasets' cards name."""
+    for name in {params.dataset, params.source}:
+        card = load_card(name)
+        for kind in (QUERY_LAYOUTS, SUMMARY_LAYOUTS):
+            if card.layout in kind.names():
+                yield kind.module(card.layout)
+        if card.features is not None:
+            yield PACKAGE_LAYOUTS.module(card.features.layout)
+
+
+def _of_task(stage: str, params: Params, task: str) -> Iterator[str]:
+    """The backbone and the metric."""
+    if task == "grounding":
+        yield BACKBONES.module(params.backbone.grounding)
+        yield PROTOCOLS.module(load_card(params.source if stage == "pretrain" else params.dataset).metric)
+
+
+_sources = cache(Sources)
+
+
+def code_digest(stage: str, params: Params, task: str = "", strategy: str = "") -> str:
+    """A digest of a job's code, without comments and docstrings; arguments as of `entries`."""
+    return _digest(tuple(entries(stage, params, task, strategy)))
+
+
+@cache
+def _digest(modules: tuple[str, ...]) -> str:
+    return _sources().digest(modules)
+
+
+def all_digests(params: Params) -> dict[str, Any]:
+    """What stands in code.yaml: stage -> digest, or -> task -> digest, or -> task -> strategy -> digest."""
+    found: dict[str, Any] = {
+        stage: code_digest(stage, params) for stage in ("download", "encoders", "extract", "report")
+    }
+    for stage in ("split", "pretrain"):
+        found[stage] = {task: code_digest(stage, params, task) for task in params.task}
+    for stage, frame in (("train", []), ("evaluate", [""])):
+        found[stage] = {
+            task: {name or "references": code_digest(stage, params, task, name) for name in [*frame, *params.strategies]}
+            for task in params.task
+        }
+    return found
+
+
+def write_digests(params: Params) -> None:
+    """Write code.yaml, unless it says the same already, and keep what was read of the sources."""
+    text = yaml.safe_dump(all_digests(params), sort_keys=True)
+    if not DIGESTS.is_file() or DIGESTS.read_text(encoding="utf-8") != text:
+        write_text(DIGESTS, text)
+    _sources().save()
 
 
 @cache
@@ -16,28 +110,12 @@ def _stage(name: str) -> dict[str, Any]:
     return yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][name]
 
 
-def _of_task(names: list[str], task: str | None) -> list[str]:
-    """Names as they stand in dvc.yaml, with the task in its place, and without those of another task."""
+def keys_of(stage: str, task: str | None = None) -> list[str]:
+    """Keys of params.yaml that dvc.yaml lists for a stage, with the task in its place, without those of another task."""
     others = {known for known in get_args(TaskName) if task is not None and known != task}
-    named = [name.replace("${item.task}", task or "${item.task}") for name in names]
-    return [name for name in named if others.isdisjoint(name.split("."))]
-
-
-def code_paths(stage: str, task: str | None = None) -> list[str]:
-    """Modules and folders of code that dvc.yaml lists among a stage's deps; `task` where it has a stage for each."""
-    return [path for path in _of_task(_stage(stage)["deps"], task) if path.startswith(("pipeline/", "read/"))]
-
-
-@cache
-def code_digest(stage: str, task: str | None = None) -> str:
-    """A digest of the stage's code, so that a change of code reruns what it affects."""
-    digest = hashlib.sha256()
-    for path in map(Path, code_paths(stage, task)):
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-        for file in files:
-            if "__pycache__" not in file.parts:
-                digest.update(file.as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    keys = [key for key in _stage(stage)["params"] if isinstance(key, str)]  # code.yaml's are a mapping
+    named = [key.replace("${item.task}", task or "${item.task}") for key in keys]
+    return [key for key in named if others.isdisjoint(key.split("."))]
 
 
 def settings(stage: str, params: Params, *without: str, task: str | None = None, strategy: str | None = None) -> str:
@@ -50,7 +128,16 @@ def settings(stage: str, params: Params, *without: str, task: str | None = None,
         task: of a stage that dvc.yaml has for each task.
         strategy: keep only this entry of `strategies`.
     """
-    values = select(params, (key for key in _of_task(_stage(stage)["params"], task) if key not in without))
+    values = select(params, (key for key in keys_of(stage, task) if key not in without))
     if strategy is not None:
         values["strategies"] = {strategy: values["strategies"][strategy]}
     return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def main() -> None:
+    """Command line: write code.yaml."""
+    write_digests(load_params())
+
+
+if __name__ == "__main__":
+    run(main)

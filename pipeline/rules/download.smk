@@ -34,7 +34,7 @@ rule annotations:
         "logs/annotations/{dataset}.log",
     params:
         settings=settings("download", PARAMS),
-        code=code_digest("download"),
+        code=code_digest("download", PARAMS),
     shell:
         "python -m pipeline.stages.download annotations {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
 
@@ -57,7 +57,7 @@ rule download_shard:
     params:
         videos=lambda wildcards: DIGESTS[wildcards.dataset][wildcards.shard],
         settings=settings("download", PARAMS),
-        code=code_digest("download"),
+        code=code_digest("download", PARAMS),
     shell:
         "python -m pipeline.stages.download shard {wildcards.dataset} {wildcards.shard}"
         " --settings {params.settings:q} > {log} 2>&1"
@@ -73,6 +73,6 @@ rule download:
         "logs/download/{dataset}.log",
     params:
         settings=settings("download", PARAMS),
-        code=code_digest("download"),
+        code=code_digest("download", PARAMS),
     shell:
         "python -m pipeline.stages.download manifest {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"

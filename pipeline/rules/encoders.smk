@@ -15,7 +15,7 @@ rule encoder:
         gpu=1,
     params:
         settings=settings("encoders", PARAMS),
-        code=code_digest("encoders"),
+        code=code_digest("encoders", PARAMS),
     shell:
         "python -m pipeline.stages.encoders {wildcards.encoder} --settings {params.settings:q} > {log} 2>&1"
 
@@ -31,6 +31,6 @@ rule encoders:
     params:
         encoders=sorted({name for names in NEEDED.values() for name in names}),
         settings=settings("encoders", PARAMS),
-        code=code_digest("encoders"),
+        code=code_digest("encoders", PARAMS),
     shell:
         "python -m pipeline.stages.encoders collect {params.encoders} --settings {params.settings:q} > {log} 2>&1"

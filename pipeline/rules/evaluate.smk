@@ -26,7 +26,9 @@ rule evaluate_runs:
         settings=lambda wildcards: settings(
             "evaluate", PARAMS, task=wildcards.task, strategy=wildcards.strategy
         ),
-        code=lambda wildcards: code_digest("evaluate", wildcards.task),
+        code=lambda wildcards: code_digest(
+            "evaluate", PARAMS, wildcards.task, wildcards.strategy
+        ),
     shell:
         "python -m pipeline.stages.evaluate {wildcards.task} {wildcards.strategy}"
         " --settings {params.settings:q} > {log} 2>&1"
@@ -56,7 +58,7 @@ rule references:
         settings=lambda wildcards: settings(
             "evaluate", PARAMS, "strategies", task=wildcards.task
         ),
-        code=lambda wildcards: code_digest("evaluate", wildcards.task),
+        code=lambda wildcards: code_digest("evaluate", PARAMS, wildcards.task),
     shell:
         "python -m pipeline.stages.evaluate {wildcards.task} --settings {params.settings:q} > {log} 2>&1"
 

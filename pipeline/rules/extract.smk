@@ -13,7 +13,7 @@ rule extract_shard:
         gpu=1,
     params:
         settings=settings("extract", PARAMS),
-        code=code_digest("extract"),
+        code=code_digest("extract", PARAMS),
     shell:
         "python -m pipeline.stages.extract shard {wildcards.dataset} {wildcards.shard}"
         " --settings {params.settings:q} > {log} 2>&1"
@@ -40,7 +40,7 @@ rule extract_text:
         gpu=1,
     params:
         settings=settings("extract", PARAMS),
-        code=code_digest("extract"),
+        code=code_digest("extract", PARAMS),
     shell:
         "python -m pipeline.stages.extract text {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
 
@@ -59,6 +59,6 @@ rule extract:
         "logs/extract/{dataset}.log",
     params:
         settings=settings("extract", PARAMS),
-        code=code_digest("extract"),
+        code=code_digest("extract", PARAMS),
     shell:
         "python -m pipeline.stages.extract collect {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"

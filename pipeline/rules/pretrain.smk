@@ -27,6 +27,6 @@ for task in PARAMS.task:
         params:
             task=task,
             settings=settings("pretrain", PARAMS, task=task),
-            code=code_digest("pretrain", task),
+            code=code_digest("pretrain", PARAMS, task),
         shell:
             "python -m pipeline.stages.pretrain {params.task} --settings {params.settings:q} > {log} 2>&1"

@@ -18,6 +18,6 @@ rule report:
         "benchmarks/results/report.tsv"
     params:
         settings=settings("report", PARAMS),
-        code=code_digest("report"),
+        code=code_digest("report", PARAMS),
     shell:
         "python -m pipeline.stages.report --settings {params.settings:q} > {log} 2>&1"

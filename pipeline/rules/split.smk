@@ -16,6 +16,6 @@ rule split:
         "benchmarks/results/split/{task}.tsv"
     params:
         settings=settings("split", PARAMS),
-        code=lambda wildcards: code_digest("split", wildcards.task),
+        code=lambda wildcards: code_digest("split", PARAMS, wildcards.task),
     shell:
         "python -m pipeline.stages.split {wildcards.task} --settings {params.settings:q} > {log} 2>&1"

@@ -38,7 +38,9 @@ rule train_run:
             task=wildcards.task,
             strategy=wildcards.strategy,
         ),
-        code=lambda wildcards: code_digest("train", wildcards.task),
+        code=lambda wildcards: code_digest(
+            "train", PARAMS, wildcards.task, wildcards.strategy
+        ),
     shell:
         "python -m pipeline.stages.train {wildcards.task} {wildcards.strategy} --shots {wildcards.shots}"
         " --seed {wildcards.seed} --settings {params.settings:q} > {log} 2>&1"
