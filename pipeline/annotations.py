@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.card import Card, Part, Remote
-from pipeline.params import Download
+from pipeline.params import DownloadSettings
 from pipeline.sources import UnavailableError, mirror_folders
 from pipeline.sources.pinned import fetch_pinned
 from pipeline.sources.shards import RAW
@@ -21,7 +21,7 @@ from read.rows import vid_of
 SHOWN = 10  # videos named in a message
 
 
-def fetch_annotations(card: Card, download: Download, clip_len: float, raw: Path = RAW) -> None:
+def fetch_annotations(card: Card, download: DownloadSettings, clip_len: float, raw: Path = RAW) -> None:
     """Write the dataset's queries and summaries: made, copied or downloaded, and checked; and what it is, dataset.json.
 
     A dataset without queries gets an empty annotations.jsonl; a stage that needs queries says that it holds none.
@@ -49,7 +49,7 @@ def fetch_annotations(card: Card, download: Download, clip_len: float, raw: Path
     write_json(folder / "dataset.json", _describe(card, clip_len, folder, notes))
 
 
-def _write_queries(draft: Path, card: Card, download: Download, clip_len: float, notes: Counter[str]) -> None:
+def _write_queries(draft: Path, card: Card, download: DownloadSettings, clip_len: float, notes: Counter[str]) -> None:
     from read.data.annotations import load_annotations
     from read.data.layouts import load_parts
     from read.data.subtitles import caption_rows, load_captions
@@ -70,7 +70,7 @@ def _write_queries(draft: Path, card: Card, download: Download, clip_len: float,
             shutil.copyfile(files[0][0], draft)
 
 
-def _summary_rows(card: Card, download: Download, folder: Path) -> list[dict[str, str]]:
+def _summary_rows(card: Card, download: DownloadSettings, folder: Path) -> list[dict[str, str]]:
     """Rows of summaries with their transcripts; how many videos have none is printed."""
     from read.data.summaries import load_summaries, with_transcripts
 
@@ -86,7 +86,7 @@ def _summary_rows(card: Card, download: Download, folder: Path) -> list[dict[str
 
 @contextmanager
 def _at_hand(
-    origin: str | Remote | list[Part], kind: str, card: Card, download: Download, folder: Path
+    origin: str | Remote | list[Part], kind: str, card: Card, download: DownloadSettings, folder: Path
 ) -> Iterator[list[tuple[Path, str]]]:
     """Files and the sides they are of.
 
@@ -108,7 +108,7 @@ def _at_hand(
         yield files
 
 
-def _fetch(part: Part, room: Path, kind: str, card: Card, download: Download) -> Path:
+def _fetch(part: Part, room: Path, kind: str, card: Card, download: DownloadSettings) -> Path:
     """A pinned file: in a mirror or a folder in it, or from its address."""
     mirrors = mirror_folders(card, download)
     nested = [place for mirror in mirrors for place in sorted(mirror.iterdir()) if place.is_dir()]

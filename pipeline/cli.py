@@ -73,5 +73,7 @@ def device_of(name: str) -> str:
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("params.yaml: device: cuda was asked for, but torch sees no CUDA device; use auto or cpu")
+        raise InputError(
+            "params.yaml: machine.device: cuda was asked for, but torch sees no CUDA device; use auto or cpu"
+        )
     return "cuda" if name != "cpu" and torch.cuda.is_available() else "cpu"

@@ -1,8 +1,8 @@
 """What code a job depends on: what its stage imports, and the plug-ins that it names.
 
-Snakemake's jobs carry the digest of theirs among their params. For DVC the digests stand in code.yaml, by stage, task and
-strategy, which its first stage makes and on which the others depend: so both engines rerun the same, and neither minds
-a comment, a docstring, or a plug-in that nobody named.
+Snakemake's jobs carry the digest of theirs among their params. For DVC the digests stand in code.yaml, by stage, task
+and strategy, which its first stage makes and on which the others depend: so both engines rerun the same, and neither
+minds a comment, a docstring, or a plug-in that nobody named.
 """
 
 import json
@@ -91,7 +91,9 @@ def all_digests(params: Params) -> dict[str, Any]:
         found[stage] = {task: code_digest(stage, params, task) for task in params.task}
     for stage, frame in (("train", []), ("evaluate", [""])):
         found[stage] = {
-            task: {name or "references": code_digest(stage, params, task, name) for name in [*frame, *params.strategies]}
+            task: {
+                name or "references": code_digest(stage, params, task, name) for name in [*frame, *params.strategies]
+            }
             for task in params.task
         }
     return found
@@ -111,7 +113,7 @@ def _stage(name: str) -> dict[str, Any]:
 
 
 def keys_of(stage: str, task: str | None = None) -> list[str]:
-    """Keys of params.yaml that dvc.yaml lists for a stage, with the task in its place, without those of another task."""
+    """Keys of params.yaml that dvc.yaml lists for a stage, with the task in its place and none of another task."""
     others = {known for known in get_args(TaskName) if task is not None and known != task}
     keys = [key for key in _stage(stage)["params"] if isinstance(key, str)]  # code.yaml's are a mapping
     named = [key.replace("${item.task}", task or "${item.task}") for key in keys]

@@ -10,6 +10,7 @@ import ast
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -97,10 +98,8 @@ class Sources:
     def save(self) -> None:
         """Keep what was read for the next time, where that can be written."""
         if self._known != self._load():
-            try:
+            with suppress(OSError):  # in a folder that may only be read the next one parses again
                 write_json(CACHE, {"by": self._own, "files": self._known})
-            except OSError:
-                pass  # a folder that may only be read: the next one parses again
 
     def _load(self) -> dict:
         try:
@@ -136,9 +135,9 @@ def parse(name: str, path: Path) -> Module:
 
 def _drop_docstrings(tree: ast.Module) -> None:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:]
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
 
 
 def _spell(node: ast.AST) -> Iterator[str]:
@@ -186,6 +185,9 @@ def _data(tree: ast.Module, folder: Path) -> Iterator[str]:
     for word in words:
         for base in (folder, folder.parent):
             path = base / word
-            if word.strip(".") and (path.is_dir() and not any(path.rglob("*.py")) or path.is_file()):
-                if path.suffix != ".py":
-                    yield path.as_posix()
+            if word.strip(".") and (_is_data(path) or (path.is_dir() and not any(path.rglob("*.py")))):
+                yield path.as_posix()
+
+
+def _is_data(path: Path) -> bool:
+    return path.is_file() and path.suffix != ".py"

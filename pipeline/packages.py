@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.archives import DamagedError, Member, copy_content, members
 from pipeline.card import Card
-from pipeline.params import Download
+from pipeline.params import DownloadSettings
 from pipeline.sources import UnavailableError, mirror_folders
 from pipeline.sources.base import exclusive, told
 from pipeline.sources.pinned import fetch_pinned
@@ -24,7 +24,7 @@ from read.errors import InputError
 from read.files import atomic_path, read_json, sha256_of, write_json
 
 
-def fetch_package(card: Card, download: Download, folder: Path) -> Package:
+def fetch_package(card: Card, download: DownloadSettings, folder: Path) -> Package:
     """Get a dataset's package of features, if it is not there yet; jobs that want it wait for the one that came first.
 
     Raises:
@@ -61,7 +61,7 @@ def _origin(card: Card) -> Path:
     return origin
 
 
-def _make(card: Card, download: Download, folder: Path) -> str:
+def _make(card: Card, download: DownloadSettings, folder: Path) -> str:
     """Write package.zip; the digest of what it was made from."""
     with _published(card, download, folder) as origin, atomic_path(folder / ZIP) as draft:
         _pack(origin, card.features.layout, draft)
@@ -69,7 +69,7 @@ def _make(card: Card, download: Download, folder: Path) -> str:
 
 
 @contextmanager
-def _published(card: Card, download: Download, folder: Path) -> Iterator[Path]:
+def _published(card: Card, download: DownloadSettings, folder: Path) -> Iterator[Path]:
     """The archive or folder as it was published. A download is removed when it is no longer needed."""
     features, room = card.features, folder / "package.part"
     if features.path is not None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -49,9 +50,27 @@ class Download(Section):
 
     shards: Annotated[int, Field(ge=1, le=1000)]
     tolerance: Annotated[float, Field(ge=0, le=1)]
-    retries: Annotated[int, Field(ge=0)]
-    timeout: Positive
-    mirror: str | None
+
+
+class Machine(Section):
+    """How, and not what: nothing of this decides a result. A job that runs elsewhere may do without."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    batch_size: Count = 64
+    retries: Annotated[int, Field(ge=0)] = 5
+    timeout: Positive = 30.0
+    mirror: str | None = None
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """What downloads go by, of `download` and of `machine`."""
+
+    shards: int = 1
+    tolerance: float = 0.0
+    retries: int = 5
+    timeout: float = 30.0
+    mirror: str | None = None
 
 
 class ClipEncoder(Section):
@@ -81,7 +100,6 @@ class Extract(Section):
     """Stage 3: features per clip."""
 
     fps: Fps
-    batch_size: Count
 
 
 class SplitSection(Section):
@@ -136,14 +154,6 @@ class Pretrain(Section):
 
     grounding: PretrainGrounding
     summarization: PretrainSummarization
-
-
-class AlignmentSection(Section):
-    """The alignment loss of strategies that align: its weight, the share of mass that is moved, the cost."""
-
-    gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    mass: Annotated[float, Field(gt=0, le=1)]
-    cost: Literal["cosine", "sqeuclidean", "l2"]
 
 
 class TrainTask(Section):
@@ -223,7 +233,7 @@ class Params(Section):
     domain: str | None
     clip_len: Seconds
     features: Literal["videos", "package"]
-    device: Literal["auto", "cpu", "cuda"]
+    machine: Machine
     download: Download
     encoders: Encoders
     extract: Extract
@@ -231,7 +241,6 @@ class Params(Section):
     runs: Runs
     pretrain: Pretrain
     train: Train
-    alignment: AlignmentSection
     strategies: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
     evaluate: Evaluate
     report: ReportSection

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline import paths
-from pipeline.cli import device_of
+from pipeline.machine import chosen_device
 from read.files import sha256_of
 
 PACKAGES = ("torch", "transformers", "open_clip_torch", "pytorchvideo", "peft", "POT", "snakemake", "dvc")
@@ -34,7 +34,7 @@ def gather(settings: SimpleNamespace) -> dict[str, Any]:
         **_code(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "device": _device(settings.device),
+        "device": _device(),
         "durations": durations(TIMES),
     }
 
@@ -66,9 +66,9 @@ def _code() -> dict[str, Any]:
     return {"commit": commit, "dirty": bool(changes)}
 
 
-def _device(name: str) -> str:
+def _device() -> str:
     import torch
 
-    if device_of(name) == "cuda":
+    if chosen_device() == "cuda":
         return torch.cuda.get_device_name()
     return f"CPU, {platform.machine()}, {torch.get_num_threads()} threads a job"

@@ -28,8 +28,16 @@ def _mistakes(strategies: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         try:
             STRATEGIES.check(method)
             if options:
-                from read.adapters.registry import get_strategy  # seconds of torch, only where it is needed
-
-                get_strategy(method).complete(options)
+                _check(method, options)
         except InputError as error:
             yield f"{entry}: {error}"
+
+
+def _check(method: str, options: Mapping[str, Any]) -> None:
+    from read.adapters.registry import ALIGNMENT_OPTIONS, get_strategy  # seconds of torch, only where it is needed
+    from read.alignment import Alignment
+
+    strategy = get_strategy(method)
+    complete = strategy.complete(options)
+    if strategy.alignment:
+        Alignment(**{name: complete[name] for name in ALIGNMENT_OPTIONS})

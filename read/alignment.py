@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from read.adapters import alignment_states
+from read.errors import InputError
+from read.plugins import none_of
 from read.settings import check_types
 from read.transport import Solver, pairwise_cost, partial_alignment_loss, partial_transport
+from read.transport.loss import COSTS
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Alignment:
     def __post_init__(self) -> None:
         check_types(self, "alignment")
         _ = self._solver  # a bad name or temperature is told here
+        faults = [f"cost {none_of(self.cost, COSTS)}"] * (self.cost not in COSTS)
+        faults += [f"gamma is {self.gamma}, but must be at least 0"] * (not self.gamma >= 0)
+        faults += [f"mass is {self.mass}, but must lie in (0, 1]"] * (not 0 < self.mass <= 1)
+        if faults:
+            raise InputError("alignment: " + "; ".join(faults))
 
     @property
     def _solver(self) -> Solver:

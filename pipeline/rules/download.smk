@@ -1,5 +1,5 @@
 from pipeline.card import load_card
-from pipeline.sources.shards import shard_digests, shard_ids
+from pipeline.sources.shards import shard_digests, shard_ids, within_tolerance
 
 DATASETS = [PARAMS.dataset, PARAMS.source]
 SHARDS = shard_ids(PARAMS.download.shards)
@@ -33,7 +33,7 @@ rule annotations:
     log:
         "logs/annotations/{dataset}.log",
     params:
-        settings=settings("download", PARAMS),
+        settings=settings("download", PARAMS, "download.shards"),
         code=code_digest("download", PARAMS),
     shell:
         "python -m pipeline.stages.download annotations {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
@@ -56,10 +56,11 @@ rule download_shard:
         "benchmarks/results/download/{dataset}/{shard}.tsv"
     params:
         videos=lambda wildcards: DIGESTS[wildcards.dataset][wildcards.shard],
-        settings=settings("download", PARAMS),
+        shards=PARAMS.download.shards,
+        settings=settings("download", PARAMS, "download.shards"),
         code=code_digest("download", PARAMS),
     shell:
-        "python -m pipeline.stages.download shard {wildcards.dataset} {wildcards.shard}"
+        "python -m pipeline.stages.download shard {wildcards.dataset} {wildcards.shard} --shards {params.shards}"
         " --settings {params.settings:q} > {log} 2>&1"
 
 
@@ -72,7 +73,11 @@ rule download:
     log:
         "logs/download/{dataset}.log",
     params:
-        settings=settings("download", PARAMS),
+        within=lambda wildcards: within_tolerance(
+            wildcards.dataset, PARAMS.download.tolerance
+        ),
+        settings=settings("download", PARAMS, "download.shards"),
         code=code_digest("download", PARAMS),
     shell:
-        "python -m pipeline.stages.download manifest {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.download manifest {wildcards.dataset} --shards {PARAMS.download.shards}"
+        " --tolerance {PARAMS.download.tolerance} --settings {params.settings:q} > {log} 2>&1"

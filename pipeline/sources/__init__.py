@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from pipeline.card import Card
-from pipeline.params import Download
+from pipeline.params import DownloadSettings
 from pipeline.sources.base import Source, UnavailableError
 from read.errors import InputError
 
 __all__ = ["Source", "UnavailableError", "make_sources", "mirror_folders"]
 
 
-def make_sources(card: Card, download: Download, folder: Path) -> list[Source]:
+def make_sources(card: Card, download: DownloadSettings, folder: Path) -> list[Source]:
     """The places to ask for a video, in order: mirrors first, the card's own source last.
 
     `folder` is the dataset's own; what a source needs for a while lies in it as *.part, until the stage is done.
@@ -45,7 +45,7 @@ def make_sources(card: Card, download: Download, folder: Path) -> list[Source]:
             return [*mirrors, Youtube(videos.url, download.retries, download.timeout, ranges)]
 
 
-def mirror_folders(card: Card, download: Download) -> list[Path]:
+def mirror_folders(card: Card, download: DownloadSettings) -> list[Path]:
     """Folders that may hold a copy of the dataset: in the mirror by the dataset's name, the mirror itself, the card's.
 
     Raises:
@@ -55,7 +55,7 @@ def mirror_folders(card: Card, download: Download) -> list[Path]:
     if download.mirror is not None:
         mirror = Path(download.mirror).expanduser()
         if not mirror.is_dir():
-            raise InputError(f"download.mirror: {mirror} is no folder")
+            raise InputError(f"machine.mirror: {mirror} is no folder")
         folders += [folder for folder in (mirror / card.name, mirror) if folder.is_dir()]
     if card.videos.mirror is not None:
         folders.append(card.path(card.videos.mirror))

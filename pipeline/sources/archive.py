@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.archives import DamagedError, unpack
-from pipeline.params import Download
+from pipeline.params import DownloadSettings
 from pipeline.sources.base import UnavailableError, exclusive, told
 from pipeline.sources.local import Folder, copy
 from pipeline.sources.pinned import fetch_pinned, file_name
@@ -35,7 +35,7 @@ class Archive:
         room: Path,
         mirrors: Sequence[Path],
         extensions: Sequence[str] | None,
-        settings: Download,
+        settings: DownloadSettings,
     ) -> None:
         self.url = url
         self.sha256 = sha256

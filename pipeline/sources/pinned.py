@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from pipeline.card import Card
-from pipeline.params import Download
+from pipeline.params import DownloadSettings
 from pipeline.sources.base import UnavailableError
 from pipeline.sources.url import download
 from read.addresses import without_secrets
@@ -17,7 +17,9 @@ def file_name(url: str) -> str:
     return Path(unquote(urlsplit(url).path)).name or "download"
 
 
-def fetch_pinned(url: str, sha256: str | None, folder: Path, mirrors: Sequence[Path], settings: Download) -> Path:
+def fetch_pinned(
+    url: str, sha256: str | None, folder: Path, mirrors: Sequence[Path], settings: DownloadSettings
+) -> Path:
     """The file itself in the first mirror that has it, which is not to be changed; else a download into `folder`.
 
     Raises:

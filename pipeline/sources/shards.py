@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.card import CATALOG, Card, load_card, subtitle_files
 from read.errors import InputError
-from read.files import sha256_of
+from read.files import read_json, sha256_of
 from read.rows import parse_lines, require, vid_of
 
 RAW = Path("data/raw")
@@ -83,6 +83,19 @@ def labelled_videos(paths: Iterable[Path]) -> list[str]:
 def _vid(row: dict[str, Any], number: int) -> str:
     require(row, ["vid"])
     return vid_of(row["vid"], "vid")
+
+
+def within_tolerance(dataset: str, tolerance: float, raw: Path = RAW) -> bool:
+    """Whether no larger share of a dataset's videos is missing by its manifest, if there is one.
+
+    What the manifest's job depends on of the tolerance: it need not run again for another one that still holds.
+    """
+    path = raw / dataset / "manifest.json"
+    if not path.is_file():
+        return True
+    listed = read_json(path)
+    missing = len(listed["missing"])
+    return missing <= tolerance * (missing + len(listed.get("features") or listed["videos"]))
 
 
 def digest(value: Any) -> str:

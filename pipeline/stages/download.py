@@ -25,7 +25,8 @@ from typing import Any
 from pipeline.annotations import fetch_annotations
 from pipeline.card import Card, load_card
 from pipeline.cli import add_settings, run
-from pipeline.params import Download
+from pipeline.machine import told
+from pipeline.params import DownloadSettings
 from pipeline.sources import Source, UnavailableError, make_sources
 from pipeline.sources.base import exclusive
 from pipeline.sources.pinned import unpinned
@@ -37,7 +38,7 @@ SHOWN = 10  # missing videos named in a message
 LONGEST = 300  # characters of a reason
 
 
-def fetch_shard(card: Card, shard: str, download: Download, raw: Path = RAW) -> None:
+def fetch_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = RAW) -> None:
     """Get the videos of a shard and list them; what is there, as it should be, stays.
 
     A journal beside the list keeps what is done, so that a killed job costs the video it was at.
@@ -63,7 +64,7 @@ def fetch_shard(card: Card, shard: str, download: Download, raw: Path = RAW) -> 
         _journal(folder, shard).unlink()
 
 
-def list_shard(card: Card, shard: str, download: Download, raw: Path = RAW) -> None:
+def list_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = RAW) -> None:
     """Get the package of features that the card names, and list which videos of a shard it has."""
     from pipeline.packages import fetch_package
 
@@ -151,7 +152,7 @@ def _digest_table(card: Card) -> dict[str, str]:
         raise InputError(f"{path}: not lines of a digest and a file name, as sha256sum writes them") from None
 
 
-def write_manifest(card: Card, download: Download, raw: Path = RAW) -> None:
+def write_manifest(card: Card, download: DownloadSettings, raw: Path = RAW) -> None:
     """Merge the shards' lists and remove what belongs to none.
 
     Raises:
@@ -229,6 +230,13 @@ def _sweep(folder: Path, keep: set[str]) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def _download_settings(arguments: argparse.Namespace) -> DownloadSettings:
+    """What the job was given, and how this machine works."""
+    machine = told()
+    how = {"retries": machine.retries, "timeout": machine.timeout, "mirror": machine.mirror}
+    return DownloadSettings(**how, **{key: vars(arguments)[key] for key in ("shards", "tolerance") if key in arguments})
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -247,18 +255,23 @@ def main() -> None:
         job.add_argument("dataset", help="a folder in data/catalog/")
         if command == "shard":
             job.add_argument("shard", metavar="NNN", help="name of the shard, 000 to download.shards - 1")
+        if command != "annotations":
+            job.add_argument("--shards", type=int, required=True, help="how many there are, download.shards")
+        if command == "manifest":
+            job.add_argument("--tolerance", type=float, required=True, help="share that may be missing")
         add_settings(job)
     arguments = parser.parse_args()
     card, settings = load_card(arguments.dataset), arguments.settings
+    download = _download_settings(arguments)
     match arguments.command:
         case "annotations":
-            fetch_annotations(card, settings.download, settings.clip_len)
+            fetch_annotations(card, download, settings.clip_len)
         case "shard" if card.features is not None and settings.features == "package":
-            list_shard(card, arguments.shard, settings.download)
+            list_shard(card, arguments.shard, download)
         case "shard":
-            fetch_shard(card, arguments.shard, settings.download)
+            fetch_shard(card, arguments.shard, download)
         case "manifest":
-            write_manifest(card, settings.download)
+            write_manifest(card, download)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline import paths
-from pipeline.cli import add_settings, device_of, run
+from pipeline.cli import add_settings, run
 from pipeline.data import encoder_videos
 from read.addresses import without_secrets
+from pipeline.machine import chosen_device
 from read.encoders.frames import frames_per_clip
 from read.encoders.light import import_encoders
 from read.encoders.tiny import Footage, LabelledSegment, load_footage, train_clip, train_slowfast
@@ -26,7 +27,7 @@ def make_clip(settings: SimpleNamespace) -> None:
     """Write models/encoders/clip/."""
     from read.encoders.kinds.clip import TINY, Clip
 
-    wanted, device = settings.encoders.clip, device_of(settings.device)
+    wanted, device = settings.encoders.clip, chosen_device()
     if wanted.pretrained is not None:
         clip = Clip.pretrained(wanted.model, wanted.pretrained, device)
     elif wanted.model == TINY:
@@ -41,7 +42,7 @@ def make_slowfast(settings: SimpleNamespace) -> None:
     from read.encoders.kinds.slowfast import KINETICS_URL, SlowFast
     from read.encoders.weights import download
 
-    wanted, device = settings.encoders.slowfast, device_of(settings.device)
+    wanted, device = settings.encoders.slowfast, chosen_device()
     if wanted.pretrained is None:
         count = frames_per_clip(settings.extract.fps, settings.clip_len)
         seed = settings.encoders.seed

@@ -13,7 +13,8 @@ import numpy as np
 from torch import nn
 
 from pipeline import paths
-from pipeline.cli import device_of, run, task_parser
+from pipeline.cli import run, task_parser
+from pipeline.machine import chosen_device
 from pipeline.tasks import Work, work_on
 from read.adapters import load_adapter
 from read.alignment import Alignment
@@ -40,7 +41,7 @@ def evaluate_run(work: Work, task: str, strategy: str, shots: int, seed: int, se
     split = read_json(paths.split_file(settings.dataset, task, shots, seed))
     samples, _ = work.samples(settings.dataset, split["test"])
     val, _ = work.samples(settings.dataset, split["val"])
-    model = load_adapter(work.backbone(), trained).to(device_of(settings.device))
+    model = load_adapter(work.backbone(), trained).to(chosen_device())
     alignment = Alignment(**record["alignment"]) if record["alignment"] else None
     folder = paths.result(settings.dataset, task, strategy, shots, seed)
     write_attention(folder, *work.attention_maps(model, samples, alignment))
@@ -54,7 +55,7 @@ def references(task: str, settings: SimpleNamespace) -> None:
     work, runs = work_on(task, settings), settings.runs
     split = read_json(paths.split_file(settings.dataset, task, runs.shots[0], runs.seeds[0]))  # as any: one test side
     samples, _ = work.samples(settings.dataset, split["test"])
-    model = work.backbone().to(device_of(settings.device))
+    model = work.backbone().to(chosen_device())
     record = UNTRAINED | {
         "task": task,
         "backbone": read_json(paths.backbone(task) / "pretrain.json")["backbone"],

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from pipeline import paths
-from pipeline.cli import add_settings, device_of, run
+from pipeline.cli import add_settings, run
+from pipeline.machine import chosen_device, told
 from read.data import Annotation, FeatureStore, load_annotations, write_shard
 from read.data.lengths import Length
 from read.data.packages import Package
@@ -25,8 +26,8 @@ SHOWN = 10  # videos or queries named in a message
 
 def extractor_of(settings: SimpleNamespace) -> Extractor:
     """The extractor that params.yaml describes."""
-    wanted = ExtractorSettings(settings.extract.fps, settings.clip_len, settings.extract.batch_size)
-    return Extractor(wanted, paths.ENCODERS, device_of(settings.device))
+    wanted = ExtractorSettings(settings.extract.fps, settings.clip_len, told().batch_size)
+    return Extractor(wanted, paths.ENCODERS, chosen_device())
 
 
 def extract_shard(dataset: str, shard: str, settings: SimpleNamespace) -> None:
@@ -119,7 +120,7 @@ def _package(dataset: str, settings: SimpleNamespace) -> tuple[Package, dict[str
         raise InputError(f"{dataset}: the package has features per {package.clip_len:g} s, but {wanted}")
     if package.has_text or not read_jsonl(paths.raw(dataset) / "annotations.jsonl"):
         return package, package.spec, None
-    clip = Clip.load(paths.ENCODERS / "clip", device_of(settings.device))
+    clip = Clip.load(paths.ENCODERS / "clip", chosen_device())
     return package, package.spec | {"text": clip.identity}, clip
 
 

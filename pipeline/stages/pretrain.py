@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from pipeline import paths
-from pipeline.cli import device_of, run, task_parser
+from pipeline.cli import run, task_parser
 from pipeline.curves import write_curve
+from pipeline.machine import chosen_device
 from pipeline.tasks import work_on
 from read.files import write_json
 from read.train import History, TrainSettings, fit
@@ -28,7 +29,7 @@ def main() -> None:
     """Command line."""
     arguments = task_parser(__doc__).parse_args()
     settings, work = arguments.settings, work_on(arguments.task, arguments.settings)
-    wanted, device = settings.pretrain, device_of(settings.device)
+    wanted, device = settings.pretrain, chosen_device()
     torch.manual_seed(wanted.seed)
     model, samples, spec, steps = work.source()
     model.to(device)

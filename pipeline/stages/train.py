@@ -6,12 +6,13 @@ from types import SimpleNamespace
 from torch import nn
 
 from pipeline import paths
-from pipeline.cli import device_of, run, task_parser
+from pipeline.cli import run, task_parser
 from pipeline.curves import log_live, write_curve
+from pipeline.machine import chosen_device
 from pipeline.strategies import method_of
 from pipeline.tasks import Work, work_on
 from read.adapters import save_adapter, trainable_parameters
-from read.adapters.registry import apply_strategy, get_strategy
+from read.adapters.registry import ALIGNMENT_OPTIONS, apply_strategy, get_strategy
 from read.alignment import Alignment
 from read.errors import InputError
 from read.files import read_json, write_json
@@ -22,7 +23,7 @@ def prepare(work: Work, strategy: str, settings: SimpleNamespace) -> nn.Module:
     """A fresh backbone, frozen and fitted out for a strategy."""
     method, options = method_of(strategy, settings.strategies[strategy])
     options = {"train_head": settings.train.train_head} | options
-    return apply_strategy(method, work.backbone(), **options).to(device_of(settings.device))
+    return apply_strategy(method, work.backbone(), **options).to(chosen_device())
 
 
 def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleNamespace) -> None:
@@ -34,8 +35,9 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
     val, _ = work.samples(settings.dataset, split["val"])
     pretrained = read_json(paths.backbone(task) / "pretrain.json")
     check_features(pretrained["features"], spec)
-    aligns = get_strategy(method_of(strategy, settings.strategies[strategy])[0]).alignment
-    alignment = settings.alignment.model_dump() if aligns else None
+    method, options = method_of(strategy, settings.strategies[strategy])
+    chosen = get_strategy(method).complete(options)
+    alignment = {name: chosen[name] for name in ALIGNMENT_OPTIONS} if get_strategy(method).alignment else None
     budget = TrainSettings(
         steps=wanted.steps,
         batch_size=wanted.batch_size,
@@ -45,7 +47,7 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
     began = time.perf_counter()
     tuned = tune(
         lambda: prepare(work, strategy, settings), work.task(settings.dataset), train, val, budget,
-        wanted.learning_rates, Alignment(**alignment) if aligns else None, on_epoch=print,
+        wanted.learning_rates, Alignment(**alignment) if alignment else None, on_epoch=print,
     )  # fmt: skip
     seconds = time.perf_counter() - began
     for trial in tuned.trials:

@@ -14,6 +14,7 @@ from read.errors import InputError
 from read.plugins import STRATEGIES
 
 COMMON_OPTIONS = {"train_head": False}  # of every strategy
+ALIGNMENT_OPTIONS = {"gamma": 0.1, "mass": 0.5, "cost": "cosine", "solver": "exact", "temperature": 0.05}
 KINDS = {bool: (bool,), int: (int,), float: (int, float), str: (str,), tuple: (str, tuple, list)}
 
 
@@ -28,7 +29,8 @@ class Strategy:
             train. What `train_head` asks for is added to them.
         options: with their defaults.
         budget: the option that sets how many parameters train, where there is one.
-        alignment: the task's loss is to be joined by an alignment of `alignment_states`.
+        alignment: the task's loss is to be joined by an alignment of `alignment_states`, whose settings are options of
+            the strategy as well, ALIGNMENT_OPTIONS.
         switchable: leaves the model's own weights alone, so that one model can hold several.
         name: the stem of its file, by which params, tables and saved files know it; `get_strategy` fills it in.
     """
@@ -48,7 +50,7 @@ class Strategy:
         Raises:
             InputError: for an option that there is not, with the nearest, and for a value of another type.
         """
-        defaults = {**self.options, **COMMON_OPTIONS}
+        defaults = {**self.options, **(ALIGNMENT_OPTIONS if self.alignment else {}), **COMMON_OPTIONS}
         check_keys(options, defaults, f"strategy {self.name}")
         for key, value in options.items():
             kind = type(defaults[key])

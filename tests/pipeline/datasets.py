@@ -11,7 +11,7 @@ import yaml
 
 from pipeline.annotations import fetch_annotations
 from pipeline.card import load_card
-from pipeline.params import Download
+from pipeline.params import DownloadSettings
 from pipeline.sources.shards import shard_ids
 from pipeline.stages.download import fetch_shard, list_shard, write_manifest
 from read.files import read_json
@@ -50,8 +50,8 @@ def servers():
         server.server_close()
 
 
-def options(**changes) -> Download:
-    return Download(**{"shards": 2, "tolerance": 0.0, "retries": 0, "timeout": 5.0, "mirror": None} | changes)
+def options(**changes) -> DownloadSettings:
+    return DownloadSettings(**{"shards": 2, "tolerance": 0.0, "retries": 0, "timeout": 5.0, "mirror": None} | changes)
 
 
 def row(number: int, vid: str) -> str:

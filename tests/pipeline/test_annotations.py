@@ -9,7 +9,7 @@ import yaml
 
 from pipeline.annotations import fetch_annotations
 from pipeline.card import load_card
-from pipeline.params import Download
+from pipeline.params import DownloadSettings
 from pipeline.sources.shards import dataset_videos, shard_digests, shard_of
 from read.data import load_annotations, load_summaries
 from read.errors import InputError
@@ -20,8 +20,10 @@ CATALOG = Path(__file__).parents[2] / "data" / "catalog"
 BENCHMARKS = ("qvhighlights", "tvsum", "youtube_highlights", "charades_sta")
 
 
-def options(mirror: Path | None = None) -> Download:
-    return Download(shards=2, tolerance=0.0, retries=0, timeout=5.0, mirror=None if mirror is None else str(mirror))
+def options(mirror: Path | None = None) -> DownloadSettings:
+    return DownloadSettings(
+        shards=2, tolerance=0.0, retries=0, timeout=5.0, mirror=None if mirror is None else str(mirror)
+    )
 
 
 def make_card(tmp_path: Path, **values):

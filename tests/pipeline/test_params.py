@@ -30,7 +30,7 @@ def mistakes(values) -> list[str]:
 def test_the_shipped_file_is_valid_and_holds_every_key(values):
     params = load_params(ROOT / "params.yaml")
     assert params.model_dump(mode="json") == values
-    assert "alignment.mass" in all_keys(type(params))
+    assert "machine.mirror" in all_keys(type(params))
 
 
 def test_all_mistakes_at_once_each_with_its_path_and_the_nearest_key(values):
@@ -136,9 +136,9 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 def test_a_job_gets_the_keys_that_its_rule_declares_and_no_others(values):
-    given = {key: values[key] for key in ("clip_len", "alignment")}
+    given = {key: values[key] for key in ("clip_len", "split")}
     settings = parse_settings(json.dumps(given | {"train.summarization": values["train"]["summarization"]}))
-    assert settings.alignment.mass == values["alignment"]["mass"]
+    assert settings.split.val_share == values["split"]["val_share"]
     assert settings.train.steps == values["train"]["summarization"]["steps"]  # its own task's section
     assert settings.clip_len == 2.0
     with pytest.raises(AttributeError):
