@@ -8,18 +8,8 @@ from pathlib import Path
 import pytest
 
 import read
-from pipeline.code import code_paths
 
 ROOT = Path(__file__).parents[1]
-ENGINE = {
-    "pipeline",
-    "pipeline.params",
-    "pipeline.strict_yaml",
-    "pipeline.cli",
-    "pipeline.paths",
-    "pipeline.stages",
-}  # how jobs are called, not what they compute
-STAGES = ["download", "encoders", "extract", "split", "pretrain", "train", "evaluate", "report"]
 
 
 def floors() -> list[list[str]]:
@@ -134,23 +124,3 @@ def test_quick_starts_are_for_processes_of_our_own():
     """`light` hides packages while it imports: harmless in a job or a command, a surprise in somebody's program."""
     users = {name_of(path) for path in modules() if "read.encoders.light" in imports_of(path)}
     assert users and all(name.startswith(("pipeline.stages.", "read.commands.")) for name in users)
-
-
-@pytest.mark.parametrize("task", ["grounding", "summarization"])
-@pytest.mark.parametrize("stage", STAGES)
-def test_stage_lists_all_code_that_it_imports(stage, task):
-    """Or a change of code would not rerun what it affects."""
-    listed = code_paths(stage, task)
-    seen, todo = set(), [f"pipeline.stages.{stage}"]
-    todo += [f"pipeline.tasks.{task}"] * ("pipeline/tasks/__init__.py" in listed)  # imported by its name
-    while todo:
-        module = todo.pop()
-        if module in seen or module in {"read", *GROUND, *ENGINE}:
-            continue
-        seen.add(module)
-        path = file_of(module)
-        relative = path.relative_to(ROOT).as_posix()
-        assert any(relative == entry or relative.startswith(f"{entry}/") for entry in listed), (
-            f"dvc.yaml: stage {stage} imports {relative}, which is not among its deps"
-        )
-        todo += imports_of(path)

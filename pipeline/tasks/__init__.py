@@ -1,6 +1,5 @@
 """What the stages from the split on do differently for each task: one module a task, with its `WORK`."""
 
-import importlib
 from collections.abc import Collection, Sequence
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -8,6 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 from torch import nn
 
+from read.plugins import Plugins
+
+TASKS = Plugins("task", "pipeline.tasks", "WORK")
 Rows = list[dict[str, Any]]
 Baselines = dict[str, dict[str, Any]]  # row -> its `scores` and `by_kind`
 
@@ -62,4 +64,4 @@ class Work(Protocol):
 
 def work_on(task: str, settings: SimpleNamespace) -> Work:
     """What is done for a task that params.yaml may name."""
-    return importlib.import_module(f"pipeline.tasks.{task}").WORK(settings)
+    return TASKS.load(task)(settings)

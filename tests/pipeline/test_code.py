@@ -1,8 +1,8 @@
-"""What a stage depends on stands once, in dvc.yaml, and reaches the jobs from there."""
+"""What code a job depends on, and that both engines are told the same."""
 
 import ast
 import json
-import re
+import os
 import shutil
 import subprocess
 import sys
@@ -12,81 +12,182 @@ import pytest
 import yaml
 
 from pipeline import code
+from pipeline.modules import CACHE, Sources
 from pipeline.params import Params, all_keys, load_params, parse_settings
 
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+WORK = {name: stage for name, stage in STAGES.items() if name != "code"}
 TASKS = ("grounding", "summarization")
 EACH = [
-    (name, task) for name, stage in STAGES.items() for task in (TASKS if "task" in stage.get("matrix", {}) else [None])
+    (name, task) for name, stage in WORK.items() for task in (TASKS if "task" in stage.get("matrix", {}) else [None])
 ]
-PLUMBING = {
-    "pipeline",
-    "pipeline.cli",
-    "pipeline.params",
-    "pipeline.strict_yaml",
-    "pipeline.paths",
-    "pipeline.engine",
-    "read",
-    "read.errors",
-    "read.autograd",
-    "read.files",
-    "read.plugins",
-    "read.rows",
-    "read.weights",
-}
+HERE = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+OF_LORA = {f"{stage}.{task}.lora" for stage in ("train", "evaluate") for task in TASKS}
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(ROOT / name, folder / name)
+    for name in ("pipeline", "read", "data/catalog"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
 
 
 @pytest.fixture
-def checkout(tmp_path, monkeypatch) -> Path:
-    """A copy of dvc.yaml and the code, and the working directory in it."""
-    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
-    for name in ("pipeline", "read"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def checkout(copied, monkeypatch) -> Path:
+    """A copy of the code and the params, and the working directory in it."""
+    monkeypatch.chdir(copied)
+    return copied
+
+
+def found() -> dict:
+    """All digests, as a process that has just begun would find them."""
+    for kept in (code._digest, code._sources):
+        kept.cache_clear()
+    return code.all_digests(load_params())
 
 
 def digests() -> dict[str, str]:
-    code.code_digest.cache_clear()
-    return {f"{name}@{task}" if task else name: code.code_digest(name, task) for name, task in EACH}
+    """The same, as `stage.task.strategy` -> digest."""
+    flat, rest = {}, [("", found())]
+    while rest:
+        prefix, value = rest.pop()
+        if isinstance(value, dict):
+            rest += [(f"{prefix}.{key}".strip("."), inner) for key, inner in value.items()]
+        else:
+            flat[prefix] = value
+    code._sources().save()
+    return flat
 
 
-def module_of(path: str) -> str:
-    return path.removesuffix(".py").replace("/", ".")
+def changed_by(path: Path, edit) -> set[str]:
+    """The digests that differ after a change of a file's text, which is then undone."""
+    before, text = digests(), path.read_text() if path.exists() else None
+    path.write_text(edit(text or ""))
+    try:
+        after = digests()
+    finally:
+        path.unlink() if text is None else path.write_text(text)
+    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
 
 
-def imported(module: str) -> set[str]:
-    """Modules of this project that a module imports, at the top or inside its functions."""
-    path = ROOT / module.replace(".", "/")
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text()) if file.is_file() else ast.Module([], [])):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return {name for name in found if name.partition(".")[0] in ("pipeline", "read") and exists(name)}
+def with_line(text: str) -> str:
+    return f"{text}\nLINE = 1\n"
 
 
-def modules_in(name: str) -> list[str]:
-    """A module, or all modules of a package."""
-    folder = ROOT / name.replace(".", "/")
-    files = sorted(folder.rglob("*.py")) if folder.is_dir() else []
-    return [name, *(module_of(str(file.relative_to(ROOT))).removesuffix(".__init__") for file in files)]
+def test_words_for_people_count_for_nothing(checkout):
+    path = checkout / "read/adapters/recurrent_cache.py"
+    assert changed_by(path, lambda text: f"# A comment.\n\n{text}") == set()
+    assert changed_by(path, lambda text: text.replace("Recurrent states", "States", 1)) == set()
 
 
-def exists(module: str) -> bool:
-    path = ROOT / module.replace(".", "/")
-    return path.is_dir() or path.with_suffix(".py").is_file()
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("read/adapters/strategies/lora.py", OF_LORA),
+        ("read/adapters/strategies/st_adapter.py", set()),  # nobody names it
+        ("read/backbones/grounding/umt.py", set()),
+        ("read/encoders/cut.py", set()),  # of prediction
+        ("read/encoders/kinds/clip.py", {"encoders", "extract"}),
+        ("pipeline/sources/montage/scenes.py", {"download"}),
+        ("pipeline/reporting/charts.py", {"report"}),
+        ("pipeline/stages/split.py", {f"split.{task}" for task in TASKS}),
+        ("read/metrics/protocols/tvsum.py", set()),
+    ],
+)
+def test_code_counts_where_it_is_used(checkout, file, stages):
+    assert changed_by(checkout / file, with_line) == stages
+
+
+def test_code_of_a_task_is_its_own(checkout):
+    found = changed_by(checkout / "read/metrics/meteor.py", with_line)
+    assert found and all(".summarization" in name for name in found)
+    assert {name.partition(".")[0] for name in found} == {"pretrain", "train", "evaluate"}
+
+
+def test_what_all_use_counts_for_all(checkout):
+    assert changed_by(checkout / "read/files.py", with_line) == digests().keys()
+
+
+def test_files_beside_the_code_count(checkout):
+    assert changed_by(checkout / "pipeline/reporting/templates/style.css", lambda text: text + "\n") == {"report"}
+    path = checkout / "read/encoders/configs/clip_tiny.json"
+    assert changed_by(path, lambda text: text + "\n") == {"encoders", "extract"}
+
+
+def test_a_new_strategy_counts_when_it_is_named(checkout):
+    params = (checkout / "params.yaml").read_text()
+    lora = (checkout / "read/adapters/strategies/lora.py").read_text()
+    try:
+        (checkout / "read/adapters/strategies/mine.py").write_text(lora)
+        assert told(checkout) == found()
+        (checkout / "params.yaml").write_text(params.replace("  lora: {}", "  lora: {}\n  mine: {}"))
+        known = told(checkout)
+        for stage in ("train", "evaluate"):
+            for task in TASKS:
+                assert known[stage][task].pop("mine")
+        (checkout / "params.yaml").write_text(params)
+        assert known == found()
+    finally:
+        (checkout / "params.yaml").write_text(params)
+        (checkout / "read/adapters/strategies/mine.py").unlink()
+
+
+def told(checkout: Path) -> dict:
+    """What a process of the checkout's own writes for DVC."""
+    subprocess.run([sys.executable, "-m", "pipeline.code"], cwd=checkout, env=HERE, check=True)
+    return yaml.safe_load((checkout / "code.yaml").read_text())
+
+
+def test_one_that_does_not_parse_hurts_nobody_who_does_not_name_it(checkout):
+    assert changed_by(checkout / "read/backbones/grounding/broken.py", lambda _: "def (") == set()
+
+
+def test_what_was_read_is_kept_by_the_files_times(checkout):
+    sources = Sources()
+    before = sources.digest(["pipeline.stages.train"])
+    sources.save()
+    assert CACHE.is_file()
+    path = checkout / "read/train.py"
+    text = path.read_text()
+    path.write_text(with_line(text))
+    assert Sources().digest(["pipeline.stages.train"]) != before
+    path.write_text(text)
+    CACHE.write_text("{")
+    assert Sources().digest(["pipeline.stages.split"]) == sources.digest(["pipeline.stages.split"])
+
+
+def test_nothing_is_imported_by_a_made_name_but_plugins():
+    """Or the code behind it would count for nothing."""
+    allowed = {"read/plugins.py", "read/__init__.py"}  # the latter names the homes that it looks in
+    for path in [path for top in ("read", "pipeline") for path in (ROOT / top).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(node, "attr", None) or getattr(node, "id", None)
+            if name in ("import_module", "__import__", "exec", "run_path", "spec_from_file_location"):
+                assert path.relative_to(ROOT).as_posix() in allowed, f"{path}:{node.lineno}: {name}"
+
+
+def test_dvc_is_told_the_same(checkout):
+    assert told(checkout) == found()
+    before = (checkout / "code.yaml").stat().st_mtime_ns
+    code.write_digests(load_params())
+    assert (checkout / "code.yaml").stat().st_mtime_ns == before
+    for name, stage in WORK.items():
+        (key,) = [key["code.yaml"] for key in stage["params"] if isinstance(key, dict)]
+        assert key == [f"{name}.${{item.task}}" if "task" in stage.get("matrix", {}) else name]
+        assert not [path for path in stage["deps"] if path.startswith(("read", "pipeline"))]
 
 
 @pytest.mark.parametrize(("stage", "task"), EACH)
 def test_settings_are_the_declared_keys_and_those_are_of_params_yaml(stage, task):
     params = load_params(ROOT / "params.yaml")
-    declared = {key.replace("${item.task}", task or "") for key in STAGES[stage]["params"]}
+    declared = {key.replace("${item.task}", task or "") for key in STAGES[stage]["params"] if isinstance(key, str)}
     declared -= {key for key in declared if task and ({*TASKS} - {task}) & {*key.split(".")}}
     assert declared <= set(all_keys(Params))
+    assert not any(key.startswith("machine") for key in declared)  # it says how, not what
     given = code.settings(stage, params, task=task)
     assert set(json.loads(given)) == declared
     assert set(vars(parse_settings(given))) == {key.partition(".")[0] for key in declared}
@@ -99,60 +200,9 @@ def test_a_run_gets_its_own_strategy_only(monkeypatch):
     assert "runs" not in given
 
 
-@pytest.mark.parametrize(("stage", "task"), EACH)
-def test_the_declared_code_covers_all_that_is_imported(stage, task):
-    declared = [module_of(path) for path in code.code_paths(stage, task)]
-    assert [module for module in declared if not exists(module)] == []
-    reached, rest = set(), {module for name in declared for module in modules_in(name)}
-    while rest:
-        module = rest.pop()
-        reached.add(module)
-        rest |= imported(module) - PLUMBING - reached
-    lacking = {name for name in reached if not any(name == one or name.startswith(f"{one}.") for one in declared)}
-    assert {name for name in lacking if f"{name}.__init__" not in declared} == set()
-
-
-def test_a_change_of_code_changes_the_stages_that_use_it_and_no_other(checkout):
-    before = digests()
-    (checkout / "read/transport/exact.py").open("a").write("\n# changed\n")
-    after = digests()
-    assert {name for name in after if before[name] != after[name]} == {
-        f"{stage}@{task}" for stage in ("train", "evaluate") for task in TASKS
-    }
-    (checkout / "read/transport/new.py").write_text("")
-    assert digests()["train@grounding"] != after["train@grounding"]
-
-
-def test_the_code_of_a_task_is_its_own(checkout):
-    before = digests()
-    (checkout / "read/summarization/summarize.py").open("a").write("\n# changed\n")
-    after = digests()
-    changed = {name for name in after if before[name] != after[name]}
-    assert changed == {f"{stage}@summarization" for stage in ("pretrain", "train", "evaluate")}
-
-
-def test_caches_of_the_interpreter_do_not_count(checkout):
-    before = digests()
-    (checkout / "read/transport/__pycache__").mkdir()
-    (checkout / "read/transport/__pycache__/exact.cpython-311.pyc").write_bytes(b"x")
-    assert digests() == before
-
-
-def test_every_stage_asks_snakemake_for_its_own_target():
-    rules = "".join(path.read_text() for path in (ROOT / "pipeline/rules").glob("*.smk"))
-    for name, stage in STAGES.items():
-        adopt, work = stage["cmd"]
-        out = next(iter(stage["outs"][0]))
-        assert adopt.startswith(f"python -m pipeline.adopt --own {out}"), name
-        target = re.fullmatch(r"snakemake (\S+)", work)[1]
-        assert target.startswith(f"{out}/"), name
-        assert Path(target).name in rules
-        assert stage["outs"][0][out] == {"persist": True}
-
-
 def test_planning_needs_no_torch():
     """Snakemake reads params, stages and the engine each time that it starts."""
     modules = "pipeline.engine, pipeline.code, pipeline.strategies, pipeline.sources.shards"
-    code = f"import sys, {modules}; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    text = f"import sys, {modules}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
