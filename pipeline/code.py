@@ -6,6 +6,7 @@ minds a comment, a docstring, or a plug-in that nobody named.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -105,6 +106,12 @@ def write_digests(params: Params) -> None:
     if not DIGESTS.is_file() or DIGESTS.read_text(encoding="utf-8") != text:
         write_text(DIGESTS, text)
     _sources().save()
+
+
+def keep_digests(workflow: Any) -> None:
+    """Before a run, not a plan, of Snakemake's own: code.yaml is as DVC's first stage would write it."""
+    if workflow.is_main_process and not workflow.output_settings.dryrun and "DVC_STAGE" not in os.environ:
+        write_digests(load_params())
 
 
 @cache

@@ -1,6 +1,7 @@
 from pipeline.engine import dvc_records, prepare_run
 from pipeline.params import check_params
-from pipeline.code import code_digest, settings
+from pipeline.code import code_digest, keep_digests, settings
+from pipeline.machine import tell_jobs
 from pipeline.strategies import check_strategies
 from pipeline.terminal import show_progress, show_results
 from snakemake.exceptions import WorkflowError
@@ -8,6 +9,8 @@ from snakemake.exceptions import WorkflowError
 try:
     PARAMS = check_params(config)
     check_strategies(PARAMS.strategies)
+    tell_jobs(PARAMS.machine)
+    keep_digests(workflow)
     prepare_run(workflow)
     show_progress(workflow)
 except ValueError as error:
