@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from pipeline import paths
 from pipeline.cli import add_settings, run
 from pipeline.data import encoder_videos
-from read.addresses import without_secrets
 from pipeline.machine import chosen_device
+from read.addresses import without_secrets
 from read.encoders.frames import frames_per_clip
 from read.encoders.light import import_encoders
 from read.encoders.tiny import Footage, LabelledSegment, load_footage, train_clip, train_slowfast
