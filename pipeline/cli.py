@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import get_args
 
 from pipeline.params import TaskName, parse_settings
-from read.errors import InputError
+from read.errors import InputError, show_everything
 
 REASONS = {
     errno.ENOSPC: "no space left on the device",
@@ -50,6 +50,7 @@ def _settings(text: str) -> SimpleNamespace:
 
 def run(main: Callable[[], None]) -> None:
     """Run a stage; what a person can mend is printed without a traceback and ends with status 1."""
+    show_everything()
     try:
         main()
     except InputError as error:

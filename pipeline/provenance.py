@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from pipeline import paths
 from pipeline.machine import chosen_device
-from read.files import sha256_of
+from read.files import read_json, sha256_of
 
 PACKAGES = ("torch", "transformers", "open_clip_torch", "pytorchvideo", "peft", "POT", "snakemake", "dvc")
 TIMES = Path("benchmarks/results")  # where Snakemake notes the seconds of each job
@@ -32,11 +32,17 @@ def gather(settings: SimpleNamespace) -> dict[str, Any]:
         "params": {key: _plain(value) for key, value in vars(settings).items()},
         "data": {f"{name} ({path})": sha256_of(path) for name, path in files.items() if path.is_file()},
         **_code(),
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES} | _decoders(files["features"]),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "device": _device(),
         "durations": durations(TIMES),
     }
+
+
+def _decoders(path: Path) -> dict[str, str]:
+    """What decoded the videos."""
+    found = read_json(path).get("decoders", []) if path.is_file() else []
+    return {"videos decoded by": ", ".join(found)} if found else {}
 
 
 def durations(folder: Path) -> dict[str, float]:

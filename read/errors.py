@@ -1,5 +1,7 @@
 """Exceptions for input that a person can mend."""
 
+import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -60,3 +62,14 @@ def optional_imports() -> Iterator[None]:
         missing = MissingPackageError(missing_package(error))
         missing.name = error.name
         raise missing from None
+
+
+def show_everything(encoding: str | None = None) -> None:
+    """Let a program print any text: what the terminal's encoding lacks comes escaped, and does not end the work.
+
+    Args:
+        encoding: of stdout, where programs read it; by default that of the terminal.
+    """
+    for stream, wanted in ((sys.stdout, encoding), (sys.stderr, None)):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding=wanted, errors="backslashreplace")

@@ -39,15 +39,16 @@ def make_clip(settings: SimpleNamespace) -> None:
 
 def make_slowfast(settings: SimpleNamespace) -> None:
     """Write models/encoders/slowfast/."""
-    from read.encoders.kinds.slowfast import KINETICS_URL, SlowFast
+    from read.encoders.kinds.slowfast import KINETICS, KINETICS_URL, SlowFast
     from read.encoders.weights import download
 
     wanted, device = settings.encoders.slowfast, chosen_device()
+    count = frames_per_clip(settings.extract.fps, settings.clip_len)
     if wanted.pretrained is None:
-        count = frames_per_clip(settings.extract.fps, settings.clip_len)
         seed = settings.encoders.seed
         slowfast = train_slowfast(_footage(settings), count, steps=wanted.steps, seed=seed, device=device)
     else:
+        SlowFast.create(KINETICS).check_frames(count)  # before 130 MB are downloaded
         checkpoint = KINETICS_URL if wanted.pretrained == "kinetics" else wanted.pretrained
         if checkpoint.startswith(("http://", "https://")):
             checkpoint = download(checkpoint, paths.ENCODERS / Path(urlsplit(checkpoint).path).name)

@@ -14,7 +14,7 @@ from read.data.lengths import Length
 from read.data.packages import Package
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.light import import_encoders
-from read.encoders.program import ffmpeg_binary
+from read.encoders.program import ffmpeg_binary, ffmpeg_version
 from read.encoders.weights import read_config
 from read.errors import InputError
 from read.files import read_json, read_jsonl, write_json
@@ -42,7 +42,7 @@ def extract_shard(dataset: str, shard: str, settings: SimpleNamespace) -> None:
 def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: SimpleNamespace) -> None:
     from tqdm import tqdm
 
-    ffmpeg_binary()  # where it is absent, the job fails, and not each of its videos
+    print(f"frames by {ffmpeg_version()}, {ffmpeg_binary()}")  # where it is absent, the job fails, and not each video
     extractor = extractor_of(settings)
     arrays, failed, seconds = {}, {}, {}
     for vid, entry in tqdm(videos.items(), desc=f"{dataset} {shard}", unit="video"):
@@ -54,7 +54,7 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
             continue
         arrays |= {f"{encoder}/{vid}": array for encoder, array in features.arrays.items()}
         seconds[vid] = features.seconds
-    write_shard(paths.features(dataset), shard, arrays, extractor.spec, failed, seconds)
+    write_shard(paths.features(dataset), shard, arrays, extractor.spec, failed, seconds, ffmpeg_version())
 
 
 def _take_shard(dataset: str, shard: str, vids: list[str], settings: SimpleNamespace) -> None:
@@ -178,8 +178,10 @@ def collect(dataset: str, settings: SimpleNamespace) -> None:
         print(f"no features of {vid}: {reason}")
     seconds = {vid: length.seconds for vid, length in sorted(store.lengths.items())}
     _annotations(dataset, settings, store.lengths)
+    if len(store.decoders) > 1:
+        print(f"videos were decoded by {' and by '.join(store.decoders)}; READ_FFMPEG chooses one for all")
     about = {"videos": len(store.videos), "failed": store.failed, "spec": store.spec, "seconds": seconds}
-    write_json(folder / "features.json", about)
+    write_json(folder / "features.json", about | {"decoders": store.decoders})
 
 
 def main() -> None:

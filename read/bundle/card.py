@@ -57,6 +57,7 @@ def _adapter(run: TrainedRun) -> dict[str, Any]:
     return {
         "dataset": run.dataset,
         "data": run.data(),
+        "decoders": run.decoders(),
         "split": run.split(),
         "strategy": {"name": values["strategy"], "options": values["options"]},
         "training": {key: run.record[key] for key in TRAINING if run.record.get(key) is not None},

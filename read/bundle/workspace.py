@@ -72,6 +72,10 @@ class TrainedRun:
         path = self.root / "data/splits" / self.dataset / self.task / f"{self.draw}.json"
         return (_read(path) or {}).get(side, [])
 
+    def decoders(self) -> list[str]:
+        """The programs and versions that decoded the dataset's videos."""
+        return (_read(self.root / "data/features" / self.dataset / "features.json") or {}).get("decoders", [])
+
     def data(self) -> dict[str, str]:
         """What the dataset's card says of it: title, licence, homepage, citation."""
         with optional_imports():

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from read.commands import app, bundles, predict
-from read.errors import InputError
+from read.errors import InputError, show_everything
 
 ABOUT = """Adapted video-language models at work: moments, highlights and summaries of any video.
 
@@ -31,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     options = parser().parse_args(argv)
+    show_everything()
     try:
         status = options.run(options)
         sys.stdout.flush()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from read.bundle.folder import Bundle
 from read.commands.formats import FORMATS, SUFFIX, Asked, Found, Result, csv_head
 from read.encoders.light import import_encoders
-from read.errors import InputError
+from read.errors import InputError, show_everything
 from read.files import write_text
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def run(options: argparse.Namespace) -> int:
     """Predict; 1 where a video failed."""
     queries = options.query + (read_queries(options.queries) if options.queries else [])
     _check(options, queries)
+    if options.format != "table":
+        show_everything("utf-8")  # what programs read, whatever the terminal shows
     if empty := [number for number, query in enumerate(queries, 1) if not query.strip()]:
         raise InputError(f"query {empty[0]} of {len(queries)} is empty; a few words are due")
     transcripts = _transcripts(options)
@@ -224,6 +226,7 @@ def _one_each(options: argparse.Namespace) -> bool:
 
 def _show(text: str, options: argparse.Namespace, shown: list[str], video: str = "") -> None:
     """On stdout at once; or to a file, at the end or one for each video."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files may hold bytes that are no text
     if _one_each(options):
         write_text(Path(options.out, Path(video).stem + SUFFIX[options.format]), text)
     elif options.out:

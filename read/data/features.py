@@ -29,6 +29,7 @@ def write_shard(
     spec: Mapping[str, Any],
     failed: Mapping[str, str] | None = None,
     seconds: Mapping[str, float] | None = None,
+    decoder: str | None = None,
 ) -> None:
     """Write one shard; the sidecar comes last, so that a shard with a sidecar is whole.
 
@@ -39,6 +40,8 @@ def write_shard(
         spec: what made the features (encoders, digests of weights, fps, clip_len).
         failed: video id -> the reason why it has no features.
         seconds: video id -> how long its pictures last; without it, as of features that others published, clips count.
+        decoder: the program and version that decoded the videos; another one's pictures differ little, so it is told
+            and not compared.
 
     Raises:
         InputError: a feature is not finite; the message names it.
@@ -48,9 +51,8 @@ def write_shard(
             raise InputError(f"{key}: its features are not finite numbers; are the encoder's weights sound?")
     with atomic_path(Path(root, f"{shard}.safetensors")) as draft:
         save_file({key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}, draft)
-    write_json(
-        Path(root, f"{shard}.json"), {"spec": dict(spec), "failed": dict(failed or {}), "seconds": dict(seconds or {})}
-    )
+    about = {"spec": dict(spec), "failed": dict(failed or {}), "seconds": dict(seconds or {}), "decoder": decoder}
+    write_json(Path(root, f"{shard}.json"), about)
 
 
 class FeatureStore:
@@ -71,6 +73,7 @@ class FeatureStore:
             raise InputError(f"{self.root}: holds no feature shard; run the extract stage")
         self.failed: dict[str, str] = {}
         self._seconds: dict[str, float] = {}
+        self.decoders: list[str] = []  # of the videos, each once
         self._videos: dict[str, tuple[Path, list[str]]] = {}
         self._texts: dict[str, Path] = {}
         self._files: dict[Path, Any] = {}  # open shards: to open one reads a header as long as it has videos
@@ -81,6 +84,8 @@ class FeatureStore:
             _check_spec(sidecar, content["spec"], self.spec)
             self.failed |= content["failed"]
             self._seconds |= content["seconds"]
+            if (decoder := content["decoder"]) not in (None, *self.decoders):
+                self.decoders.append(decoder)
             self._index(sidecar)
 
     def _index(self, sidecar: Path) -> None:

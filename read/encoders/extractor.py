@@ -56,7 +56,7 @@ class Extractor:
         device: where the encoders run.
 
     Raises:
-        InputError: weights are missing or damaged.
+        InputError: weights are missing or damaged, or ask for more frames than clips have.
     """
 
     def __init__(self, settings: ExtractorSettings, weights_dir: str | Path, device: str | torch.device = "cpu"):
@@ -66,7 +66,9 @@ class Extractor:
         self.settings = settings
         self.clip = Clip.load(Path(weights_dir) / "clip", device)
         # The order in which features are joined, and in which public checkpoints expect them.
-        self.encoders = {"slowfast": SlowFast.load(Path(weights_dir) / "slowfast", device), "clip": self.clip}
+        slowfast = SlowFast.load(Path(weights_dir) / "slowfast", device)
+        slowfast.check_frames(frames_per_clip(settings.fps, settings.clip_len))
+        self.encoders = {"slowfast": slowfast, "clip": self.clip}
 
     @property
     def spec(self) -> dict[str, Any]:

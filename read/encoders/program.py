@@ -114,8 +114,12 @@ def existing(path: str | Path) -> Path:
 
 
 def url(path: str | Path) -> str:
-    """The path as ffmpeg takes it, whatever characters are in it."""
-    return f"file:{path}"
+    """The path as `_words` hands it on, a character for each byte: a name may hold bytes that are no text."""
+    return os.fsencode(f"file:{path}").decode("latin-1")
+
+
+def _words(command: list[str]) -> list[str | bytes]:
+    return [word.encode("latin-1") if word.startswith("file:") else word for word in command]
 
 
 def input_options(**other: object) -> list[str]:
@@ -130,7 +134,7 @@ def look(path: str | Path, *output: str, max_pixels: int = LARGEST) -> tuple[int
         InputError: it does not end within PATIENCE.
     """
     options = ["-hide_banner", "-nostdin", *input_options(max_pixels=max_pixels)]
-    command = [ffmpeg_binary(), *options, "-i", url(path), *output]
+    command = _words([ffmpeg_binary(), *options, "-i", url(path), *output])
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=log)
         with _ended(process):
@@ -209,7 +213,7 @@ def running(
         InputError: it failed, was killed, did not end, or found the file cut short.
     """
     with tempfile.TemporaryFile() as log:  # a pipe could fill up and stop ffmpeg
-        command = stream.compile(ffmpeg_binary())
+        command = _words(stream.compile(ffmpeg_binary()))
         process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=log, bufsize=0)
         work = Running(process, path, log)
         with _ended(process):

@@ -56,6 +56,20 @@ def test_json_has_a_line_for_each_video_and_query(run, videos):
     assert len(rows[0]["saliency"]) == 5 and rows[0]["adapter"] == "read_k2_s0" and rows[0]["threshold"] == 0.45
 
 
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_terminal_that_lacks_letters_gets_them_escaped(packed, videos, tmp_path, form):
+    """The name holds letters beyond latin-1, and a byte that is no text at all."""
+    odd = os.fsencode(tmp_path) + "/кот é ".encode() + b"\xff.mp4"
+    Path(os.fsdecode(odd)).symlink_to(videos / "short.mp4")
+    arguments = [sys.executable, "-m", "read", "predict", "--bundle", packed, "--query", "rain", "--format", form, odd]
+    done = subprocess.run(arguments, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "latin-1"})
+    assert done.returncode == 0, done.stderr
+    if form == "table":
+        assert rb"\u043a\u043e\u0442 " in done.stdout and "é".encode("latin-1") in done.stdout
+    else:
+        assert json.loads(done.stdout.decode("utf-8"))["video"] == os.fsdecode(odd)
+
+
 def test_one_adapter_of_several(run, videos):
     arguments = ("predict", videos / "party.mp4", "--query", "rain", "--format", "json")
     first, other = run(*arguments), run(*arguments, "--adapter", "adapter")

@@ -60,3 +60,10 @@ def test_a_folder_without_shards_or_with_half_a_shard_is_an_error(store, tmp_pat
 def test_features_that_are_no_numbers_are_refused_by_name(tmp_path):
     with pytest.raises(InputError, match="clip/one"):
         write_shard(tmp_path, "000", {"clip/one": np.array([[np.nan]])}, SPEC)
+
+
+def test_another_decoder_is_told_and_not_refused(tmp_path):
+    for number, decoder in enumerate(["ffmpeg 1", "ffmpeg 2", "ffmpeg 1", None]):
+        write_shard(tmp_path, f"00{number}", {f"clip/{number}": np.ones((2, 4))}, SPEC, decoder=decoder)
+    store = FeatureStore(tmp_path)
+    assert store.decoders == ["ffmpeg 1", "ffmpeg 2"] and len(store.videos) == 4

@@ -1,6 +1,7 @@
 """One extractor: streaming, its spec, and real clips."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import iter_clips, write_video
 from read.encoders.kinds.clip import new_tiny_clip
-from read.encoders.kinds.slowfast import TINY, SlowFast
+from read.encoders.kinds.slowfast import KINETICS, TINY, SlowFast
 from read.errors import InputError
 
 
@@ -86,3 +87,14 @@ def test_gpu_agrees_with_cpu(weights, video):
     for name, array in one.arrays.items():
         np.testing.assert_allclose(array, other.arrays[name], atol=2e-2, rtol=2e-2)
     np.testing.assert_allclose(cpu.text(["a cat"])[0], gpu.text(["a cat"])[0], atol=1e-2)
+
+
+def test_the_published_network_is_not_fed_with_repeated_frames(weights, tmp_path):
+    """8 frames a second are 16 a clip, of which it would see each twice."""
+    kinetics = SlowFast.load(weights / "slowfast")
+    kinetics.config |= {"name": KINETICS, "frames": 32}
+    kinetics.save(tmp_path / "slowfast")
+    shutil.copytree(weights / "clip", tmp_path / "clip")
+    with pytest.raises(InputError, match=r"takes 32 frames of a clip, but fps x clip_len gives 16; set extract\.fps"):
+        Extractor(ExtractorSettings(fps=8.0), tmp_path)
+    assert Extractor(ExtractorSettings(fps=16.0), tmp_path).spec["fps"] == 16.0

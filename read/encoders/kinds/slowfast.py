@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from read.encoders.weights import WEIGHTS, read_config, save_folder
-from read.errors import optional_imports
+from read.errors import InputError, optional_imports
 from read.weights import check_fit, load_tensors, read_checkpoint, state_digest
 
 with optional_imports():
@@ -69,6 +69,19 @@ class SlowFast:
         network = _build(config)
         _load(load_tensors(Path(folder) / WEIGHTS), network, folder)
         return cls(network, config, device)
+
+    def check_frames(self, count: int) -> None:
+        """Refuse clips of fewer frames than the published network learned from, which would be repeated.
+
+        Raises:
+            InputError: with the number that is needed. The small network learns from what there is.
+        """
+        needed = self.config["frames"]
+        if self.config["name"] == KINETICS and count < needed:
+            raise InputError(
+                f"{KINETICS} takes {needed} frames of a clip, but fps x clip_len gives {count}; set extract.fps to "
+                f"{needed} / clip_len or more"
+            )
 
     def save(self, folder: str | Path) -> None:
         """Write weights and config into `folder`."""
