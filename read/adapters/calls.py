@@ -32,7 +32,7 @@ MODALITIES = ("video", "text")
 Segments = Sequence[TokenSegment] | dict[str, Sequence[TokenSegment]] | None
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Whole:
     """The one sequence of a layer."""
 
@@ -121,7 +121,8 @@ class Call:
     def on(self, device: torch.device) -> bool:
         """Whether its adapters are on `device`."""
         # Not by `parameters()`: replicas have none.
-        found = (layer.up.weight.device for layers in (self.adapters or {}).values() for layer in layers.values())
+        mine: Any = self.adapters or {}
+        found = (layer.up.weight.device for layers in mine.values() for layer in layers.values())
         return next(found, device) == device
 
 
@@ -143,7 +144,7 @@ class Thread:
         self.pending: deque[Call] = deque(maxlen=2)
         self.recomputed = False
         self.narrow: dict[str, tuple[Call, Tensor]] = {}
-        self.outputs: dict[str, tuple[Tensor, Tensor]] = {}
+        self.outputs: dict[str, tuple[Tensor, Tensor | None]] = {}
 
 
 class _Mine(threading.local):
@@ -157,7 +158,7 @@ class _Mine(threading.local):
 class Stack:
     """Layers that see the same tokens, below one module whose call says which of them are real."""
 
-    def __init__(self, name: str, module: nn.Module, adapters: "Adapters") -> None:
+    def __init__(self, name: str, module: Any, adapters: "Adapters") -> None:
         family = family_of(module)
         self.name, self.adapters = name, adapters
         self.frame = family.frame(module) if family else 1
@@ -202,11 +203,11 @@ class Stack:
         if module.training and torch.is_grad_enabled():
             thread.pending.append(call)
 
-    def _read(self, module: nn.Module, given: dict[str, Any]) -> Call:
+    def _read(self, module: Any, given: dict[str, Any]) -> Call:
         sides = {modality: given.get(f"{modality}_mask") for modality in MODALITIES}
         if self.wanted is not None:
             return Call(module.segments(**{name: given[name] for name in self.wanted if name in given}), sides=sides)
-        mask = given.get(self.mask)
+        mask = given.get(self.mask) if self.mask else None
         if self.mask != "attention_mask" and mask is not None:
             mask = ~mask if mask.dtype == torch.bool else mask == 0  # torch's own are True, or low, at padding
         cache, use_cache = given.get("past_key_values"), given.get("use_cache")

@@ -7,6 +7,7 @@ block, the one that the block starts with.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -41,11 +42,11 @@ def _always(module: nn.Module, name: str) -> bool:
     return True
 
 
-def _is_decoder(module: nn.Module, name: str) -> bool:
+def _is_decoder(module: Any, name: str) -> bool:
     return bool(module.config.is_decoder)
 
 
-def _patches_per_frame(module: nn.Module) -> int:
+def _patches_per_frame(module: Any) -> int:
     return (module.config.image_size // module.config.patch_size) ** 2
 
 

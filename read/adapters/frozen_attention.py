@@ -50,8 +50,9 @@ def hook_attention(model: nn.Module) -> None:
     """Register the hook with every nn.MultiheadAttention that is frozen and lacks it."""
     for module in model.modules():
         if isinstance(module, nn.TransformerEncoder) and not hasattr(module, "used_nested_tensor"):
-            module.used_nested_tensor = module.use_nested_tensor
-            module.use_nested_tensor = False  # hooks turn torch's fused layers off, and the others cannot take these
+            encoder: Any = module
+            encoder.used_nested_tensor = encoder.use_nested_tensor
+            encoder.use_nested_tensor = False  # hooks turn torch's fused layers off, and the others cannot take these
         if not isinstance(module, nn.MultiheadAttention) or module.in_proj_weight is None:
             continue
         if not module.in_proj_weight.requires_grad and lay_out_inputs not in module._forward_pre_hooks.values():

@@ -73,7 +73,7 @@ def inject(model: nn.Module, config: AdapterConfig | None = None, name: str = "d
     bottlenecks, keys = _build(model, places, config)
     if not hasattr(model, "adapters"):
         model.adapters = Adapters()
-    adapters = model.adapters
+    adapters: Any = model.adapters
     adapters[name] = bottlenecks.train(model.training)
     adapters.configs[name], adapters.keys_of[name] = config, keys
     for place in places:
@@ -156,7 +156,7 @@ def alignment_states(model: nn.Module) -> list[AlignmentStates]:
 
 def _narrow_states(adapters: Adapters) -> dict[str, list[tuple[Tensor, Tensor]]]:
     sides: dict[str, list[tuple[Tensor, Tensor]]] = {modality: [] for modality in MODALITIES}
-    for name in adapters.keys_of[adapters.active]:
+    for name in adapters.keys_of[adapters.active or ""]:
         place = adapters.places[name]
         thread = adapters.stacks[place.stack].thread
         if name not in thread.narrow:
@@ -192,7 +192,7 @@ def parameter_near(model: nn.Module, name: str) -> nn.Parameter:
 def _adapters_with(model: nn.Module, name: str) -> Adapters:
     adapters = getattr(model, "adapters", None)
     names = list(adapters) if isinstance(adapters, Adapters) else []
-    if name not in names:
+    if not isinstance(adapters, Adapters) or name not in names:
         raise InputError(f"no adapter {name!r}{suggest(name, names)}")
     return adapters
 

@@ -9,7 +9,7 @@ convolution (Pan et al., ST-Adapter, 2022). Symbols: B samples, T tokens, d widt
 of L places, real tokens first.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,7 @@ class Recurrence(nn.Module):
             state: to go on from.
             keep: return the state after each row's last real place.
         """
-        hidden = None if state is None else tuple(part[None].contiguous() for part in state)
+        hidden: Any = None if state is None else tuple(part[None].contiguous() for part in state)
         if hidden is not None and not isinstance(self.cell, nn.LSTM):
             (hidden,) = hidden
         if keep and lengths is not None:
@@ -114,10 +114,11 @@ class Bottleneck(nn.Module):
         self.down = nn.Linear(width, r)
         self.up = nn.Linear(r, width)
         self.residual = config.residual
+        self.mixer: Recurrence | Convolution | None = None
         if config.mixer in RECURRENT:
             self.mixer = Recurrence(config.mixer, r, config.bidirectional)
-        else:
-            self.mixer = Convolution(r, config.kernel_size, causal) if config.mixer == "conv" else None
+        elif config.mixer == "conv":
+            self.mixer = Convolution(r, config.kernel_size, causal)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
@@ -140,6 +141,7 @@ class Bottleneck(nn.Module):
         self, narrow: Tensor, layout: TokenLayout | None, state: State | None, keep: bool
     ) -> tuple[Tensor, State | None]:
         """(B, T, r) -> (B, T, r) through the mixer, in the precision of its weights."""
+        assert self.mixer is not None, "`forward` asks"
         weights = self.up.weight.dtype
         with torch.autocast(narrow.device.type, enabled=False):  # on a CPU, cells have no rule for it
             rows = narrow.to(weights) if layout is None else layout.deal(narrow).to(weights)

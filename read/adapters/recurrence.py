@@ -7,6 +7,8 @@ loop. torch's LSTM is fused already, and on a GPU all of its cells are.
 Symbols: L steps, R rows, r width; x_t holds the input's part of the gates, W x + b, and W, b are the hidden weights.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -93,8 +95,8 @@ class Gated(torch.autograd.Function):
 FUNCTIONS = {nn.RNN: Elman, nn.GRU: Gated}
 
 
-def run(cell: nn.RNNBase, rows: Tensor, hidden: Tensor | None) -> tuple[Tensor, Tensor]:
-    """As `cell(rows, hidden)` for a batch-first cell of one layer; rows (R, L, r), hidden (1, R, r)."""
+def run(cell: Any, rows: Tensor, hidden: Any) -> tuple[Tensor, Any]:
+    """As `cell(rows, hidden)` for a batch-first nn.RNNBase of one layer; rows (R, L, r), hidden (1, R, r)."""
     function = FUNCTIONS.get(type(cell))
     if function is None or rows.device.type != "cpu" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return cell(rows, hidden)

@@ -11,10 +11,11 @@ from torch import Tensor
 from read.adapters.layer import State
 from read.errors import InputError
 
+_Cache: Any = object  # what it is mixed into has the methods that are called below
 States = dict[tuple[str, str], State]  # by the names of the adapter and the adapted sub-block
 
 
-class _Recurrent:
+class _Recurrent(_Cache):
     """Mixed into a cache's class."""
 
     recurrent_states: States

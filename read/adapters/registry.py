@@ -15,7 +15,7 @@ from read.plugins import STRATEGIES
 
 COMMON_OPTIONS = {"train_head": False}  # of every strategy
 ALIGNMENT_OPTIONS = {"gamma": 0.1, "mass": 0.5, "cost": "cosine", "solver": "exact", "temperature": 0.05}
-KINDS = {bool: (bool,), int: (int,), float: (int, float), str: (str,), tuple: (str, tuple, list)}
+KINDS: dict[type, Any] = {bool: (bool,), int: (int,), float: (int, float), str: (str,), tuple: (str, tuple, list)}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Strategy:
         Raises:
             InputError: for an option that there is not, with the nearest, and for a value of another type.
         """
-        defaults = {**self.options, **(ALIGNMENT_OPTIONS if self.alignment else {}), **COMMON_OPTIONS}
+        defaults: dict[str, Any] = {**self.options, **(ALIGNMENT_OPTIONS if self.alignment else {}), **COMMON_OPTIONS}
         check_keys(options, defaults, f"strategy {self.name}")
         for key, value in options.items():
             kind = type(defaults[key])
@@ -107,7 +107,8 @@ def apply_strategy(name: str, model: nn.Module, *, adapter: str = "default", **o
     if strategy.switchable:
         own = own_parameters(model)
         record.values = {key: own[key].detach().clone() for key in sorted(trained & own.keys())}
-        model.adapters.record_narrow = strategy.alignment
+        adapters: Any = model.adapters
+        adapters.record_narrow = strategy.alignment
     applied(model)[adapter] = record
     set_trainable(model, record.trained)
     hook_attention(model)

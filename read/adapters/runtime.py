@@ -67,7 +67,7 @@ class Adapters(nn.ModuleDict):
                 model.get_submodule(place.name).register_forward_hook(hook.leave),
             ]
 
-    def begin(self, module: nn.Module, args: tuple) -> None:
+    def begin(self, module: Any, args: tuple) -> None:
         """Forward pre-hook of the model: what layers recorded that do not run in this pass is not of this pass."""
         if module.adapters is not self:
             self.thread.replica = module.adapters
@@ -75,7 +75,7 @@ class Adapters(nn.ModuleDict):
             for stack in self.stacks.values():
                 stack.thread.narrow, stack.thread.outputs = {}, {}
 
-    def end(self, module: nn.Module, args: tuple, output: Any) -> None:
+    def end(self, module: Any, args: tuple, output: Any) -> None:
         """Forward hook of the model."""
         if module.adapters is not self:
             self.thread.replica = None
@@ -97,8 +97,10 @@ class Adapters(nn.ModuleDict):
 
     def bottleneck(self, place: Place) -> Bottleneck | None:
         """The active adapter's bottleneck at `place`."""
-        key = self.keys_of[self.active].get(place.name) if self.active is not None else None
-        return None if key is None else self[self.active][key]
+        if self.active is None or (key := self.keys_of[self.active].get(place.name)) is None:
+            return None
+        layers: Any = self[self.active]
+        return layers[key]
 
 
 class Hook:
@@ -124,26 +126,29 @@ class Hook:
 
     def _adapted(self, base: Tensor) -> Tensor:
         name, thread, adapters = self.place.name, self.stack.thread, self.adapters
+        assert adapters.active is not None, "or there is no bottleneck"
         config = adapters.configs[adapters.active]
         inputs = thread.inputs.pop(name) if config.placement == "parallel" else base
         recurs, records = config.mixer != "none", adapters.record_narrow and not recomputing()
         call = self.stack.current(name, inputs) if recurs or records else None
         bottleneck = (adapters.here() if call is None else call.adapters or adapters).bottleneck(self.place)
+        assert bottleneck is not None, "`leave` has seen it"
         width = bottleneck.down.in_features
         if inputs.shape[-1] != width or (recurs and inputs.dim() != 3):
             raise InputError(f"{name}: its tokens are {tuple(inputs.shape)}, but the adapter needs (B, T, {width})")
         if not self.place.batch_first:
             inputs = inputs.transpose(0, 1)
         layout, state, key = None, None, (adapters.active, name)
-        if recurs:
+        if recurs and call is not None:
             if call.past and not self.place.causal:
                 raise InputError(f"{name} recurs and reads on from a cache; its layers are causal: {CAUSAL}")
             layout = call.layout(self.place, inputs)
             state = call.state(key) if self.place.causal else None
-        branch = bottleneck(inputs, layout, state, recurs and call.keep and self.place.causal)
-        if branch.state is not None and not recomputing():
+        keep = recurs and call is not None and call.keep and self.place.causal
+        branch = bottleneck(inputs, layout, state, keep)
+        if call is not None and branch.state is not None and not recomputing():
             call.new_states[key] = branch.state
-        if records:
+        if records and call is not None:
             thread.narrow[name] = call, branch.narrow
         delta = branch.delta if self.place.batch_first else branch.delta.transpose(0, 1)
         return base + config.scale * delta.to(base.dtype)

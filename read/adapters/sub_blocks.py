@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from read.adapters.config import AdapterConfig
 from read.adapters.families import HEADS, Family, family_of
@@ -107,7 +108,7 @@ def _stacks(model: nn.Module) -> Iterable[tuple[str, nn.Module, Family | None]]:
             yield name, module, family
 
 
-def head_prefixes(model: nn.Module) -> list[str]:
+def head_prefixes(model: Any) -> list[str]:
     """Dotted prefixes of the task heads' parameters: the model's own `heads()`, or names that are usual for heads."""
     if hasattr(model, "heads"):
         return list(model.heads())
@@ -134,12 +135,13 @@ def width_of(model: nn.Module, name: str) -> int:
         return linears[-1].out_features
     parent = model.get_submodule(name.rpartition(".")[0])
     for module in parent.modules():
-        if type(module).__name__.endswith("Norm") and getattr(module, "weight", None) is not None:
-            return len(module.weight)
+        weight = getattr(module, "weight", None)
+        if type(module).__name__.endswith("Norm") and isinstance(weight, Tensor):
+            return len(weight)
     raise InputError(f"{name}: its width cannot be told, it holds no linear layer and stands beside no norm")
 
 
-def _offered(module: nn.Module, name: str, kind: str) -> Iterable[Place]:
+def _offered(module: Any, name: str, kind: str) -> Iterable[Place]:
     blocks = module.feed_forward_blocks() if kind == "feed_forward" else module.attention_blocks()
     for block in blocks:
         path, _, last = block.rpartition(".")
