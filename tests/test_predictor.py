@@ -26,6 +26,7 @@ from read.summarization.summarize import make_summary_samples, summarize
 from tests.bundles import PREDICT, TEXTS, folder_of
 
 pytest_plugins = ["tests.packed"]
+pytestmark = pytest.mark.video
 QUERIES = ["the dog jumps over the fence", "it rains", "größer – ein Hund 🐕 läuft"]
 
 

@@ -54,6 +54,8 @@ def main() -> None:
         "score": history.best_score,
         "features": spec if steps else None,  # what others trained on is not told
     }
+    if commit := getattr(model, "commit", None):  # of the hub; a name without @<commit> may mean another tomorrow
+        summary |= {"commit": commit, "pinned": settings.backbone.endswith(f"@{commit}")}
     write_json(folder / "pretrain.json", summary)
 
 

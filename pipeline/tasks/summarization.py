@@ -12,7 +12,7 @@ import numpy as np
 from pipeline import paths
 from pipeline.data import load_features, load_labels, pretraining_videos
 from pipeline.tasks import Aligner, Baselines, Rows
-from read.backbones.tokenizer import load_tokenizer, train_tokenizer
+from read.backbones.tokenizer import hub_name, load_tokenizer, train_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.errors import InputError
 from read.files import atomic_path
@@ -159,7 +159,7 @@ def public_tokenizer(name: str) -> Any:
     if Path(name).is_dir():
         return load_tokenizer(name)
     try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(**hub_name(name), trust_remote_code=False)
     except (OSError, ValueError) as error:
         hint = "".join(f"; did you mean {small}?" for small in nearest(name, TEXT_MODELS.names()))
         raise InputError(f"{name}: no tokenizer of transformers ({str(error).strip().splitlines()[0]}){hint}") from None

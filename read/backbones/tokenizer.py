@@ -69,3 +69,11 @@ def load_tokenizer(folder: str | Path) -> Any:
     except Exception as error:  # tokenizers, which is no Python, knows no kinds of errors
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{folder}: holds no tokenizer of transformers ({reason})") from None
+
+
+def hub_name(source: str | Path) -> dict[str, str]:
+    """What `from_pretrained` of transformers takes for a folder, or a name on the hub with its revision after an @."""
+    name, _, revision = str(source).partition("@")
+    here = Path(source).exists() or not revision
+    key = "pretrained_model_name_or_path"
+    return {key: str(source)} if here else {key: name, "revision": revision}

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from read.backbones.base import CONFIG, WEIGHTS, Backbone
 from read.backbones.text_config import kept, kept_generation, text_config
+from read.backbones.tokenizer import hub_name
 from read.backbones.vg_fusion import Guide, VisualGuidanceConfig
 from read.errors import InputError, optional_imports
 from read.files import atomic_path, read_json, write_json
@@ -65,7 +66,8 @@ class VisualGuidance(nn.Module):
         """A pretrained text model with an untrained guide, in evaluation mode.
 
         Args:
-            source: a folder or a name on the hub, as `AutoModelForSeq2SeqLM.from_pretrained` takes it. For its other
+            source: a folder or a name on the hub, as `AutoModelForSeq2SeqLM.from_pretrained` takes it, with the
+                revision after an `@` where it is to be this one: `facebook/bart-base@<commit>`. For its other
                 arguments load the model yourself and give it to the constructor.
             settings: fields of `VisualGuidanceConfig`; `video_dim` is needed.
 
@@ -77,11 +79,16 @@ class VisualGuidance(nn.Module):
 
         config = _config(settings)
         try:
-            seq2seq = AutoModelForSeq2SeqLM.from_pretrained(source, trust_remote_code=False)
+            seq2seq = AutoModelForSeq2SeqLM.from_pretrained(**hub_name(source), trust_remote_code=False)
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"{source}: no sequence-to-sequence model of transformers ({reason})") from None
         return cls(seq2seq, config).eval()
+
+    @property
+    def commit(self) -> str | None:
+        """The revision on the hub that the text model is of; None for one that is from elsewhere."""
+        return getattr(self.seq2seq.config, "_commit_hash", None)
 
     def forward(
         self,

@@ -132,20 +132,20 @@ def ask(
             unknown = predictor.unknown_words(answer.query)
             result.asked.append(Asked(answer.query, moments[: options.top], answer.saliency, present, unknown))
         if options.clips:
-            cut_moments(result, Path(options.clips))
+            cut_moments(result, Path(options.clips), 0.5 / predictor.extractor.settings.fps)
     if options.summary:
         result.summary = video.summary(transcript)
     return result
 
 
-def cut_moments(result: Result, folder: Path) -> None:
-    """Write each moment to a file of its own, named by video, query and rank."""
+def cut_moments(result: Result, folder: Path, slack: float) -> None:
+    """Write each moment to a file of its own, named by video, query and rank; `slack`: half a step of the sampling."""
     from read.encoders.cut import cut
 
     for number, asked in enumerate(result.asked, 1):
         for rank, moment in enumerate(asked.moments, 1):
             out = folder / f"{Path(result.video).stem}-{number:02}-{rank:02}.mp4"
-            cut(result.video, moment.start, moment.end, out)
+            cut(result.video, moment.start, moment.end, out, slack=slack)
             moment.clip = str(out)
 
 

@@ -6,6 +6,7 @@ from read.predictor import Predictor
 from tests.app.fake import Person, files_of, serving, wait_until
 
 pytest_plugins = ["tests.packed"]
+pytestmark = pytest.mark.video
 
 
 @pytest.fixture(scope="module")

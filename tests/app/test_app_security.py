@@ -13,6 +13,8 @@ from read.app.sessions import shown_name, suffix_of
 from read.errors import InputError
 from tests.app.fake import FakePredictor, Person, files_of, make_video, serving, wait_until
 
+pytestmark = pytest.mark.video
+
 
 def raw(address, method, path, body=None, **headers):
     """A request as it is, with a path that no client would send."""

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from pipeline.tasks.summarization import public_tokenizer
 from read.backbones.visual_guidance import VisualGuidance, VisualGuidanceConfig
 from read.errors import InputError
 from tests.backbones.guided import KINDS, hf, logits, make, make_batch, make_text, wake, without
@@ -124,3 +125,24 @@ def test_the_module_imports_without_transformers():
         "from read.backbones.visual_guidance import VisualGuidance, VisualGuidanceConfig; print('fine')"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "fine\n"
+
+
+def test_a_revision_of_the_hub_is_asked_for(tmp_path, monkeypatch):
+    """After an @, but not where a folder has one in its name."""
+    asked = []
+
+    def load(pretrained_model_name_or_path, **options):
+        asked.append((pretrained_model_name_or_path, options.get("revision")))
+        raise OSError("no net")
+
+    monkeypatch.setattr("transformers.AutoModelForSeq2SeqLM.from_pretrained", load)
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", load)
+    folder = tmp_path / "mine@home"
+    folder.mkdir()
+    for name in ("facebook/bart-base@0123abc", "facebook/bart-base", str(folder)):
+        with pytest.raises(InputError, match="no net"):
+            VisualGuidance.from_pretrained(name, video_dim=6)
+    with pytest.raises(InputError, match="no net"):
+        public_tokenizer("facebook/bart-base@0123abc")
+    pinned = ("facebook/bart-base", "0123abc")
+    assert asked == [pinned, ("facebook/bart-base", None), (str(folder), None), pinned]

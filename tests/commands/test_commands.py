@@ -17,6 +17,7 @@ from read.encoders.program import stated_seconds
 from tests.bundles import TEXTS, folder_of
 
 pytest_plugins = ["tests.packed"]
+pytestmark = pytest.mark.video
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from read.commands.formats import (
 from read.encoders.program import ffmpeg_binary
 
 pytest_plugins = ["tests.packed"]
+pytestmark = pytest.mark.video
 QUERY = 'größer; = #1 \\ a "dog", 🐕\nrunning | jumping'
 RESULT = Result(
     "a, b.mp4", 7322.0, 2.0, "read", 0.5,

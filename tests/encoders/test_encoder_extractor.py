@@ -13,6 +13,8 @@ from read.encoders.kinds.clip import new_tiny_clip
 from read.encoders.kinds.slowfast import KINETICS, TINY, SlowFast
 from read.errors import InputError
 
+pytestmark = pytest.mark.video
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):

@@ -13,6 +13,8 @@ from pipeline.sources.montage.scenes import FPS, Scene, SceneSegment, make_scene
 from pipeline.sources.montage.subjects import PHOTOGRAPHS, SIZE, photograph
 from read.encoders.frames import read_clips
 
+pytestmark = pytest.mark.video
+
 
 @pytest.mark.parametrize("subject", PHOTOGRAPHS)
 def test_photographs_ship_with_the_package(subject):

@@ -16,6 +16,8 @@ from pipeline.sources.youtube import Youtube
 from read.encoders.frames import iter_clips, write_video
 from read.errors import InputError
 
+pytestmark = pytest.mark.video
+
 PAGE = "a_b-c_d_e-f"  # as YouTube's ids: 11 characters, underscores among them
 
 
