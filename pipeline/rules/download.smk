@@ -69,7 +69,8 @@ rule download:
         shards=expand("data/raw/{{dataset}}/shards/{shard}.json", shard=SHARDS),
         annotations="data/raw/{dataset}/annotations.jsonl",
     output:
-        "data/raw/{dataset}/manifest.json",
+        # Not removed before the job: by it videos are known again, in however many shards.
+        update("data/raw/{dataset}/manifest.json"),
     log:
         "logs/download/{dataset}.log",
     params:

@@ -3,8 +3,9 @@ rule extract_shard:
         shard="data/raw/{dataset}/shards/{shard}.json",
         encoders=lambda wildcards: encoder_files(NEEDED[wildcards.dataset]),
     output:
-        features="data/features/{dataset}/{shard}.safetensors",
-        sidecar="data/features/{dataset}/{shard}.json",
+        # Not removed before the job, which takes over what they hold.
+        features=update("data/features/{dataset}/{shard}.safetensors"),
+        sidecar=update("data/features/{dataset}/{shard}.json"),
     log:
         "logs/extract/{dataset}/{shard}.log",
     benchmark:
@@ -16,7 +17,7 @@ rule extract_shard:
         code=code_digest("extract", PARAMS),
     shell:
         "python -m pipeline.stages.extract shard {wildcards.dataset} {wildcards.shard}"
-        " --settings {params.settings:q} > {log} 2>&1"
+        " --code {params.code} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule extract_text:

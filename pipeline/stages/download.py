@@ -106,9 +106,10 @@ def _fetch_video(vid: str, sources: list[Source], folder: Path, sha256: str | No
 
 
 def _records(folder: Path, shard: str) -> dict[str, dict[str, Any]]:
-    """What earlier runs noted about each video; an interrupted run has the last word."""
+    """What earlier runs noted about each video, in however many shards; an interrupted run has the last word."""
     records: dict[str, dict[str, Any]] = {}
-    for path in (folder / "manifest.json", folder / "shards" / f"{shard}.json"):
+    others = set((folder / "shards").glob("*.json")) - {folder / "shards" / f"{shard}.json"}
+    for path in (*sorted(others), folder / "manifest.json", folder / "shards" / f"{shard}.json"):
         if path.is_file():
             records |= read_json(path)["videos"]
     for line in _journal(folder, shard).read_text(encoding="utf-8").splitlines():

@@ -8,7 +8,9 @@ from typing import Any
 
 from pipeline import paths
 from pipeline.cli import add_settings, run
+from pipeline.kept import kept_features, put_by
 from pipeline.machine import chosen_device, told
+from pipeline.sources.shards import digest
 from read.data import Annotation, FeatureStore, load_annotations, write_shard
 from read.data.lengths import Length
 from read.data.packages import Package
@@ -30,22 +32,30 @@ def extractor_of(settings: SimpleNamespace) -> Extractor:
     return Extractor(wanted, paths.ENCODERS, chosen_device())
 
 
-def extract_shard(dataset: str, shard: str, settings: SimpleNamespace) -> None:
-    """Features of the videos of one shard. A video that cannot be decoded is listed with its reason."""
+def extract_shard(dataset: str, shard: str, settings: SimpleNamespace, code: str = "") -> None:
+    """Features of the videos of one shard. A video that cannot be decoded is listed with its reason.
+
+    What other shards, or this one before, have of a video is taken over: made of the same content by the same `code`,
+    the digest of extraction's; without it, nothing is.
+    """
     listed = read_json(paths.raw(dataset) / "shards" / f"{shard}.json")
     if "features" in listed:
         _take_shard(dataset, shard, listed["features"], settings)
     else:
-        _extract_shard(dataset, shard, listed["videos"], settings)
+        _extract_shard(dataset, shard, listed["videos"], settings, code)
 
 
-def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: SimpleNamespace) -> None:
+def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: SimpleNamespace, code: str) -> None:
     from tqdm import tqdm
 
     print(f"frames by {ffmpeg_version()}, {ffmpeg_binary()}")  # where it is absent, the job fails, and not each video
-    extractor = extractor_of(settings)
-    arrays, failed, seconds = {}, {}, {}
-    for vid, entry in tqdm(videos.items(), desc=f"{dataset} {shard}", unit="video"):
+    extractor, folder, failed = extractor_of(settings), paths.features(dataset), {}
+    made = {vid: digest([code, entry["sha256"]]) for vid, entry in videos.items()} if code else {}
+    arrays, seconds = kept_features(folder, made, extractor.spec, ffmpeg_version())
+    if seconds:
+        print(f"{len(seconds)} of {len(videos)} videos have their features already")
+    rest = {vid: entry for vid, entry in videos.items() if vid not in seconds}
+    for vid, entry in tqdm(rest.items(), desc=f"{dataset} {shard}", unit="video"):
         try:
             features = extractor.video(paths.raw(dataset) / "videos" / entry["file"])
         except InputError as error:
@@ -54,7 +64,9 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
             continue
         arrays |= {f"{encoder}/{vid}": array for encoder, array in features.arrays.items()}
         seconds[vid] = features.seconds
-    write_shard(paths.features(dataset), shard, arrays, extractor.spec, failed, seconds, ffmpeg_version())
+    put_by(folder, shard, videos)
+    made = {vid: made[vid] for vid in made.keys() & seconds.keys()}
+    write_shard(folder, shard, arrays, extractor.spec, failed, seconds, ffmpeg_version(), made)
 
 
 def _take_shard(dataset: str, shard: str, vids: list[str], settings: SimpleNamespace) -> None:
@@ -190,6 +202,7 @@ def main() -> None:
     parser.add_argument("part", choices=["shard", "text", "collect"])
     parser.add_argument("dataset", help="a folder of data/raw/")
     parser.add_argument("shard", nargs="?", help="its number, as 003; with `shard`")
+    parser.add_argument("--code", default="", help="the digest of extraction's code; with `shard`")
     add_settings(parser)
     arguments = parser.parse_args()
     if arguments.part != "collect" and (paths.ENCODERS / "clip").is_dir():
@@ -197,7 +210,7 @@ def main() -> None:
     if arguments.part == "shard":
         if not Path(paths.raw(arguments.dataset), "shards", f"{arguments.shard}.json").is_file():
             raise InputError(f"{arguments.dataset}: no shard {arguments.shard}; run the download stage first")
-        extract_shard(arguments.dataset, arguments.shard, arguments.settings)
+        extract_shard(arguments.dataset, arguments.shard, arguments.settings, arguments.code)
     elif arguments.part == "text":
         extract_text(arguments.dataset, arguments.settings)
     else:

@@ -30,6 +30,7 @@ def write_shard(
     failed: Mapping[str, str] | None = None,
     seconds: Mapping[str, float] | None = None,
     decoder: str | None = None,
+    made: Mapping[str, str] | None = None,
 ) -> None:
     """Write one shard; the sidecar comes last, so that a shard with a sidecar is whole.
 
@@ -42,6 +43,7 @@ def write_shard(
         seconds: video id -> how long its pictures last; without it, as of features that others published, clips count.
         decoder: the program and version that decoded the videos; another one's pictures differ little, so it is told
             and not compared.
+        made: video id -> a digest of what its features were made of, by which they may be taken over.
 
     Raises:
         InputError: a feature is not finite; the message names it.
@@ -49,9 +51,11 @@ def write_shard(
     for key, array in arrays.items():
         if not np.isfinite(array).all():
             raise InputError(f"{key}: its features are not finite numbers; are the encoder's weights sound?")
+    Path(root, f"{shard}.json").unlink(missing_ok=True)  # it is of what is about to be replaced
     with atomic_path(Path(root, f"{shard}.safetensors")) as draft:
         save_file({key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}, draft)
     about = {"spec": dict(spec), "failed": dict(failed or {}), "seconds": dict(seconds or {}), "decoder": decoder}
+    about["made"] = dict(made or {})
     write_json(Path(root, f"{shard}.json"), about)
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from pipeline.annotations import fetch_annotations
 from pipeline.card import load_card
-from pipeline.sources.shards import shard_digests, shard_of
+from pipeline.sources.shards import shard_digests, shard_ids, shard_of
 from pipeline.stages.download import fetch_shard, write_manifest
 from read.data import load_annotations, load_summaries
 from read.encoders.frames import iter_clips, write_video
@@ -142,13 +142,17 @@ def test_a_new_video_touches_its_shard_only_and_an_old_one_goes(tmp_path, serve)
     assert stored(tmp_path) == {f"{letter}.mp4" for letter in "bcde"}
 
 
-def test_fewer_shards_ask_for_nothing_again(tmp_path, serve):
+@pytest.mark.parametrize(("before", "after", "killed"), [(4, 2, False), (4, 2, True), (2, 4, False)])
+def test_another_number_of_shards_asks_for_nothing_again(tmp_path, serve, before, after, killed):
     address, asked = serve(make_files(tmp_path / "videos", [f"{letter}.mp4" for letter in "abcde"]))
     card = make_card(tmp_path, {"source": "url", "url": address + "/{vid}.mp4"}, list("abcde"))
-    download(card, tmp_path, options(shards=4))
-    download(card, tmp_path, options(shards=2))
+    download(card, tmp_path, options(shards=before))
+    if killed:  # before the first manifest
+        (tmp_path / "raw" / "mine" / "manifest.json").unlink()
+    download(card, tmp_path, options(shards=after))
     assert len(asked) == 5
-    assert {path.name for path in (tmp_path / "raw" / "mine" / "shards").iterdir()} == {"000.json", "001.json"}
+    names = {path.name for path in (tmp_path / "raw" / "mine" / "shards").iterdir()}
+    assert names == {f"{shard}.json" for shard in shard_ids(after)}
 
 
 def test_mirrors_come_first_and_digests_are_checked(tmp_path, serve):

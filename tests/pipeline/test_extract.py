@@ -2,10 +2,12 @@
 
 import json
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from pipeline import paths
 from pipeline.data import load_labels
@@ -17,6 +19,7 @@ from read.grounding.inference import prediction_row
 from read.grounding.windows import Reading, WindowSettings
 
 SETTINGS = SimpleNamespace(clip_len=2.0, device="cpu", extract=SimpleNamespace(fps=8.0, batch_size=4))
+CODE = "0123"
 QUERY = {"qid": 1, "query": "a dog", "vid": "a", "duration": 6.0, "relevant_windows": [[0, 2]]}
 
 
@@ -39,6 +42,15 @@ class Fake:
         return query.split()
 
 
+def divide(folder, shards, content=None):
+    """The lists of the download stage: shard -> its videos, each of some content."""
+    for old in (folder / "shards").glob("*.json") if content else ():
+        old.unlink()
+    for shard, vids in shards.items():
+        listed = {vid: {"file": f"{vid}.mp4", "sha256": (content or {}).get(vid, vid)} for vid in vids}
+        write_json(folder / "shards" / f"{shard}.json", {"videos": listed, "missing": {}})
+
+
 @pytest.fixture(autouse=True)
 def raw(tmp_path, monkeypatch):
     """A dataset of two videos in two shards, as the download stage leaves it."""
@@ -46,14 +58,14 @@ def raw(tmp_path, monkeypatch):
     monkeypatch.setattr(extract, "extractor_of", lambda settings: Fake())
     folder = paths.raw("mine")
     for shard, vid in (("000", "a"), ("001", "bad")):
-        write_json(folder / "shards" / f"{shard}.json", {"videos": {vid: {"file": f"{vid}.mp4"}}, "missing": {}})
+        divide(folder, {shard: [vid]})
     write_jsonl(folder / "annotations.jsonl", [QUERY])
     return folder
 
 
 def run(*shards):
     for shard in shards:
-        extract.extract_shard("mine", shard, SETTINGS)
+        extract.extract_shard("mine", shard, SETTINGS, CODE)
     extract.extract_text("mine", SETTINGS)
     extract.collect("mine", SETTINGS)
     return FeatureStore(paths.features("mine"))
@@ -132,3 +144,65 @@ def test_a_moment_does_not_end_after_the_pictures_where_the_stated_duration_is_r
     sample = Sample.labelled(torch.ones(3, 4), torch.ones(1, 4), annotation, 2.0)
     row = prediction_row(sample, readings, WindowSettings("spans"), False)
     assert row["pred_relevant_windows"] == [[3.0, 5.5, 1.0]]
+
+
+class Counting(Fake):
+    """It remembers which videos it read, and gives each features of its own."""
+
+    read: ClassVar[list[str]] = []
+
+    def video(self, path):
+        self.read.append(path.stem)
+        return SimpleNamespace(arrays={"clip": np.full((3, 4), float(ord(path.stem)), np.float32)}, seconds=6.0)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    monkeypatch.setattr(extract, "extractor_of", lambda settings: Counting())
+    monkeypatch.setattr(Counting, "read", [])
+    return Counting.read
+
+
+@pytest.mark.parametrize("order", [("000", "001"), ("001", "000")])
+def test_another_number_of_shards_regroups_the_features(raw, counted, order):
+    divide(raw, {"000": ["a", "b", "c", "d"]}, {"a": "a"})
+    run("000")
+    assert sorted(counted) == ["a", "b", "c", "d"]
+    counted.clear()
+    divide(raw, {"000": ["a", "c"], "001": ["b", "d"]}, {"a": "a"})
+    store = run(*order)
+    assert counted == [] and store.videos == {"a", "b", "c", "d"}
+    folder = paths.features("mine")
+    assert read_json(folder / "000.json")["seconds"].keys() == {"a", "c"}
+    assert sorted(path.stem for path in folder.glob("*.safetensors")) == ["000", "001", "text"]  # the rest is gone
+    divide(raw, {"000": ["a", "b", "c", "d"]}, {"a": "a"})
+    store = run("000")
+    assert counted == [] and all(store.video(vid).shape == (3, 4) for vid in "abcd")
+    with safe_open(folder / "000.safetensors", "numpy") as file:
+        assert {vid: float(file.get_tensor(f"clip/{vid}")[0, 0]) for vid in "abcd"} == {vid: ord(vid) for vid in "abcd"}
+
+
+def test_only_features_of_the_same_content_and_code_are_taken_over(raw, counted, monkeypatch):
+    divide(raw, {"000": ["a", "b"]}, {"a": "a"})
+    run("000")
+    counted.clear()
+    divide(raw, {"000": ["a", "b", "c"]}, {"a": "another"})
+    run("000")
+    assert sorted(counted) == ["a", "c"]  # what is new, and what is another video by the same name
+    counted.clear()
+    monkeypatch.setattr(f"{__name__}.CODE", "4567")
+    run("000")
+    assert sorted(counted) == ["a", "b", "c"]
+    counted.clear()
+    monkeypatch.setattr(Counting, "__init__", lambda self: setattr(self, "spec", {"clip_len": 2.0, "encoders": {}}))
+    extract.extract_shard("mine", "000", SETTINGS, CODE)
+    assert sorted(counted) == ["a", "b", "c"]
+
+
+def test_half_a_shard_of_a_killed_job_is_not_taken_over(raw, counted):
+    divide(raw, {"000": ["a"]}, {"a": "a"})
+    run("000")
+    counted.clear()
+    (paths.features("mine") / "000.json").unlink()  # it comes last
+    run("000")
+    assert counted == ["a"]
