@@ -302,3 +302,11 @@ def test_the_worth_of_the_bar_is_in_the_card(own, tmp_path):
     text = (bundle.folder / "README.md").read_text(encoding="utf-8")
     assert "6 of 9 moments shown are right, a precision of 0.67; 7 of 10 queries" in text
     assert "and 1 of 10 for what another video shows" in text
+
+
+def test_code_that_a_tokenizer_names_is_not_packed(own, tmp_path):
+    path = own / "models/backbone/summarization/tokenizer/tokenizer_config.json"
+    write_json(path, read_json(path) | {"auto_map": {"AutoTokenizer": [None, "tokenization.T"]}})
+    bundle = export([folder_of(own, "read/k2-s0", "summarization")], tmp_path / "out")
+    assert "auto_map" not in read_json(bundle.folder / "summarization/tokenizer/tokenizer_config.json")
+    assert len(Predictor.from_bundle(bundle)._models["summarization"].tokenizer)

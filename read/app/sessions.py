@@ -20,6 +20,7 @@ from read.errors import InputError
 
 MAX_SESSIONS, MAX_OF_ONE = 200, 50  # in all, and of one address
 IN_USE = 600.0  # seconds since it was last used in which a visit with videos is not ended for the sake of another
+MAX_WAITING = 8  # videos of one address that are read or wait for it
 MAX_VIDEOS = 4  # of one session; the longest unused goes when another comes
 SHOWN_NAME = 120  # characters
 PREFIX = "read-app-"
@@ -121,6 +122,13 @@ class Sessions:
         if ended is not None:
             self._end(ended)
         return session
+
+    def waits_enough(self, session: Session) -> bool:
+        """Whether as many videos of the session's address wait as one may have, so that others come to their turn."""
+        with self._lock:
+            same = [each for each in self._sessions.values() if each.address == session.address]
+        jobs = [video.job for each in same for video in list(each.videos.values())]
+        return bool(session.address) and sum(job.state in ("waiting", "running") for job in jobs) >= MAX_WAITING
 
     def room(self, wanted: int, session: Session) -> bool:
         """Whether `wanted` bytes more may be written for a session; visits that are not in use end for it."""

@@ -144,6 +144,8 @@ class Site:
         suffix = suffix_of(given)
         declared = int(request.headers.get("content-length") or 0)
         self._refuse_large(declared)
+        if self.sessions.waits_enough(session):
+            raise HTTPException(429, "Several videos from your address are waiting already; try again later.")
         await self._find_room(declared, session)
         folder = session.new_folder()
         path = folder / f"upload{suffix}"

@@ -12,7 +12,7 @@ from read.bundle.folder import ADAPTER, CARD, CONFIG, ENCODERS, FORMAT, MODEL, T
 from read.bundle.vocabulary import words_of
 from read.bundle.workspace import TrainedRun, find_run
 from read.errors import InputError
-from read.files import atomic_path, sha256_of, write_json, write_text
+from read.files import atomic_path, read_json, sha256_of, write_json, write_text
 
 
 def export(runs: Sequence[str | Path], out: str | Path, *, weights: bool = True, licence: str = "other") -> Bundle:
@@ -174,6 +174,16 @@ def _copy(run: TrainedRun, draft: Path, task: str, name: str) -> None:
         if task == "summarization":
             tokenizer = run.backbone / "tokenizer"
             _copy_files(tokenizer, draft / task / "tokenizer", [path.name for path in tokenizer.glob("*.json")])
+            _drop_code(draft / task / "tokenizer/tokenizer_config.json")
+
+
+def _drop_code(path: Path) -> None:
+    """Take out of a tokenizer's config what names code or places; a bundle with such is refused."""
+    from read.backbones.text_config import kept
+
+    values = read_json(path) if path.is_file() else {}
+    if kept(values) != values:
+        write_json(path, kept(values))
 
 
 def _copy_files(source: Path, target: Path, files: Sequence[str]) -> None:

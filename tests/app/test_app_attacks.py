@@ -255,3 +255,13 @@ def test_ffmpeg_is_told_of_as_it_begins(tmp_path):
 def test_a_visit_knows_where_it_comes_from(person, site):
     (visit,) = site.sessions._sessions.values()
     assert isinstance(visit, Session) and visit.address == ""
+
+
+def test_one_address_does_not_fill_the_line(site, page, person, clip, monkeypatch):
+    monkeypatch.setattr("read.app.site.network_of", lambda address: "192.0.2.7")
+    monkeypatch.setattr(sessions, "MAX_WAITING", 2)
+    site.predictor.gate.clear()
+    strangers = [Person(page[0]) for _ in range(3)]
+    statuses = [stranger.upload(clip).status_code for stranger in strangers]
+    assert statuses == [201, 201, 429]
+    assert person.upload(clip).status_code == 201  # from this machine
