@@ -47,10 +47,11 @@ class Bench:
         for task in ("grounding", "summarization"):
             values["pretrain"][task] |= small
             values["train"][task] |= fast
-        values["download"] |= {"mirror": str(mirror), "shards": 2}
+        values["download"]["shards"] = 2
+        values["machine"] |= {"mirror": str(mirror), "device": "cpu"}
         values["evaluate"]["summarization"] |= {"beams": 2, "random_draws": 2}
         strategies = {"read_pvla": {"bottleneck": 4}, "bias": {}}
-        self.values = values | {"features": "package", "device": "cpu", "task": ["grounding"], "strategies": strategies}
+        self.values = values | {"features": "package", "task": ["grounding"], "strategies": strategies}
         (folder / "params.yaml").write_text(yaml.safe_dump(self.values))
 
     def params(self, **changes) -> Params:

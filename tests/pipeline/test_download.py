@@ -169,7 +169,7 @@ def test_mirrors_come_first_and_digests_are_checked(tmp_path, serve):
     assert sorted(manifest["videos"]) == ["a", "b", "c"]
     assert manifest["missing"]["d"].endswith(f"not {'0' * 64}; it was deleted")
     assert stored(tmp_path) == {"a.mp4", "b.mp4", "c.mp4"}
-    with pytest.raises(InputError, match=r"download\.mirror: .*nowhere is no folder"):
+    with pytest.raises(InputError, match=r"machine\.mirror: .*nowhere is no folder"):
         download(card, tmp_path, options(mirror="nowhere"))
 
 
@@ -352,9 +352,13 @@ def command(tmp_path: Path, *arguments: str, shards: int = 1) -> subprocess.Pope
     (tmp_path / "data").mkdir(exist_ok=True)
     if not (tmp_path / "data" / "catalog").exists():
         (tmp_path / "data" / "catalog").symlink_to(tmp_path / "catalog")
-    settings = {"clip_len": 2.0, "download": options(shards=shards).model_dump()}
+    settings = {"clip_len": 2.0, "features": "videos"}
+    how = {"annotations": [], "shard": ["--shards", str(shards)]} | {
+        "manifest": ["--shards", str(shards), "--tolerance", "0"]
+    }
+    words = [*how[arguments[0]], "--settings", json.dumps(settings)]
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.stages.download", *arguments, "--settings", json.dumps(settings)],
+        [sys.executable, "-m", "pipeline.stages.download", *arguments, *words],
         cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -404,11 +408,12 @@ def test_a_full_or_read_only_disk_is_one_message(tmp_path, mount, reason):
     raw = tmp_path / "data" / "raw"
     raw.mkdir(parents=True)
     (tmp_path / "data" / "catalog").symlink_to(tmp_path / "catalog")
-    settings = json.dumps({"clip_len": 2.0, "download": options(shards=1).model_dump()})
+    settings = json.dumps({"clip_len": 2.0, "features": "videos"})
     python = f"{sys.executable} -m pipeline.stages.download"
     script = (
         f"mount -t tmpfs -o {mount} tmpfs {raw} && "
-        f"{python} annotations mine --settings '{settings}' && {python} shard mine 000 --settings '{settings}'"
+        f"{python} annotations mine --settings '{settings}' && "
+        f"{python} shard mine 000 --shards 1 --settings '{settings}'"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     job = subprocess.run(

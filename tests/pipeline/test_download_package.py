@@ -26,9 +26,7 @@ from tests.pipeline.datasets import download, make_card, make_files, options, se
 VIDS = ["a", "b", "c", "d"]
 LOCAL = {"source": "local", "folder": "nowhere"}  # there are no videos
 UNTRAINED = SimpleNamespace(clip=SimpleNamespace(pretrained=None), slowfast=SimpleNamespace(pretrained=None))
-SETTINGS = SimpleNamespace(
-    clip_len=2.0, device="cpu", extract=SimpleNamespace(fps=8.0, batch_size=4), encoders=UNTRAINED
-)
+SETTINGS = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0), encoders=UNTRAINED)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from read.files import read_json, write_json, write_jsonl
 from read.grounding.inference import prediction_row
 from read.grounding.windows import Reading, WindowSettings
 
-SETTINGS = SimpleNamespace(clip_len=2.0, device="cpu", extract=SimpleNamespace(fps=8.0, batch_size=4))
+SETTINGS = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0))
 CODE = "0123"
 QUERY = {"qid": 1, "query": "a dog", "vid": "a", "duration": 6.0, "relevant_windows": [[0, 2]]}
 

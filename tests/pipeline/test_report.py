@@ -368,7 +368,7 @@ def test_command_line(tmp_path, monkeypatch):
         source.rename(tmp_path / place)
     metrics = {"grounding": "HL-clip-AP", "summarization": "CIDEr-D"}
     write_json(tmp_path / "data/features/toy/features.json", {"failed": {"toy0": "3 rows are NaN"}})
-    settings = {"task": ["summarization"], "dataset": "toy", "clip_len": 2.0, "device": "cpu", "domain": None}
+    settings = {"task": ["summarization"], "dataset": "toy", "clip_len": 2.0, "domain": None}
     settings["report"] = {"metrics": metrics, "examples": 1}
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["report", "--settings", json.dumps(settings)])

@@ -63,7 +63,7 @@ def stages(tmp_path, monkeypatch):
         write_jsonl(f"data/raw/{dataset}/summaries.jsonl", rows)
         write_jsonl(f"data/raw/{dataset}/annotations.jsonl", [])
         write_shard(f"data/features/{dataset}", "000", arrays, SPEC)
-    values = ROOT_PARAMS | {"dataset": "mine", "source": "there", "task": [TASK], "device": "cpu"}
+    values = ROOT_PARAMS | {"dataset": "mine", "source": "there", "task": [TASK]}
     values["runs"] = {"shots": [3], "seeds": [0]}
     values["strategies"] = {"read": {}, "read_pvla": {"bottleneck": 4}}
     small = {"hidden": 16, "layers": 1, "heads": 2, "feed_forward": 16, "steps": 3, "vocabulary": 300}
