@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from read.adapters.registry import apply_strategy, get_strategy
+from read.adapters.wrapped import unwrap
 from read.errors import InputError
 
 
@@ -30,6 +31,7 @@ class TrainableParameters:
 
 def trainable_parameters(model: nn.Module) -> TrainableParameters:
     """The parameters of `model` that require gradients."""
+    model = unwrap(model)
     counts = {name: value.numel() for name, value in model.named_parameters() if value.requires_grad}
     total, everything = sum(counts.values()), sum(value.numel() for value in model.parameters())
     return TrainableParameters(tuple(counts), counts, total, total / max(everything, 1))
@@ -55,6 +57,8 @@ def match_budget(strategy: str, model: nn.Module, n: int, **options: Any) -> dic
         raise InputError(f"strategy {strategy} has no option that sets its size")
     if n < 1:
         raise InputError(f"a budget of {n} parameters cannot be matched")
+
+    model = unwrap(model)
 
     def count(value: int) -> int:
         sized = apply_strategy(strategy, _skeleton(model), **{**options, size: value})

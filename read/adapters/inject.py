@@ -13,7 +13,8 @@ from read.adapters.config import AdapterConfig
 from read.adapters.frozen_attention import hook_attention, unhook_attention
 from read.adapters.layer import Bottleneck
 from read.adapters.runtime import Adapters
-from read.adapters.sub_blocks import Place, find_places, width_of
+from read.adapters.sub_blocks import OWN, Place, find_places, width_of
+from read.adapters.wrapped import SavePretrained, plain, refuse_peft, unwrap, unwrap_to_change
 from read.errors import InputError
 from read.plugins import suggest
 
@@ -51,14 +52,16 @@ def inject(model: nn.Module, config: AdapterConfig | None = None, name: str = "d
     of forward's, tells which tokens are which sequence; otherwise all are one, with `attention_mask` as its mask.
 
     Args:
-        model: the backbone.
+        model: the backbone, as it is or in nn.DataParallel.
         config: READ in its residual form by default.
         name: by which the adapter is activated and removed; one model takes several.
 
     Raises:
-        InputError: the name is taken or no attribute's, a target matches nothing, no sub-block is known; in a forward
-            pass, a target's tokens are not (B, T, d) or a mask does not fit them.
+        InputError: the name is taken or no attribute's, a target matches nothing, no sub-block is known, the model
+            holds adapters of peft or is in what would not notice; in a forward pass, a target's tokens are not
+            (B, T, d), a mask does not fit them or cannot be read.
     """
+    given, model = model, unwrap_to_change(model, "inject an adapter")
     config = AdapterConfig() if config is None else config
     if not isinstance(config, AdapterConfig):
         raise InputError(f"config: must be an AdapterConfig, not a {type(config).__name__}")
@@ -68,6 +71,7 @@ def inject(model: nn.Module, config: AdapterConfig | None = None, name: str = "d
     if applied(model) and not hasattr(model, "adapters"):
         taken = next(iter(applied(model).values())).strategy
         raise InputError(f"strategy {taken} has changed the model's own weights; add adapters to a fresh one")
+    refuse_peft(model)
     if name in applied(model):
         raise InputError(f"adapter {name!r} is already there; remove it or choose another name")
     bottlenecks, keys = _build(model, places, config)
@@ -82,7 +86,14 @@ def inject(model: nn.Module, config: AdapterConfig | None = None, name: str = "d
     applied(model)[name] = Applied(None, config.to_dict(), trained)
     activate(model, name)
     hook_attention(model)
-    return model
+    write_backbone_only(model)
+    return given
+
+
+def write_backbone_only(model: nn.Module) -> None:
+    """Let `save_pretrained`, where there is one, leave out what a strategy has put into the model."""
+    if hasattr(type(model), "save_pretrained"):
+        model.__dict__["save_pretrained"] = SavePretrained(model, OWN)
 
 
 def applied(model: nn.Module) -> dict[str, Applied]:
@@ -92,6 +103,7 @@ def applied(model: nn.Module) -> dict[str, Applied]:
 
 def activate(model: nn.Module, name: str) -> None:
     """Make one of a model's adapters the active one, and what belongs to it the only part that trains."""
+    model = unwrap_to_change(model, "activate an adapter")
     adapters = _adapters_with(model, name)
     deactivate(model)
     record = applied(model)[name]
@@ -102,6 +114,7 @@ def activate(model: nn.Module, name: str) -> None:
 
 def deactivate(model: nn.Module) -> None:
     """Leave the model as it was before any adapter, frozen; the adapters stay at hand."""
+    model = unwrap_to_change(model, "deactivate the adapter")
     adapters = getattr(model, "adapters", None)
     if not isinstance(adapters, Adapters):
         raise InputError(f"{type(model).__name__} has no adapters")
@@ -115,6 +128,7 @@ def deactivate(model: nn.Module) -> None:
 
 def remove(model: nn.Module, name: str) -> None:
     """Take an adapter out of a model; with the last one go its hooks."""
+    model = unwrap_to_change(model, "remove an adapter")
     adapters = _adapters_with(model, name)
     if adapters.active == name:
         deactivate(model)
@@ -122,6 +136,7 @@ def remove(model: nn.Module, name: str) -> None:
     adapters.unhook()
     if not len(adapters):
         del model.adapters
+        model.__dict__.pop("save_pretrained", None)
         unhook_attention(model)
 
 
@@ -141,7 +156,7 @@ def alignment_states(model: nn.Module) -> list[AlignmentStates]:
     Raises:
         InputError: the active strategy does not align, no forward pass has run, or a modality is absent.
     """
-    adapters = getattr(model, "adapters", None)
+    adapters = getattr(unwrap(model), "adapters", None)
     if adapters is None or not adapters.record_narrow:
         raise InputError("no states to align: the active strategy is none that aligns")
     sides = _narrow_states(adapters)
@@ -174,19 +189,28 @@ def _build(model: nn.Module, places: Iterable[Place], config: AdapterConfig) -> 
     bottlenecks, keys = nn.ModuleDict(), {}
     for place in places:
         width = width_of(model, place.name)
-        key = f"width_{width}" + "_causal" * place.causal if config.shared else place.name.replace(".", "/")
+        key = f"width_{width}" + "_causal" * place.causal if config.shared else plain(place.name).replace(".", "/")
         if key not in bottlenecks:
-            like = parameter_near(model, place.name)
+            like = _last_weight(model, place.name)
             bottlenecks[key] = Bottleneck(width, config, place.causal).to(like.device, like.dtype)
         keys[place.name] = key
     return bottlenecks, keys
 
 
-def parameter_near(model: nn.Module, name: str) -> nn.Parameter:
-    """A parameter of the named module or, where it has none, of the nearest around it."""
-    while (parameter := next(model.get_submodule(name).parameters(), None)) is None:
+def _last_weight(model: nn.Module, name: str) -> Tensor:
+    """What gives the tokens at `name` their precision: the weight of its last linear layer, or any near."""
+    weights = [module.weight for module in model.get_submodule(name).modules() if isinstance(module, nn.Linear)]
+    return weights[-1] if weights and weights[-1].is_floating_point() else parameter_near(model, name)
+
+
+def parameter_near(model: nn.Module, name: str) -> Tensor:
+    """A parameter of the named module or, where it has none, of the nearest around it; no whole numbers."""
+    while True:
+        if found := [value for value in model.get_submodule(name).parameters() if value.is_floating_point()]:
+            return found[0]
+        if not name:
+            return torch.empty(())
         name = name.rpartition(".")[0]
-    return parameter
 
 
 def _adapters_with(model: nn.Module, name: str) -> Adapters:

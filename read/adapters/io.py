@@ -16,11 +16,13 @@ from read.adapters.inject import activate, applied, deactivate, inject, remove
 from read.adapters.registry import apply_strategy
 from read.adapters.runtime import Adapters
 from read.adapters.sub_blocks import OWN
+from read.adapters.wrapped import is_sharded, plain, unwrap, unwrap_to_change, whole
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 from read.weights import check_fit, load_tensors, save_tensors, state_digest
 
 WEIGHTS, CONFIG = "adapter.safetensors", "adapter.json"
+PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def save_adapter(
@@ -29,7 +31,8 @@ def save_adapter(
     """Write what trains in `model` to `folder`, whole or not at all.
 
     Args:
-        model: one to which a strategy was applied or an adapter injected.
+        model: one to which a strategy was applied or an adapter injected, wrapped for training or not. Where it is
+            in shards, all processes have to call this.
         folder: made, or replaced.
         adapter: which one, where there are several; by default the active one.
         extra: anything that JSON can hold, kept beside the strategy.
@@ -37,6 +40,7 @@ def save_adapter(
     Raises:
         InputError: nothing was applied, or parameters train that are not the strategy's and would be lost.
     """
+    given, model = model, unwrap(model)
     name = adapter or _active(model)
     if name not in applied(model):
         raise InputError(f"nothing to save: no strategy or adapter {name!r} was applied to {type(model).__name__}")
@@ -45,58 +49,76 @@ def save_adapter(
     strays = [key for key, value in parameters.items() if value.requires_grad and key not in record.trained]
     if name == _active(model) and strays:
         raise InputError(f"{', '.join(strays)} train but are not part of {record.strategy or name}, so would be lost")
+    if lost := sorted(record.trained - parameters.keys()):
+        raise InputError(f"{', '.join(lost)} are no parameters of the model any more; was it changed, as by peft?")
+    if any("_fsdp_wrapped_module" in key for key in parameters) or "FullyShardedDataParallel" in str(type(given)):
+        raise InputError("FullyShardedDataParallel holds shards only; shard by torch.distributed.fsdp.fully_shard")
     held = {} if name == _active(model) else record.values
-    weights = {key: held.get(key, parameters[key]) for key in sorted(record.trained)}
+    weights = {plain(key): whole(held.get(key, parameters[key])) for key in sorted(record.trained)}
     values = {
         "strategy": record.strategy,
         "options": record.options,
         "backbone": backbone_digest(model, record.trained),
         "extra": extra or {},
     }
+    if any(is_sharded(value) for value in parameters.values()) and torch.distributed.get_rank() > 0:
+        return  # all take part in putting shards together, one writes
     with atomic_path(folder) as draft:
         draft.mkdir()
         save_tensors({_portable(key, name): value for key, value in weights.items()}, draft / WEIGHTS)
         write_json(draft / CONFIG, values)
 
 
-def load_adapter(model: nn.Module, folder: str | Path, *, adapter: str = "default") -> nn.Module:
+def load_adapter(
+    model: nn.Module, folder: str | Path, *, adapter: str = "default", other_precision: bool = False
+) -> nn.Module:
     """Apply the strategy recorded in `folder` to `model`, in place, and load its weights.
 
     Args:
         model: the backbone that the adapter was trained with; it may hold other adapters.
         folder: as written by `save_adapter`.
         adapter: a name for switching.
+        other_precision: the backbone is that one in a lower precision, which its digest cannot tell; on your word. In a
+            higher one than it was trained in, it is known by being rounded.
 
     Raises:
         InputError: a file is absent or broken, the backbone is another one, or a key is missing, unexpected or of
             another shape.
     """
+    given, model = model, unwrap_to_change(model, "load an adapter")
     folder = Path(folder)
     values = adapter_config(folder)
     weights = {_local(key, adapter): value for key, value in load_tensors(folder / WEIGHTS).items()}
     before = _active(model)
     try:
-        _load(model, folder, values, weights, adapter)
+        _load(model, folder, values, weights, adapter, other_precision)
     except InputError:
         if before in getattr(model, "adapters", ()):
             activate(model, before)
         raise
-    return model
+    return given
 
 
-def _load(model: nn.Module, folder: Path, values: dict[str, Any], weights: dict[str, Tensor], adapter: str) -> None:
+def _load(
+    model: nn.Module,
+    folder: Path,
+    values: dict[str, Any],
+    weights: dict[str, Tensor],
+    adapter: str,
+    other_precision: bool,
+) -> None:
     if isinstance(getattr(model, "adapters", None), Adapters):
         deactivate(model)
-    if backbone_digest(model, weights) != values["backbone"]:
+    if not other_precision and not _is_backbone(model, weights, values["backbone"]):
         raise InputError(
-            f"{folder}: trained with another backbone, or with this one in another precision: the digest of the frozen "
-            f"weights is not {values['backbone'][:12]}..."
+            f"{folder}: trained with another backbone, or with this one in a higher precision: the digest of the "
+            f"frozen weights is not {values['backbone'][:12]}...; if it is this one, say other_precision=True"
         )
     if values["strategy"] is None:
         inject(model, AdapterConfig.from_dict(values["options"]), adapter)
     else:
         apply_strategy(values["strategy"], model, adapter=adapter, **values["options"])
-    expected = {key: model.get_parameter(key) for key in applied(model)[adapter].trained}
+    expected = {plain(key): model.get_parameter(key) for key in applied(model)[adapter].trained}
     try:
         check_fit(weights, expected, folder / WEIGHTS, "this adapter")
     except InputError:
@@ -127,19 +149,37 @@ def backbone_digest(model: nn.Module, trained: Collection[str] = ()) -> str:
     Those named in `trained` are left out, under whatever other names they are tied to.
     The digest is kept on the model and taken again where a weight has been written to since.
     """
-    state = {_original(key): value for key, value in model.state_dict(keep_vars=True).items() if _is_own(key)}
-    changed = {id(state[key]) for key in trained if key in state}
-    state = {key: value for key, value in sorted(state.items()) if id(value) not in changed}
+    model = unwrap(model)
+    state = _frozen(model, trained)
     stamp = tuple((key, *_stamp(value)) for key, value in state.items())
     kept = model.__dict__.setdefault("backbone_digests", {})
     if stamp not in kept:
         kept.clear()
-        kept[stamp] = state_digest(state)
+        kept[stamp] = state_digest({key: whole(value) for key, value in state.items()})
     return kept[stamp]
+
+
+def _frozen(model: nn.Module, trained: Collection[str]) -> dict[str, Tensor]:
+    state = {_original(key): value for key, value in model.state_dict(keep_vars=True).items() if _is_own(key)}
+    changed = {id(state[key]) for key in map(_original, trained) if key in state}
+    return {key: value for key, value in sorted(state.items()) if id(value) not in changed}
+
+
+def _is_backbone(model: nn.Module, trained: Collection[str], digest: str) -> bool:
+    """Whether `digest` is of a model's frozen weights, as they are or rounded to a precision."""
+    if backbone_digest(model, trained) == digest:
+        return True
+    state = _frozen(model, trained)
+    for kind in PRECISIONS:
+        cast = {key: value.to(kind) if value.is_floating_point() else value for key, value in state.items()}
+        if state_digest(cast) == digest:
+            return True
+    return False
 
 
 def _stamp(value: Tensor) -> tuple:
     """Changes when the tensor is written to or replaced; a few values, because memory is used again."""
+    value = value.to_local() if is_sharded(value) else value
     version = 0 if value.is_inference() else value._version
     return value.data_ptr(), version, *value.detach().flatten()[:: max(1, value.numel() // 4)].tolist()
 
@@ -149,8 +189,8 @@ def _is_own(key: str) -> bool:
 
 
 def _original(key: str) -> str:
-    """The key before LoRA wrapped the module."""
-    return key.replace(".base_layer", "")
+    """The key before LoRA, or another, wrapped the module."""
+    return plain(key.replace(".base_layer", ""))
 
 
 def _portable(key: str, adapter: str) -> str:

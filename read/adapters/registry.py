@@ -8,8 +8,9 @@ from torch import nn
 
 from read.adapters.config import AdapterConfig, check_keys
 from read.adapters.frozen_attention import hook_attention
-from read.adapters.inject import Applied, applied, inject, set_trainable
-from read.adapters.sub_blocks import head_parameters, own_parameters
+from read.adapters.inject import Applied, applied, inject, set_trainable, write_backbone_only
+from read.adapters.sub_blocks import OWN, head_parameters, own_parameters
+from read.adapters.wrapped import refuse_peft, unwrap_to_change
 from read.errors import InputError
 from read.plugins import STRATEGIES
 
@@ -88,7 +89,7 @@ def apply_strategy(name: str, model: nn.Module, *, adapter: str = "default", **o
 
     Args:
         name: one of `strategy_names()`.
-        model: the backbone.
+        model: the backbone, as it is or in nn.DataParallel.
         adapter: a name for switching, for strategies that can.
         options: the strategy's, `get_strategy(name).options`, and `train_head`: the task heads train as well.
 
@@ -97,6 +98,7 @@ def apply_strategy(name: str, model: nn.Module, *, adapter: str = "default", **o
     """
     strategy = get_strategy(name)
     options = strategy.complete(options)
+    given, model = model, unwrap_to_change(model, "apply a strategy")
     _check_fresh(model, strategy, adapter)
     trained = set(strategy.apply(model, {key: options[key] for key in strategy.options}, adapter))
     if options["train_head"]:
@@ -112,7 +114,9 @@ def apply_strategy(name: str, model: nn.Module, *, adapter: str = "default", **o
     applied(model)[adapter] = record
     set_trainable(model, record.trained)
     hook_attention(model)
-    return model
+    if any(hasattr(model, part) for part in OWN):
+        write_backbone_only(model)
+    return given
 
 
 def _check_fresh(model: nn.Module, strategy: Strategy, adapter: str) -> None:
@@ -122,3 +126,5 @@ def _check_fresh(model: nn.Module, strategy: Strategy, adapter: str) -> None:
         raise InputError(f"strategy {strategy.name}: the model already has {names}; apply it to a fresh one")
     if adapter != "default" and not strategy.switchable:
         raise InputError(f"strategy {strategy.name} cannot be switched, so it takes no adapter name")
+    if not held:
+        refuse_peft(model)

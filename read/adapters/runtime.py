@@ -6,12 +6,14 @@ Symbols: B samples, T tokens of a layer, d width, r bottleneck.
 import threading
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from read.adapters.calls import Stack, recomputing
 from read.adapters.config import AdapterConfig
 from read.adapters.layer import Bottleneck
 from read.adapters.sub_blocks import Place
+from read.adapters.wrapped import peft_layer
 from read.errors import InputError
 
 CAUSAL = "say so by AdapterConfig(causal=True), or generate with use_cache=False"
@@ -71,9 +73,21 @@ class Adapters(nn.ModuleDict):
         """Forward pre-hook of the model: what layers recorded that do not run in this pass is not of this pass."""
         if module.adapters is not self:
             self.thread.replica = module.adapters
+        if self.active is not None and module.training and torch.is_grad_enabled():
+            self._check_trains(module)
         if not recomputing():
             for stack in self.stacks.values():
                 stack.thread.narrow, stack.thread.outputs = {}, {}
+
+    def _check_trains(self, model: nn.Module) -> None:
+        first = next(self[self.active].parameters(), None)  # a replica has none
+        if first is None or first.requires_grad or torch.compiler.is_compiling():
+            return
+        if name := peft_layer(model):
+            raise InputError(
+                f"peft ({name}) has frozen adapter {self.active!r}: use either, with the strategy lora in place of "
+                "peft's own, or let the parameters of both require gradients"
+            )
 
     def end(self, module: Any, args: tuple, output: Any) -> None:
         """Forward hook of the model."""
@@ -136,6 +150,8 @@ class Hook:
         width = bottleneck.down.in_features
         if inputs.shape[-1] != width or (recurs and inputs.dim() != 3):
             raise InputError(f"{name}: its tokens are {tuple(inputs.shape)}, but the adapter needs (B, T, {width})")
+        if inputs.dtype != (needed := bottleneck.up.weight.dtype) and not torch.is_autocast_enabled(inputs.device.type):
+            inputs = inputs.to(needed)
         if not self.place.batch_first:
             inputs = inputs.transpose(0, 1)
         layout, state, key = None, None, (adapters.active, name)

@@ -1,0 +1,102 @@
+"""Models inside what others put around them, or into them: torch's parallel wrappers and compiler, peft."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from read.errors import InputError
+
+# Classes that hold a model, by package and name, so that nothing has to be imported: where they hold it, and whether
+# they took note of its parameters and hooks when they were made.
+WRAPPERS = {
+    "torch.DataParallel": ("module", False),
+    "torch.DistributedDataParallel": ("module", True),
+    "torch.FullyShardedDataParallel": ("module", True),
+    "torch.OptimizedModule": ("_orig_mod", False),
+    "peft.PeftModel": ("base_model", False),
+    "peft.BaseTuner": ("model", False),
+}
+PARTS = ("_orig_mod", "_checkpoint_wrapped_module")  # in names, of wrappers that are inside a model
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model itself."""
+    for _, inner, _ in _layers(model):
+        model = inner
+    return model
+
+
+def unwrap_to_change(model: nn.Module, doing: str) -> nn.Module:
+    """As `unwrap`, for one whose parameters are about to be added to, or to train where they did not.
+
+    Raises:
+        InputError: what is around it has taken note of its parameters, and would not notice; `doing` says what.
+    """
+    for wrapper, _, noted in _layers(model):
+        if noted:
+            raise InputError(f"{wrapper} has taken note of the model's parameters; {doing} before it is put around it")
+    model = unwrap(model)
+    if any(is_sharded(parameter) for parameter in model.parameters()):
+        raise InputError(f"the parameters of {type(model).__name__} are in shards; {doing} before they are")
+    return model
+
+
+def refuse_peft(model: nn.Module) -> None:
+    """Raise an InputError where a model holds layers of peft, which a strategy would freeze without a word."""
+    if name := peft_layer(model):
+        raise InputError(
+            f"{type(model).__name__} holds adapters of peft ({name}), which would not train any more; merge them "
+            "(merge_and_unload) or take them out (unload) first, or use the strategy lora alone"
+        )
+
+
+def peft_layer(model: nn.Module) -> str | None:
+    """The name of the first module that is of peft, where there is one."""
+    return next((name for name, module in model.named_modules() if type(module).__module__.startswith("peft.")), None)
+
+
+def plain(name: str) -> str:
+    """A parameter's name without the wrappers inside the model."""
+    return ".".join(part for part in name.split(".") if part not in PARTS)
+
+
+def is_sharded(value: Tensor) -> bool:
+    """Whether a tensor is spread over processes, as FSDP2 (`fully_shard`) leaves it."""
+    return hasattr(value, "full_tensor")
+
+
+def whole(value: Tensor) -> Tensor:
+    """A tensor, put together where it is spread over processes, which all have to ask for it."""
+    return value.full_tensor() if is_sharded(value) else value
+
+
+class SavePretrained:
+    """`save_pretrained` of an adapted model: it writes the backbone, as `from_pretrained` expects it.
+
+    A Trainer's checkpoints hold all, or training could not be resumed; it passes `is_main_process`.
+    """
+
+    def __init__(self, model: nn.Module, own: tuple[str, ...]) -> None:
+        self.model, self.own = model, own
+
+    def __call__(self, folder: Any, *args: Any, **kwargs: Any) -> Any:
+        """As the method of this name."""
+        if not args and not kwargs.keys() & {"is_main_process", "state_dict"}:
+            state = self.model.state_dict()
+            kwargs["state_dict"] = {key: value for key, value in state.items() if key.split(".")[0] not in self.own}
+        return type(self.model).save_pretrained(self.model, folder, *args, **kwargs)
+
+
+def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:
+    """What is around a model, from the outside: its name, what it holds, and whether it took note of that."""
+    while found := next((kind for kind in map(_kind, type(model).__mro__) if kind in WRAPPERS), None):
+        attribute, noted = WRAPPERS[found]
+        if not isinstance(inner := getattr(model, attribute), nn.Module):
+            return
+        yield found.rpartition(".")[2], inner, noted
+        model = inner
+
+
+def _kind(kind: type) -> str:
+    return f"{kind.__module__.split('.')[0]}.{kind.__name__}"
