@@ -16,7 +16,7 @@ from read.adapters.inject import activate, applied, deactivate, inject, remove
 from read.adapters.registry import apply_strategy
 from read.adapters.runtime import Adapters
 from read.adapters.sub_blocks import OWN
-from read.adapters.wrapped import is_sharded, plain, unwrap, unwrap_to_change, whole
+from read.adapters.wrapped import is_sharded, part_here, plain, unwrap, unwrap_to_change, whole
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 from read.weights import check_fit, load_tensors, save_tensors, state_digest
@@ -179,7 +179,7 @@ def _is_backbone(model: nn.Module, trained: Collection[str], digest: str) -> boo
 
 def _stamp(value: Tensor) -> tuple:
     """Changes when the tensor is written to or replaced; a few values, because memory is used again."""
-    value = value.to_local() if is_sharded(value) else value
+    value = part_here(value)
     version = 0 if value.is_inference() else value._version
     return value.data_ptr(), version, *value.detach().flatten()[:: max(1, value.numel() // 4)].tolist()
 

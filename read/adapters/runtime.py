@@ -74,18 +74,18 @@ class Adapters(nn.ModuleDict):
         if module.adapters is not self:
             self.thread.replica = module.adapters
         if self.active is not None and module.training and torch.is_grad_enabled():
-            self._check_trains(module)
+            self._check_trains(module, self.active)
         if not recomputing():
             for stack in self.stacks.values():
                 stack.thread.narrow, stack.thread.outputs = {}, {}
 
-    def _check_trains(self, model: nn.Module) -> None:
-        first = next(self[self.active].parameters(), None)  # a replica has none
+    def _check_trains(self, model: nn.Module, active: str) -> None:
+        first = next(self[active].parameters(), None)  # a replica has none
         if first is None or first.requires_grad or torch.compiler.is_compiling():
             return
         if name := peft_layer(model):
             raise InputError(
-                f"peft ({name}) has frozen adapter {self.active!r}: use either, with the strategy lora in place of "
+                f"peft ({name}) has frozen adapter {active!r}: use either, with the strategy lora in place of "
                 "peft's own, or let the parameters of both require gradients"
             )
 

@@ -66,9 +66,14 @@ def is_sharded(value: Tensor) -> bool:
     return hasattr(value, "full_tensor")
 
 
-def whole(value: Tensor) -> Tensor:
+def whole(value: Any) -> Tensor:
     """A tensor, put together where it is spread over processes, which all have to ask for it."""
     return value.full_tensor() if is_sharded(value) else value
+
+
+def part_here(value: Any) -> Tensor:
+    """A tensor, or what this process has of it."""
+    return value.to_local() if is_sharded(value) else value
 
 
 class SavePretrained:
@@ -85,7 +90,8 @@ class SavePretrained:
         if not args and not kwargs.keys() & {"is_main_process", "state_dict"}:
             state = self.model.state_dict()
             kwargs["state_dict"] = {key: value for key, value in state.items() if key.split(".")[0] not in self.own}
-        return type(self.model).save_pretrained(self.model, folder, *args, **kwargs)
+        kind: Any = type(self.model)
+        return kind.save_pretrained(self.model, folder, *args, **kwargs)
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:
