@@ -4,7 +4,7 @@ CORES ?= all
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run repro test lint format bench clean help
+.PHONY: run repro plan test lint format bench clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -14,6 +14,9 @@ run: .venv/installed  ## the whole pipeline, from raw video to results/report/in
 
 repro: .venv/installed  ## the same by DVC
 	dvc repro
+
+plan: .venv/installed  ## what a run would do now, and why, on one screen
+	python -m pipeline.plan
 
 test: .venv/installed  ## the tests
 	pytest -q -n 2 --dist worksteal -m "not network"

@@ -95,6 +95,10 @@ class Sources:
             self._read[name] = Module(**known[1] | {"imports": [tuple(pair) for pair in known[1]["imports"]]})
         return self._read[name]
 
+    def changed(self) -> list[str]:
+        """Files whose code is no longer what was kept of them; none where nothing was."""
+        return sorted(name for name, (key, about) in self._known.items() if _differs(Path(name), key, about["digest"]))
+
     def save(self) -> None:
         """Keep what was read for the next time, where that can be written."""
         if self._known != self._load():
@@ -107,6 +111,14 @@ class Sources:
             return content["files"] if content["by"] == self._own else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
+
+
+def _differs(path: Path, key: list[int], digest: str) -> bool:
+    try:
+        state = path.stat()
+        return key != [state.st_mtime_ns, state.st_size] and parse("", path).digest != digest
+    except (FileNotFoundError, SyntaxError):
+        return True
 
 
 @cache
