@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from read.backbones import build_backbone, load_backbone
+from read.backbones import build_backbone
 from read.backbones.grounding.umt import UMT
 from read.backbones.umt_layers import MultiheadAttention, Positions
 from read.errors import InputError
@@ -82,23 +82,6 @@ def test_a_padded_batch_has_the_public_numbers_of_each_sample_alone(batch, varia
     for name, values in EXPECTED[variant]["alone"].items():
         got = outputs[name][batch["video_mask"]].flatten()
         torch.testing.assert_close(got, torch.tensor(values), atol=1e-5, rtol=0)
-
-
-@pytest.mark.parametrize("settings", [*VARIANTS.values(), {"positions": 5}])
-def test_padding_changes_nothing(batch, settings):
-    model = build(**settings).eval()
-    masks = {"video": "video_mask", "audio": "video_mask", "text": "text_mask"}
-    noisy = batch | {name: torch.where(batch[mask][..., None], batch[name], 7.0) for name, mask in masks.items()}
-    together = run(model, noisy)
-    for index, (clips, words) in enumerate(zip(LENGTHS, WORDS, strict=True)):
-        cut = {"video": clips, "video_mask": clips, "audio": clips, "text": words, "text_mask": words}
-        alone = run(model, {name: batch[name][index : index + 1, :stop] for name, stop in cut.items()})
-        for name in ("spans", "scores", "saliency"):
-            torch.testing.assert_close(together[name][index, :clips], alone[name][0], atol=1e-5, rtol=1e-5)
-        for name, states in alone["states"].items():
-            torch.testing.assert_close(
-                together["states"][name][index, : states.shape[1]], states[0], atol=1e-5, rtol=1e-5
-            )
 
 
 @pytest.mark.parametrize(
@@ -189,14 +172,6 @@ def test_dropout_is_where_it_was_published():
     assert {"video_enc.pos_enc.dropout", "query_dec.decoder.2.att2", "audio_enc.encoder.ffn.mapping.2"} <= rates.keys()
     attention, tokens = MultiheadAttention(64, 2, 0.25), torch.randn(2, 9, 64)
     assert float((attention(tokens, tokens, tokens)[0] == 0).float().mean()) == pytest.approx(0.25, abs=0.05)
-
-
-def test_save_and_load(batch, tmp_path):
-    model = build().eval()
-    model.save(tmp_path / "backbone")
-    loaded = load_backbone(tmp_path / "backbone").eval()
-    assert loaded.config == model.config and loaded.digest() == model.digest()
-    assert torch.equal(run(loaded, batch)["spans"], run(model, batch)["spans"])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -1,7 +1,6 @@
 """UniVTG: published keys, published numbers, losses against loops, padding, checkpoints."""
 
 import argparse
-import copy
 import json
 import math
 from pathlib import Path
@@ -10,16 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from read.backbones import backbone_names, build_backbone, load_backbone
+from read.backbones import backbone_names, build_backbone
 from read.backbones.dense_losses import generalized_iou, saliency_losses, window_losses
 from read.backbones.grounding.univtg import DropPath, UniVTG, WeightedPool
 from read.errors import InputError
-from tests.backbones.reference import INPUTS, LENGTHS, QUIET, SIZES, WORDS, recipe, reference_batch
-
-
-@torch.no_grad()
-def run(model: UniVTG, batch: dict[str, torch.Tensor]) -> dict:
-    return model(*(batch[name] for name in INPUTS))
+from tests.backbones.narrow import run
+from tests.backbones.reference import LENGTHS, QUIET, SIZES, recipe, reference_batch
 
 
 @pytest.fixture
@@ -65,23 +60,6 @@ def test_numbers_are_those_of_the_public_model(batch, training):
         assert float(value) == pytest.approx(expected["losses"][name], abs=1e-5)
 
 
-def test_padding_changes_nothing(model, batch):
-    model.eval()
-    noisy = batch | {
-        name: torch.where(batch[f"{name}_mask"][..., None], batch[name], 7.0) for name in ("video", "text")
-    }
-    together = run(model, noisy)
-    for index, (clips, words) in enumerate(zip(LENGTHS, WORDS, strict=True)):
-        cut = {"video": clips, "video_mask": clips, "text": words, "text_mask": words}
-        alone = run(model, {name: batch[name][index : index + 1, :stop] for name, stop in cut.items()})
-        for name in ("spans", "scores", "saliency"):
-            torch.testing.assert_close(together[name][index, :clips], alone[name][0], atol=1e-5, rtol=1e-5)
-        for name, stop in (("video", clips), ("text", words)):
-            torch.testing.assert_close(
-                together["states"][name][index, :stop], alone["states"][name][0], atol=1e-5, rtol=1e-5
-            )
-
-
 def test_losses_of_a_batch_do_not_see_padding(model, batch):
     outputs = {name: value for name, value in run(model, batch).items() if name != "states"}
     wider = {name: nn.functional.pad(value, (0, 0) * (value.dim() - 2) + (0, 3)) if value.shape[:2] == (3, 7) else value
@@ -91,39 +69,6 @@ def test_losses_of_a_batch_do_not_see_padding(model, batch):
     narrow = model.losses(outputs, batch)
     for name, value in model.losses(wider, targets | {"positive": batch["positive"]}).items():
         torch.testing.assert_close(value, narrow[name])
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_stops_before_the_losses(model, batch, dtype):
-    model.eval()
-    with torch.autocast("cpu", dtype):
-        halved = run(model, batch)
-    whole = run(model, batch)
-    for name in ("spans", "scores", "saliency", "logits", "clips", "sentence"):
-        assert halved[name].dtype == torch.float32
-        torch.testing.assert_close(halved[name], whole[name], atol=0.05, rtol=0.05)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_trains(model, batch, dtype):
-    gradients = []
-    for enabled in (False, True):
-        model.zero_grad()
-        with torch.autocast("cpu", dtype, enabled=enabled):
-            losses = model.losses(model(*(batch[name] for name in INPUTS)), batch)
-        sum(losses.values()).backward()
-        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
-    assert gradients[1].isfinite().all()
-    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_a_whole_model_in_half_precision(model, batch, dtype):
-    expected = run(model.eval(), batch)
-    halves = {name: batch[name].to(dtype) if batch[name].is_floating_point() else batch[name] for name in INPUTS}
-    got = run(model.to(dtype), halves)
-    for name in ("spans", "scores", "saliency"):
-        torch.testing.assert_close(got[name], expected[name], atol=0.05, rtol=0.05)
 
 
 def test_the_pooled_sentence_has_nothing_of_padded_words():
@@ -189,13 +134,6 @@ def test_saliency_losses_against_a_loop(model, batch):
     assert float(got["saliency_inter"]) == pytest.approx(across / 3, rel=1e-4)
 
 
-def test_nothing_to_find_is_no_nan(model, batch):
-    empty = batch | {name: torch.zeros_like(batch[name]) for name in ("foreground", "spans", "saliency")}
-    losses = model.losses(run(model, batch), empty)
-    assert all(torch.isfinite(value) for value in losses.values())
-    assert losses["saliency_intra"] == losses["saliency_inter"] == losses["span"] == 0
-
-
 def test_a_sample_without_a_salient_clip_takes_no_part(model, batch):
     outputs = run(model, batch)
     first_two = {name: outputs[name][:2] for name in ("cosine", "clips", "sentence")}
@@ -227,29 +165,12 @@ def test_blocks_are_what_joins_the_residual(model, batch):
     torch.testing.assert_close(layer.norm2(between + added), torch.cat((states["video"], states["text"]), dim=1))
 
 
-def test_a_copy_has_blocks_of_its_own(model, batch):
-    twin = copy.deepcopy(model).eval()
-    before = run(twin, batch)["scores"]
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-    assert torch.equal(run(twin, batch)["scores"], before)
-
-
 def test_a_replaced_linear_takes_effect(model, batch):
     model.eval()
     before = run(model, batch)["scores"]
     layer = model.transformer.encoder.layers[0]
     layer.linear2 = nn.Sequential(layer.linear2, nn.Hardtanh(-0.1, 0.1))
     assert not torch.equal(run(model, batch)["scores"], before)
-
-
-def test_segments_and_heads(model, batch):
-    video, text = model.segments(batch["video_mask"], batch["text_mask"])
-    assert (video.modality, video.start, video.stop) == ("video", 0, 7) and video.mask is batch["video_mask"]
-    assert (text.modality, text.start, text.stop) == ("text", 7, 13) and text.mask is batch["text_mask"]
-    names = [name for name, _ in model.named_parameters()]
-    assert all(any(name.startswith(f"{head}.") for name in names) for head in model.heads())
 
 
 def test_drop_path_drops_whole_samples_and_keeps_the_mean():
@@ -260,19 +181,6 @@ def test_drop_path_drops_whole_samples_and_keeps_the_mean():
     assert torch.equal(dropped, dropped[:, :1, :1].expand_as(dropped))
     assert float(dropped.mean()) == pytest.approx(1, abs=0.05)
     assert torch.equal(DropPath(0.25).eval()(branch), branch)
-
-
-def test_save_and_load(model, batch, tmp_path):
-    model.save(tmp_path / "backbone")
-    loaded = load_backbone(tmp_path / "backbone")
-    assert loaded.config == model.config and loaded.digest() == model.digest()
-    assert torch.equal(run(loaded.eval(), batch)["spans"], run(model.eval(), batch)["spans"])
-    with torch.no_grad():
-        loaded.class_embed.layers[2].bias += 1
-    assert loaded.digest() != model.digest()
-    (tmp_path / "backbone" / "config.json").unlink()
-    with pytest.raises(InputError, match=r"config\.json: no such file"):
-        load_backbone(tmp_path / "backbone")
 
 
 def published(model: UniVTG, **content) -> dict:

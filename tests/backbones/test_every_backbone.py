@@ -1,0 +1,214 @@
+"""What holds of every backbone there is, whatever its making: a new one is tested by its name alone."""
+
+import copy
+
+import pytest
+import torch
+
+from read.adapters import apply_strategy, get_strategy, strategy_names, trainable_parameters
+from read.alignment import Alignment
+from read.backbones import backbone_names, load_backbone
+from read.errors import InputError
+from tests.backbones.narrow import build, cut, forward, make_batch, run, tensors, wake
+from tests.backbones.narrow_umt import VARIANTS
+from tests.backbones.reference import LENGTHS, WORDS
+
+SAID = ("spans", "scores", "saliency")
+HALVES = [torch.bfloat16, torch.float16]
+CASES = {name: (name, {}) for name in backbone_names()}
+CASES |= {f"umt {variant}": ("umt", settings) for variant, settings in VARIANTS.items() if settings}
+CASES["umt short"] = ("umt", {"positions": 5})
+NOT_IDENTICAL_AT_START = {"prompt"}
+MODALITIES = {  # of the segments, by the prefix of the layers
+    "univtg": {"": ["video", "text"]},
+    "moment_detr": {"transformer.encoder": ["video", "text"], "transformer.decoder": ["queries"]},
+    "qd_detr": {
+        "transformer.t2v_encoder": ["video"],
+        "transformer.encoder": ["global", "video"],
+        "transformer.decoder": ["queries"],
+    },
+    "umt": {
+        "video_enc": ["video"], "audio_enc": ["audio"], "query_dec": ["video"],
+        **{f"cross_enc.encoder.encoder.0.{part}": [modality] for part, modality in {
+            "att1": "bottleneck", "att2": "bottleneck", "att3": "video", "ffn1": "video", "att4": "audio",
+            "ffn2": "audio"}.items()},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(params=backbone_names())
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def model(name):
+    return build(name)
+
+
+@pytest.fixture
+def batch(name):
+    return make_batch(name)
+
+
+def assert_padding_changes_nothing(model, batch, noisy):
+    """A batch gives what each of its samples gives alone, whatever stands in the padding."""
+    together = run(model, noisy)
+    for sample, (clips, words) in enumerate(zip(LENGTHS, WORDS, strict=True)):
+        alone = run(model, cut(batch, sample))
+        for key in SAID:
+            stop = clips if model.dense or key == "saliency" else None
+            torch.testing.assert_close(together[key][sample, :stop], alone[key][0], atol=1e-5, rtol=1e-5)
+        for key, states in alone["states"].items():
+            got = together["states"][key][sample, : {"video": clips, "text": words}[key]]
+            torch.testing.assert_close(got, states[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_padding_changes_nothing(case):
+    name, settings = CASES[case]
+    batch = make_batch(name)
+    masks = {"video": "video_mask", "audio": "video_mask", "text": "text_mask"}
+    noise = {key: torch.where(batch[mask][..., None], batch[key], 7.0) for key, mask in masks.items() if key in batch}
+    assert_padding_changes_nothing(build(name, **settings).eval(), batch, batch | noise)
+
+
+@pytest.mark.parametrize("strategy", ["prompt", "lora", "adapter", "st_adapter", "read"])
+def test_padding_changes_nothing_with_a_trained_strategy(name, batch, strategy):
+    assert_padding_changes_nothing(wake(apply_strategy(strategy, build(name))).eval(), batch, batch)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_half_precision_stops_before_the_losses(model, batch, dtype):
+    model.eval()
+    with torch.autocast("cpu", dtype):
+        halved = tensors(run(model, batch))
+    whole = tensors(run(model, batch))
+    assert halved.keys() >= set(SAID)
+    for key, value in halved.items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, whole[key], atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_half_precision_trains(model, batch, dtype):
+    gradients = []
+    for enabled in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", dtype, enabled=enabled):
+            losses = model.losses(forward(model, batch), batch)
+        assert all(value.dtype == torch.float32 for value in losses.values())
+        sum(losses.values()).backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    assert gradients[1].isfinite().all()
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.99
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_a_whole_model_in_half_precision(model, batch, dtype):
+    expected = run(model.eval(), batch)
+    halves = {key: value.to(dtype) if value.is_floating_point() else value for key, value in batch.items()}
+    got = run(model.to(dtype), halves)
+    for key in SAID:
+        torch.testing.assert_close(got[key].float(), expected[key], atol=0.05, rtol=0.05)
+
+
+def test_gradient_reaches_everything(model, batch):
+    sum(model.train().losses(forward(model, batch), batch).values()).backward()
+    assert [key for key, parameter in model.named_parameters() if parameter.grad is None] == []
+
+
+def test_nothing_to_find_is_no_nan(model, batch):
+    labels = {"windows_mask", "foreground", "spans", "saliency", "relevant"}
+    losses = model.losses(forward(model, batch), batch | {key: torch.zeros_like(batch[key]) for key in labels})
+    assert all(torch.isfinite(value) for value in losses.values())
+    none = {"span", "giou", "saliency_intra", "saliency_inter", *([] if model.dense else ["saliency"])}
+    for key in none & losses.keys():
+        assert losses[key] == 0
+    sum(losses.values()).backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in model.parameters())
+
+
+def test_segments_cover_what_each_block_gives(name, model, batch):
+    found = model.eval().segments(batch["video_mask"], batch["text_mask"])
+    found = found if isinstance(found, dict) else {"": found}
+    shapes = {}
+    for place, block in (model.feed_forward_blocks() | model.attention_blocks()).items():
+        assert model.get_submodule(place) is block
+
+        def note(module, args, output, place=place):
+            shapes[place] = (output[0] if isinstance(output, tuple) else output).shape
+
+        block.register_forward_hook(note)
+    run(model, batch)
+    assert shapes.keys() == (model.feed_forward_blocks() | model.attention_blocks()).keys()
+    for place, shape in shapes.items():
+        (segments,) = (of for prefix, of in found.items() if not prefix or f"{place}.".startswith(f"{prefix}."))
+        assert [0, *(segment.stop for segment in segments)] == [*(segment.start for segment in segments), shape[1]]
+        for segment in segments:
+            assert segment.mask.shape == (3, segment.stop - segment.start)
+            if segment.modality in ("video", "text"):
+                assert torch.equal(segment.mask, batch[f"{segment.modality}_mask"])
+    told = {prefix: [segment.modality for segment in segments] for prefix, segments in found.items()}
+    assert told == MODALITIES.get(name, told) and any("video" in of for of in told.values())
+
+
+def test_heads_are_prefixes_of_parameters(model):
+    names = [key for key, _ in model.named_parameters()]
+    assert model.heads() and all(any(key.startswith(f"{head}.") for key in names) for head in model.heads())
+
+
+def test_a_copy_has_blocks_of_its_own(model, batch):
+    twin = copy.deepcopy(model).eval()
+    before = run(twin, batch)["scores"]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert torch.equal(run(twin, batch)["scores"], before)
+
+
+@pytest.mark.parametrize("strategy", strategy_names())
+@pytest.mark.parametrize("case", CASES)
+def test_every_strategy_starts_where_the_model_is_and_trains(case, strategy):
+    name, settings = CASES[case]
+    batch = make_batch(name)
+    before = run(build(name, **settings).eval(), batch)
+    model = apply_strategy(strategy, build(name, **settings).eval())
+    after = run(model, batch)
+    if strategy not in NOT_IDENTICAL_AT_START:
+        assert all(torch.equal(before[key], after[key]) for key in SAID)
+    model.train()
+    kept = {key: value.detach().clone() for key, value in model.named_parameters()}
+    trained = set(trainable_parameters(model).names)
+    optimizer = torch.optim.SGD([parameter for parameter in model.parameters() if parameter.requires_grad], lr=0.05)
+    for _ in range(2):  # in the first step only W_up of a bottleneck has a gradient
+        optimizer.zero_grad()
+        losses = model.losses(forward(model, batch), batch)
+        if get_strategy(strategy).alignment and "text" in before["states"]:
+            losses["alignment"] = Alignment()(model)
+            assert losses["alignment"] > 0
+        loss = sum(losses.values())
+        assert torch.isfinite(loss)
+        loss.backward()
+        optimizer.step()
+    moved = {key for key, value in model.named_parameters() if not torch.equal(value, kept[key])}
+    assert moved <= trained and len(moved) > 0.5 * len(trained)
+
+
+def test_save_and_load(model, batch, tmp_path):
+    model.save(tmp_path / "backbone")
+    loaded = load_backbone(tmp_path / "backbone")
+    assert loaded.config == model.config and loaded.digest() == model.digest()
+    assert torch.equal(run(loaded.eval(), batch)["spans"], run(model.eval(), batch)["spans"])
+    with torch.no_grad():
+        next(loaded.parameters()).flatten()[0] += 1
+    assert loaded.digest() != model.digest()
+    (tmp_path / "backbone/config.json").unlink()
+    with pytest.raises(InputError, match=r"config\.json: no such file"):
+        load_backbone(tmp_path / "backbone")
+
+
+def test_files_without_the_weights_that_tell_sizes_are_refused(model, tmp_path):
+    torch.save({"model": {}}, tmp_path / "x.ckpt")
+    with pytest.raises(InputError, match="missing keys"):
+        type(model).load_published(tmp_path / "x.ckpt")
