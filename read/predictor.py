@@ -22,6 +22,7 @@ from read.bundle.shapes import check_encoder
 from read.bundle.vocabulary import unknown_words
 from read.data import Question, Sample
 from read.encoders.extractor import Extractor, ExtractorSettings
+from read.encoders.program import existing
 from read.errors import InputError
 from read.files import sha256_of
 from read.grounding.inference import predict
@@ -166,9 +167,7 @@ class Predictor:
         Raises:
             InputError: the file is missing or cannot be decoded; the message says why.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
+        path = existing(path)
         digest = sha256_of(path)
         with self._encoding:
             features = self._cache.get(digest)

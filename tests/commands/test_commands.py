@@ -101,6 +101,10 @@ def test_a_video_that_fails_does_not_stop_the_others(run, videos, tmp_path):
     assert found.status == 1
     assert "short.mp4" in found.out and "error" not in found.out
     assert "text.mp4: ffmpeg" in found.err and "absent.mp4: no such file" in found.err
+    (tmp_path / "link.mp4").symlink_to(tmp_path / "gone.mp4")
+    other = run("predict", tmp_path, tmp_path / "link.mp4", "--query", "rain")
+    assert f"{tmp_path}: is a folder; name the videos in it" in other.err
+    assert f"link.mp4: is a link to {tmp_path / 'gone.mp4'}, which does not exist" in other.err
     assert "2 of 3 videos failed" in found.err
     assert run(*arguments, "--out", tmp_path / "table.txt").out == ""
     assert "short.mp4" in (tmp_path / "table.txt").read_text()
