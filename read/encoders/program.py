@@ -7,7 +7,7 @@ pictures of a bounded size; it is not waited for without end, and it never outli
 
 import os
 import re
-import select
+import selectors
 import shutil
 import signal
 import subprocess
@@ -167,12 +167,14 @@ class Running:
             InputError: they do not come.
         """
         data, pipe, until = bytearray(), self.process.stdout, time.monotonic() + _patience(seconds)
-        while len(data) < count:
-            if not select.select([pipe], [], [], max(0.0, until - time.monotonic()))[0]:
-                raise self._given_up(seconds)
-            if not (part := pipe.read(count - len(data))):
-                break
-            data += part
+        with selectors.DefaultSelector() as ready:
+            ready.register(pipe, selectors.EVENT_READ)
+            while len(data) < count:
+                if not ready.select(max(0.0, until - time.monotonic())):
+                    raise self._given_up(seconds)
+                if not (part := pipe.read(count - len(data))):
+                    break
+                data += part
         return data
 
     def wait(self, seconds: float) -> int:
