@@ -44,3 +44,11 @@ def test_the_rule_packs_a_strategy(project):
     project.snakemake("results/bundles/adapter")
     assert "adapter" in project.run("read-adapters", "info", "results/bundles/adapter")
     project.assert_settled()  # it is no artifact of the comparison
+
+
+def test_the_card_says_which_words_are_known_and_what_never_got_better(_finished, predictor):
+    card = predictor.info["tasks"]["grounding"]["adapters"]["read"]
+    assert card["untrained"] == (read_json(_finished.folder / RUNS.format("grounding") / "run.json")["best_step"] == 0)
+    assert (card["confidence"] is None) == (card["threshold"] is None)
+    assert {"cat", "coffee", "zooms"} <= predictor.words  # of the source's sentences
+    assert predictor.unknown_words("the bicycle follows the cat")[0] == "bicycle"
