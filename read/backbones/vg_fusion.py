@@ -14,6 +14,7 @@ Symbols: B samples, N video steps, M words, d width of the text model, Z (B, M, 
 Masks are True at real steps.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -167,6 +168,15 @@ class Fusion(nn.Module):
         return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
+class _Watched(threading.local):
+    """What the words of one thread see: a model serves several at a time."""
+
+    memory: Memory | None = None
+
+    def __reduce__(self) -> tuple[type, tuple]:
+        return _Watched, ()
+
+
 class Guide(nn.Module):
     """All that a text model lacks to see a video; `add` is a forward hook of the encoder layer that it is to guide."""
 
@@ -181,16 +191,16 @@ class Guide(nn.Module):
         self.project = input_projection(config.video_dim, d, 1, config.dropout)
         self.visual = VisualEncoder(d, config)
         self.fusion = Fusion(d, config)
-        self.memory: Memory | None = None
+        self.watched = _Watched()
 
     @contextmanager
     def watching(self, video: Tensor | None, mask: Tensor | None) -> Iterator[Memory | None]:
         """While the block runs, words attend to `video` (B, N, video_dim), mask (B, N); None or N = 0: to nothing."""
-        self.memory = None if video is None or 0 in video.shape[1:2] else self.read(video, mask)
+        self.watched.memory = None if video is None or 0 in video.shape[1:2] else self.read(video, mask)
         try:
-            yield self.memory
+            yield self.watched.memory
         finally:
-            self.memory = None
+            self.watched.memory = None
 
     def read(self, video: Tensor, mask: Tensor | None) -> Memory:
         """The memory of `video` (B, N, video_dim) with its mask (B, N); None: all steps are real.
@@ -212,12 +222,14 @@ class Guide(nn.Module):
 
     def add(self, layer: nn.Module, args: tuple, output: Any) -> Any:
         """Forward hook: Z, or the first of several outputs, with what it sees."""
-        if self.memory is None:
+        if self.watched.memory is None:
             return None
         words, *others = output if isinstance(output, tuple) else (output,)
-        if len(words) != len(self.memory.video):
-            raise InputError(f"video: is of {len(self.memory.video)} samples, but the words are of {len(words)}")
-        seen, self.memory.weights = self.fusion(words, self.memory.video, self.memory.mask)
+        if len(words) != len(self.watched.memory.video):
+            raise InputError(
+                f"video: is of {len(self.watched.memory.video)} samples, but the words are of {len(words)}"
+            )
+        seen, self.watched.memory.weights = self.fusion(words, self.watched.memory.video, self.watched.memory.mask)
         words = words + seen.to(words.dtype)
         return (words, *others) if isinstance(output, tuple) else words
 

@@ -1,6 +1,8 @@
 """Visual guidance on transformers' BART, PEGASUS and T5: the text model as it was, outputs, training."""
 
 import copy
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -130,3 +132,19 @@ def test_what_only_the_video_tells_is_learned(kind):
     least = torch.log(torch.tensor(4.0)).item() / 3  # the first of three tokens is a guess, the others follow from it
     assert losses["blind"] > 0.9 * least
     assert losses["seen"] < 0.3 * least
+
+
+@torch.no_grad()
+def test_threads_see_their_own_videos():
+    model, batches = make(), [make_batch(), make_batch()]
+    batches[1]["video"] = batches[1]["video"].flip(0) + 1
+    expected = [logits(model, batch) for batch in batches]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            found = list(threads.map(lambda i: logits(model, batches[i % 2]), range(40)))
+    finally:
+        sys.setswitchinterval(interval)
+    for i, got in enumerate(found):
+        torch.testing.assert_close(got, expected[i % 2], atol=1e-5, rtol=1e-5)
