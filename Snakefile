@@ -28,9 +28,9 @@ include: "pipeline/rules/export.smk"
 rule all:
     default_target: True
     input:
-        ARTIFACTS,
-        ["dvc.lock"] if RECORDED else [],
+        ASKED,
 
 
 onsuccess:
     show_results(workflow)
+    confirm_stage(ASKED.folders)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import get_args
 
+from pipeline.engine.stopping import end_with_run
 from pipeline.params import TaskName, parse_settings
 from read.errors import InputError, show_everything
 
@@ -51,6 +52,7 @@ def _settings(text: str) -> SimpleNamespace:
 def run(main: Callable[[], None]) -> None:
     """Run a stage; what a person can mend is printed without a traceback and ends with status 1."""
     show_everything()
+    end_with_run()
     try:
         main()
     except InputError as error:

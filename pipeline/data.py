@@ -1,10 +1,12 @@
 """A dataset as the stages after extraction see it: what is labelled, and the features."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 from pipeline import paths
 from read.data import Annotation, FeatureStore, SplitSettings, Summary, load_annotations, load_summaries, make_split
 from read.errors import InputError
+from read.files import check_sha256, read_json
 
 
 def load_labels(task: str, dataset: str, settings: SimpleNamespace) -> list[Annotation] | list[Summary]:
@@ -37,6 +39,12 @@ def encoder_videos(source: str, settings: SimpleNamespace) -> set[str] | None:
         return None
     labels = load_annotations(paths.raw(source) / "annotations.jsonl", settings.clip_len)
     return pretraining_videos(labels, settings.domain)
+
+
+def check_backbone(folder: Path) -> Path:
+    """The folder of a pretrained model. Raises InputError where its weights are not as they were written."""
+    check_sha256(folder / "model.safetensors", read_json(folder / "pretrain.json").get("sha256"))
+    return folder
 
 
 def pretraining_videos(labels: list[Annotation] | list[Summary], domain: str | None) -> set[str] | None:

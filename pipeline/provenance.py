@@ -1,4 +1,7 @@
-"""Where the numbers of a report come from: params, digests of data, code, packages, device, seconds per stage."""
+"""Where the numbers of a report come from: params, digests of data, code, packages, device.
+
+Times stand apart, in `logs/times.json`: equal inputs give an equal page.
+"""
 
 import csv
 import datetime
@@ -13,7 +16,7 @@ from pydantic import BaseModel
 
 from pipeline import paths
 from pipeline.machine import chosen_device
-from read.files import read_json, sha256_of
+from read.files import read_json, sha256_of, write_json
 
 PACKAGES = ("torch", "transformers", "open_clip_torch", "pytorchvideo", "peft", "POT", "snakemake", "dvc")
 TIMES = Path("benchmarks/results")  # where Snakemake notes the seconds of each job
@@ -33,9 +36,7 @@ def gather(settings: SimpleNamespace) -> dict[str, Any]:
         "data": {f"{name} ({path})": sha256_of(path) for name, path in files.items() if path.is_file()},
         **_code(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES} | _decoders(files["features"]),
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "device": _device(),
-        "durations": durations(TIMES),
     }
 
 
@@ -43,6 +44,12 @@ def _decoders(path: Path) -> dict[str, str]:
     """What decoded the videos."""
     found = read_json(path).get("decoders", []) if path.is_file() else []
     return {"videos decoded by": ", ".join(found)} if found else {}
+
+
+def write_times(path: Path, folder: Path = TIMES) -> None:
+    """Write when this was and the seconds of work per stage."""
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    write_json(path, {"date": now, "seconds": durations(folder)})
 
 
 def durations(folder: Path) -> dict[str, float]:

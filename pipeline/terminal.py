@@ -6,7 +6,6 @@ Snakemake tells of each job in some ten lines. Its own words are kept for plans 
 
 import json
 import logging
-import os
 import sys
 import threading
 import time
@@ -17,7 +16,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline.engine import CHILD
 from read.files import read_json, write_json
 
 PAST = Path(".snakemake/seconds.json")  # rule -> mean seconds of its jobs in earlier runs
@@ -29,7 +27,7 @@ def show_progress(workflow: Any) -> None:
     """Let the main process of a run, not of a plan, tell of it in short; nothing changes for whoever asks for more."""
     wanted = workflow.output_settings
     asked_for_more = wanted.verbose or wanted.printshellcmds or wanted.quiet or wanted.dryrun
-    if not workflow.is_main_process or asked_for_more or CHILD in os.environ:
+    if not workflow.is_main_process or asked_for_more:
         return
     logger = workflow.logger_manager.logger
     for handler in list(logger.handlers):

@@ -140,6 +140,12 @@ def read_jsonl(path: str | Path) -> list[dict]:
     return rows
 
 
+def check_sha256(path: str | Path, sha256: str | None) -> None:
+    """Raise InputError unless a file has this digest, where one is known."""
+    if sha256 not in (None, found := sha256_of(path)):
+        raise InputError(f"{path}: is damaged or was changed; its sha256 is {found}, not {sha256}")
+
+
 def sha256_of(path: str | Path) -> str:
     """The SHA-256 of a file's content, as hexadecimal digits."""
     with Path(path).open("rb") as file:

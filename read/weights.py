@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from read.errors import InputError
-from read.files import atomic_path, sha256_of
+from read.files import atomic_path, check_sha256
 
 SHOWN = 10  # keys that a message names; a wrong file differs in hundreds
 STATES = ("model", "state_dict", "model_state")  # under which public training scripts store the weights
@@ -71,8 +71,7 @@ def load_tensors(path: str | Path, sha256: str | None = None) -> dict[str, Tenso
         InputError: the file is absent, damaged, or not the one that `sha256` tells.
     """
     try:
-        if sha256 not in (None, found := sha256_of(path)):
-            raise InputError(f"{path}: is damaged or was changed; its sha256 is {found}, not {sha256}")
+        check_sha256(path, sha256)
         return load_file(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None

@@ -61,7 +61,6 @@ class Run(Reference):
     grid: list[GridPoint] = []
     steps: NonNegativeInt
     best_step: NonNegativeInt
-    seconds: FiniteFloat
     n_samples: NonNegativeInt
     n_videos: NonNegativeInt
     train_videos: NonNegativeInt | None = None
@@ -86,9 +85,7 @@ class Provenance(BaseModel):
     commit: str | None = None
     dirty: bool = False
     packages: dict[str, str] = {}
-    date: str | None = None
     device: str | None = None
-    durations: dict[str, FiniteFloat] = {}  # stage -> seconds
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"size": size, "rate": rate, "percent": percent, "time": time, "label": label}
+    environment.filters |= {"size": size, "rate": rate, "percent": percent, "label": label}
     look = styles(report.tasks)
     views = {results.task.name: view(results, look) for results in report.tasks}
     section = environment.get_template("task.html.j2")
@@ -123,14 +123,6 @@ def rate(value: float) -> str:
     """A learning rate: 3e-3."""
     mantissa, exponent = f"{value:.2e}".split("e")
     return f"{float(mantissa):g}e{int(exponent)}"
-
-
-def time(seconds: float) -> str:
-    """A duration for people: 1 min 05 s."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _test_side(results: Results) -> dict[str, Any]:

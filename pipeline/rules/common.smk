@@ -1,4 +1,7 @@
-from pipeline.engine import dvc_records, prepare_run
+from pipeline.engine import records
+from pipeline.engine.begin import confirm_stage, dvc_records, prepare_run
+from pipeline.engine.stopping import TRAP
+from pipeline.engine.targets import Asked, all_outputs
 from pipeline.params import check_params
 from pipeline.code import code_digest, keep_digests, settings
 from pipeline.machine import tell_jobs
@@ -15,7 +18,9 @@ try:
     show_progress(workflow)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
-RECORDED = dvc_records(config)
+RECORDED = records.RECORDED.as_posix()
+RECORDS = dvc_records(config)
+shell.prefix(TRAP)
 
 
 # What a task is labelled by.

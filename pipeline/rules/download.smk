@@ -70,7 +70,8 @@ rule download:
         annotations="data/raw/{dataset}/annotations.jsonl",
     output:
         # Not removed before the job: by it videos are known again, in however many shards.
-        update("data/raw/{dataset}/manifest.json"),
+        manifest=update("data/raw/{dataset}/manifest.json"),
+        missing="data/raw/{dataset}/missing.csv",
     log:
         "logs/download/{dataset}.log",
     params:

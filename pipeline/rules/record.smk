@@ -1,42 +1,26 @@
-# dvc.lock may come with the checkout while the artifacts do not: `rule all` asks for each of them.
-ARTIFACTS = [
-    *expand("data/raw/{dataset}/manifest.json", dataset=DATASETS),
-    *expand("data/raw/{dataset}/shards/{shard}.json", dataset=DATASETS, shard=SHARDS),
-    *expand("data/features/{dataset}/features.json", dataset=DATASETS),
-    *expand(
-        "data/features/{dataset}/{shard}.safetensors",
-        dataset=DATASETS,
-        shard=[*SHARDS, "text"],
-    ),
-    "models/encoders/encoders.json",
-    *expand("models/backbone/{task}/pretrain.json", task=PARAMS.task),
-    *expand(
-        "data/splits/{dataset}/{task}/splits.json",
-        dataset=PARAMS.dataset,
-        task=PARAMS.task,
-    ),
-    *expand(
-        "models/adapters/{dataset}/{task}/{run}",
-        dataset=PARAMS.dataset,
-        task=PARAMS.task,
-        run=["runs.json", *expand("{run}/adapter.safetensors", run=RUNS)],
-    ),
-    *expand(
-        "results/runs/{dataset}/{task}/{run}",
-        dataset=PARAMS.dataset,
-        task=PARAMS.task,
-        run=["runs.json", *expand("{run}/scores.json", run=RUNS)],
-    ),
-    "results/report/index.html",
-]
+# All that there is to make, whatever came with the checkout: each output of each rule above.
+ARTIFACTS = all_outputs(
+    workflow,
+    {
+        "dataset": DATASETS,
+        "shard": SHARDS,
+        "task": PARAMS.task,
+        "strategy": PARAMS.strategies,
+        "shots": PARAMS.runs.shots,
+        "seed": PARAMS.runs.seeds,
+        "encoder": sorted({name for names in NEEDED.values() for name in names}),
+    },
+)
+ASKED = Asked(workflow, ARTIFACTS, last=[RECORDED] if RECORDS else [])
 
 
+# Its output says which state of the artifacts dvc.lock has; dvc.lock itself may come with a checkout.
 rule record:
     input:
         ARTIFACTS,
         "dvc.yaml",
     output:
-        update("dvc.lock"),
+        RECORDED,
     log:
         "logs/record.log",
     shell:

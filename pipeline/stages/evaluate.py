@@ -18,11 +18,11 @@ from pipeline.machine import chosen_device
 from pipeline.tasks import Work, work_on
 from read.adapters import load_adapter
 from read.alignment import Alignment
-from read.files import atomic_path, read_json, write_json, write_jsonl
+from read.files import atomic_path, check_sha256, read_json, write_json, write_jsonl
 
 UNTRAINED = {
     "strategy": "zero_shot", "shots": 0, "seed": 0, "trainable": 0, "share": 0.0, "adapter_bytes": 0,
-    "learning_rate": None, "grid": [], "steps": 0, "best_step": 0, "seconds": 0.0,
+    "learning_rate": None, "grid": [], "steps": 0, "best_step": 0,
 }  # fmt: skip
 
 
@@ -41,6 +41,7 @@ def evaluate_run(work: Work, task: str, strategy: str, shots: int, seed: int, se
     split = read_json(paths.split_file(settings.dataset, task, shots, seed))
     samples, _ = work.samples(settings.dataset, split["test"])
     val, _ = work.samples(settings.dataset, split["val"])
+    check_sha256(trained / "adapter.safetensors", record.pop("sha256", None))
     model = load_adapter(work.backbone(), trained).to(chosen_device())
     alignment = Alignment(**record["alignment"]) if record["alignment"] else None
     folder = paths.result(settings.dataset, task, strategy, shots, seed)

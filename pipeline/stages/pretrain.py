@@ -10,7 +10,7 @@ from pipeline.cli import run, task_parser
 from pipeline.curves import write_curve
 from pipeline.machine import chosen_device
 from pipeline.tasks import work_on
-from read.files import write_json
+from read.files import sha256_of, write_json
 from read.train import History, TrainSettings, fit
 
 
@@ -50,6 +50,7 @@ def main() -> None:
         "backbone": settings.backbone,
         "source": settings.source,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "sha256": sha256_of(folder / "model.safetensors"),
         "best_step": history.best_step,
         "score": history.best_score,
         "features": spec if steps else None,  # what others trained on is not told

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 from pipeline import paths
 from pipeline.cli import run, settings_parser
-from pipeline.provenance import gather
+from pipeline.provenance import gather, write_times
 from pipeline.reporting.grounding import GROUNDING
 from pipeline.reporting.inputs import Inputs, Provenance, load_report
 from pipeline.reporting.page import render
@@ -67,6 +67,7 @@ def main() -> None:
         domain=settings.domain,
     )
     build_report(inputs, Path("results/report"))
+    write_times(Path("logs/times.json"))
 
 
 if __name__ == "__main__":

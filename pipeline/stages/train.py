@@ -1,6 +1,5 @@
 """Stage 6: one strategy adapts the backbone to k labelled videos; the best step and learning rate by validation."""
 
-import time
 from types import SimpleNamespace
 
 from torch import nn
@@ -15,7 +14,7 @@ from read.adapters import save_adapter, trainable_parameters
 from read.adapters.registry import ALIGNMENT_OPTIONS, apply_strategy, get_strategy
 from read.alignment import Alignment
 from read.errors import InputError
-from read.files import read_json, write_json
+from read.files import read_json, sha256_of, write_json
 from read.train import TrainSettings, tune
 
 
@@ -44,12 +43,10 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
         eval_every=max(1, wanted.steps // wanted.evaluations),
         seed=seed,
     )
-    began = time.perf_counter()
     tuned = tune(
         lambda: prepare(work, strategy, settings), work.task(settings.dataset), train, val, budget,
         wanted.learning_rates, Alignment(**alignment) if alignment else None, on_epoch=print,
     )  # fmt: skip
-    seconds = time.perf_counter() - began
     for trial in tuned.trials:
         if trial["score"] is None:
             print(f"at a learning rate of {trial['learning_rate']:g} the loss diverges; it is out of the race")
@@ -66,8 +63,9 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
             "backbone": pretrained["backbone"], "trainable": counts.total,
             "total": sum(p.numel() for p in tuned.model.parameters()), "share": counts.share,
             "adapter_bytes": (folder / "adapter.safetensors").stat().st_size,
+            "sha256": sha256_of(folder / "adapter.safetensors"),
             "learning_rate": tuned.learning_rate, "grid": tuned.trials, "steps": wanted.steps,
-            "best_step": tuned.history.best_step, "val_score": tuned.history.best_score, "seconds": seconds,
+            "best_step": tuned.history.best_step, "val_score": tuned.history.best_score,
             "alignment": alignment, "split": split_file.as_posix(), "features": spec,
         },
     )  # fmt: skip

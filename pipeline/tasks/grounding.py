@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.data import load_features, load_labels, pretraining_videos
+from pipeline.data import check_backbone, load_features, load_labels, pretraining_videos
 from pipeline.tasks import Aligner, Baselines, Rows
 from read.backbones import Backbone, build_backbone, get_backbone, load_backbone
 from read.data import Annotation, Sample, make_samples
@@ -56,7 +56,7 @@ class GroundingWork:
 
     def backbone(self) -> Backbone:
         """The pretrained backbone."""
-        return load_backbone(paths.backbone(NAME))
+        return load_backbone(check_backbone(paths.backbone(NAME)))
 
     def task(self, dataset: str) -> Grounding:
         """The losses of the backbone, and to choose by, the dataset's own metric of windows read as the report does."""

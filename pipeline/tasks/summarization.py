@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import paths
-from pipeline.data import load_features, load_labels, pretraining_videos
+from pipeline.data import check_backbone, load_features, load_labels, pretraining_videos
 from pipeline.tasks import Aligner, Baselines, Rows
 from read.backbones.tokenizer import hub_name, load_tokenizer, train_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
@@ -93,7 +93,7 @@ class SummarizationWork:
 
     def backbone(self) -> VisualGuidance:
         """The pretrained model."""
-        return VisualGuidance.load(paths.backbone(NAME))
+        return VisualGuidance.load(check_backbone(paths.backbone(NAME)))
 
     def task(self, dataset: str) -> Summarization:
         """Cross-entropy of the summaries' tokens, chosen by ROUGE-L."""

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from read.data.lengths import Length
 from read.errors import InputError
-from read.files import atomic_path, read_json, write_json
+from read.files import atomic_path, check_sha256, read_json, sha256_of, write_json
 from read.rows import id_key
 
 TEXT = "text"  # the name of the shard that holds the queries
@@ -54,8 +54,10 @@ def write_shard(
     Path(root, f"{shard}.json").unlink(missing_ok=True)  # it is of what is about to be replaced
     with atomic_path(Path(root, f"{shard}.safetensors")) as draft:
         save_file({key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}, draft)
+        digest = sha256_of(draft)
     about = {"spec": dict(spec), "failed": dict(failed or {}), "seconds": dict(seconds or {}), "decoder": decoder}
     about["made"] = dict(made or {})
+    about["sha256"] = digest
     write_json(Path(root, f"{shard}.json"), about)
 
 
@@ -67,7 +69,7 @@ class FeatureStore:
         spec: what must have made them; by default the shards only have to agree among themselves.
 
     Raises:
-        InputError: no shard, half a shard, or shards made by different extractors; the message names the keys.
+        InputError: no shard, half a shard, a damaged one, or shards of different extractors, whose keys are named.
     """
 
     def __init__(self, root: str | Path, spec: Mapping[str, Any] | None = None) -> None:
@@ -90,12 +92,13 @@ class FeatureStore:
             self._seconds |= content["seconds"]
             if (decoder := content["decoder"]) not in (None, *self.decoders):
                 self.decoders.append(decoder)
-            self._index(sidecar)
+            self._index(sidecar, content.get("sha256"))
 
-    def _index(self, sidecar: Path) -> None:
+    def _index(self, sidecar: Path, sha256: str | None) -> None:
         path = sidecar.with_suffix(".safetensors")
         if not path.is_file():
             raise InputError(f"{path}: is missing beside its sidecar; run the extract stage again")
+        check_sha256(path, sha256)
         file = self._files[path] = safe_open(path, framework="pt")
         for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
             if sidecar.stem == TEXT:

@@ -74,8 +74,7 @@ def make_results(
                     write_attention(folder, task, strategy, labels[task], dice)
     provenance = Provenance(
         params={"dataset": "toy", "train": {"steps": 200}}, data={"data/raw/toy": "9f" * 16},
-        commit="ab" * 20, dirty=True, packages={"torch": "2.13.0"}, date="2030-01-01", device="cpu",
-        durations={"train": 81.3, "extract": 12.0},
+        commit="ab" * 20, dirty=True, packages={"torch": "2.13.0"}, device="cpu",
     )  # fmt: skip
     metrics = {task: PRIMARY[task] for task in tasks}
     return Inputs("toy", root / "runs", root / "raw", metrics, 4, CLIP_LEN, provenance)
@@ -116,7 +115,7 @@ def write_run(folder, task, strategy, k, seed, level, labels, kinds, dice) -> No
     best = max(grid, key=lambda point: point["score"])["learning_rate"] if grid else None
     row = {"strategy": strategy, "shots": k, "seed": seed, "backbone": {"grounding": "univtg"}.get(task, "small_bart")}
     row |= {"trainable": trainable, "total": TOTAL, "share": trainable / TOTAL, "adapter_bytes": 4 * trainable}
-    row |= {"learning_rate": best, "grid": grid, "steps": 200, "best_step": 150, "seconds": 6.0, "task": task}
+    row |= {"learning_rate": best, "grid": grid, "steps": 200, "best_step": 150, "task": task}
     row |= {"n_samples": len(labels), "n_videos": len({label["vid"] for label in labels})}
     write_json(folder / "scores.json", row | _level(dice, task, level, kinds))
     predict = _windows if task == "grounding" else _summary

@@ -200,9 +200,18 @@ def test_a_run_gets_its_own_strategy_only(monkeypatch):
     assert "runs" not in given
 
 
+def test_every_stage_asks_snakemake_for_all_that_lies_in_its_folders():
+    for name, stage in WORK.items():
+        outs = [next(iter(out)) for out in stage["outs"]]
+        assert stage["cmd"] == f"snakemake {' '.join(outs)}", name
+        assert all(list(out.values()) == [{"persist": True}] for out in stage["outs"])
+
+
 def test_planning_needs_no_torch():
     """Snakemake reads params, stages and the engine each time that it starts."""
-    modules = "pipeline.engine, pipeline.code, pipeline.strategies, pipeline.sources.shards"
+    modules = (
+        "pipeline.engine.begin, pipeline.engine.targets, pipeline.code, pipeline.strategies, pipeline.sources.shards"
+    )
     text = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -24,7 +24,7 @@ from pipeline.reporting.inputs import (
     VideoScores,
     key_of,
 )
-from pipeline.reporting.page import rate, render, size, time
+from pipeline.reporting.page import rate, render, size
 from pipeline.reporting.showcase import Candidate, as_json, pick_examples
 from pipeline.reporting.stats import bootstrap, paired, summarise
 from pipeline.reporting.summarization import SUMMARIZATION, in_common, rouge_l
@@ -235,7 +235,6 @@ def test_metrics_that_are_no_percentage_have_a_scale_of_their_own():
 def test_numbers_read_well():
     assert [size(n) for n in (12, 14_660, 1_000_000)] == ["12 B", "14.7 kB", "1.0 MB"]
     assert [rate(v) for v in (0.003, 0.00025)] == ["3e-3", "2.5e-4"]
-    assert [time(v) for v in (6.04, 81.3, 7260)] == ["6.0 s", "1 min 21 s", "2 h 01 min"]
     assert [percent(v) for v in (0.0006, 0.0147, 0.9951, 1)] == ["0.06 %", "1.5 %", "100 %", "100 %"]
 
 

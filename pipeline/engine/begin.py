@@ -1,0 +1,114 @@
+"""A run's beginning: one at a time, in a folder that is ready for it."""
+
+import errno
+import fcntl
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.engine import adopt, aside, confirm, dvc, records, stopping
+from read.errors import InputError
+
+RUNNING = Path(".snakemake/running")
+_held = []  # the open lock file, for the life of the process
+
+
+def dvc_records(config: Mapping[str, Any]) -> bool:
+    """Whether a complete run may be recorded in dvc.lock.
+
+    Not inside a DVC stage, where DVC records, and not when `--config` made the run another than params.yaml's.
+    """
+    written = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    return not dvc.is_inside() and not confirm.is_confirming() and dict(config) == written
+
+
+def prepare_run(workflow: Any) -> None:
+    """Called once per Snakemake process, before the DAG is built. Raises InputError when another run is at work."""
+    # Jobs run by this interpreter and the programs beside it, whether or not its environment was activated.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    if not workflow.is_main_process:
+        return
+    if workflow.output_settings.dryrun:
+        _prepare_plan()
+    else:
+        _prepare_work(workflow)
+
+
+def confirm_stage(folders: Sequence[str]) -> None:
+    """Called at the end of a run: inside a DVC stage, check what DVC is about to record. Raises InputError."""
+    if dvc.is_inside():
+        confirm.confirm(folders)
+
+
+def _prepare_plan() -> None:
+    """A plan writes nothing, and beside a run it goes by Snakemake's records alone: files come and go."""
+    if not os.access(".", os.W_OK):
+        _plan_read_only()
+    if confirm.is_confirming() or dvc.is_inside() or _is_running():
+        return
+    if dvc.BEFORE.exists():
+        adopt.tell(adopt.Verdict(), dry=True)  # a run was killed while it recorded
+    elif not records.is_recorded():
+        adopt.tell(adopt.judge(), dry=True)
+
+
+def _prepare_work(workflow: Any) -> None:
+    from snakemake.scheduling.job_scheduler import JobScheduler
+
+    _hold_lock()
+    stopping.name_run()
+    stopping.stop_on_signals(JobScheduler)
+    aside.sweep_drafts()
+    if dvc.is_inside():
+        stopping.end_with_parent()
+        return
+    dvc.set_up()
+    dvc.mend()
+    if not records.is_recorded():
+        adopt.tell(adopt.judge(), dry=False)
+
+
+def _plan_read_only() -> None:
+    """Let Snakemake plan where it can keep nothing. Raises InputError where there is nothing to plan by."""
+    from snakemake.persistence.file import FilePersistence
+
+    if not records.INCOMPLETE.is_dir():
+        raise InputError("this folder cannot be written, and nothing ran in it yet: copy it to where it can")
+    FilePersistence.save_iocache = lambda self: None
+
+
+def _is_running() -> bool:
+    """Whether a run is at work in this folder."""
+    try:
+        with RUNNING.open(encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _hold_lock() -> None:
+    """Hold a lock on this folder until the process ends, however it ends."""
+    try:
+        RUNNING.parent.mkdir(exist_ok=True)
+        file = RUNNING.open("a+", encoding="utf-8")
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        raise InputError("this folder cannot be written; copy it to where it can, or plan with -n") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        raise InputError(f"another run is at work in this folder (process {holder}); wait for it") from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    _held.append(file)
