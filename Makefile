@@ -13,6 +13,7 @@ run: .venv/installed  ## the whole pipeline, from raw video to results/report/in
 	snakemake --cores $(CORES)
 
 repro: .venv/installed  ## the same by DVC
+	@test -e .git || dvc config --local core.no_scm true
 	dvc repro
 
 plan: .venv/installed  ## what a run would do now, and why, on one screen

@@ -1,8 +1,12 @@
 """A run that is killed at any moment is finished by the next; nothing half-written is taken as done."""
 
+import random
+import signal
 import time
 
 import pytest
+
+from benchmarks.chaos import contents, disturb
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +52,13 @@ def test_kill_nine_during_extract_train_and_record(project):
     assert (folder / "dvc.lock").read_text() != lock
     assert not [draft for draft in drafts if draft.exists()]
     assert not list(folder.glob("[dmr]*/**/*.part"))
+
+
+def test_runs_disturbed_at_random_come_to_the_end_of_an_undisturbed_one(_finished, tmp_path):
+    wanted = [("snakemake", signal.SIGKILL), ("dvc", signal.SIGKILL), ("dvc", signal.SIGTERM)]
+    found = disturb(tmp_path, wanted, 1, random.Random(0), contents(_finished), seconds=60.0)
+    assert found["survived"] == 1, found["differs"]
+    assert len(found["events"]) == 3
 
 
 def test_what_a_killed_dvc_left_half_written_is_mended(project):
