@@ -1,10 +1,14 @@
-"""List the runs of the comparison in a file, and remove those that are no longer asked for."""
+"""List the runs of the comparison in a file, and remove those that are no longer asked for.
+
+Only what Snakemake made or DVC's cache holds is removed; files of a person's own are moved aside.
+"""
 
 import argparse
 import shutil
 from pathlib import Path
 
 from pipeline.cli import run
+from pipeline.engine import aside, records
 from read.files import write_json
 
 
@@ -14,7 +18,9 @@ def collect(folder: Path, index: Path, runs: list[str], also: Path | None = None
         for stale in strategy.iterdir():
             if f"{strategy.name}/{stale.name}" not in runs:
                 print(f"removing {stale}: no longer in params.yaml")
-                shutil.rmtree(stale)
+                files = [path for path in ([stale] if stale.is_file() else stale.rglob("*")) if path.is_file()]
+                aside.put_aside(path for path in files if not records.has_record(path))
+                shutil.rmtree(stale, ignore_errors=not stale.exists())
         if not any(strategy.iterdir()):
             strategy.rmdir()
     write_json(index, sorted(runs))
