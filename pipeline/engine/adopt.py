@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.code import all_digests
 from pipeline.engine import aside, dvc, records
+from pipeline.params import load_params
 from read.errors import InputError
 
 
@@ -42,10 +44,12 @@ def judge() -> Verdict:
     stages = dvc.locked_stages()
     if not any(out.exists() for stage in stages.values() for out in stage.outs):
         return Verdict()
-    changed = dvc.changes()
+    changed, code = dvc.changes(), all_digests(load_params())
+    settled = not changed
     vouched, unknown, lost, missing = set(), False, [], []
     for name, stage in stages.items():
-        same = is_same(name, stages, changed)
+        same = is_same(name, stages, changed, code)
+        settled = settled and same
         differs = _named(changed.get(name, []), "changed outs")
         for out, digest in stage.outs.items():
             found = list(records.artifacts(out)) if out.is_dir() else [out] if out.is_file() else []
@@ -63,22 +67,42 @@ def judge() -> Verdict:
             vouched |= set(good)
             unknown = unknown or any(path in vouched for path in strange)
             lost += [path for path in strange if path not in vouched]
-    return Verdict(not changed, frozenset(vouched), unknown, lost, missing)
+    return Verdict(settled, frozenset(vouched), unknown, lost, missing)
 
 
-def is_same(name: str, stages: Mapping[str, dvc.LockedStage], changed: Mapping[str, list[Any]]) -> bool:
-    """Whether a stage and all before it would make again what dvc.lock has of it, whatever lies in its folder."""
+def is_same(
+    name: str, stages: Mapping[str, dvc.LockedStage], changed: Mapping[str, list[Any]], code: Mapping[str, Any]
+) -> bool:
+    """Whether a stage and all before it would make again what dvc.lock has of it, whatever lies in its folder.
+
+    Args:
+        name: of the stage.
+        stages: what dvc.lock has.
+        changed: what differs from it, by `dvc status`.
+        code: the digests of the code as it is, as in code.yaml.
+    """
     entry = changed.get(name, [])
     if any(isinstance(part, str) for part in entry):
         return False  # its command
     makers = {out: maker for maker, stage in stages.items() for out in stage.outs}
+    if any(differs_from(digest, code, key) for key, digest in stages[name].code.items()):
+        return False
     inputs = {dep: makers[dep] for dep in stages[name].deps if dep in makers}
     if _named(entry, "changed deps") - inputs.keys():
-        return False  # its params or code, or what a person brought
+        return False  # its params, or what a person brought
     return all(
-        stages[name].deps[dep] == stages[maker].outs[dep] and is_same(maker, stages, changed)
+        stages[name].deps[dep] == stages[maker].outs[dep] and is_same(maker, stages, changed, code)
         for dep, maker in inputs.items()
     )
+
+
+def differs_from(recorded: Any, code: Mapping[str, Any], key: str) -> bool:
+    """Whether the code behind a key of code.yaml is other than recorded; no longer asked for is not other."""
+    for part in key.split("."):
+        if part not in code:
+            return False
+        code = code[part]
+    return code != recorded
 
 
 def tell(verdict: Verdict, dry: bool) -> None:

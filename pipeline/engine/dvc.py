@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from read.errors import InputError
 from read.files import read_json, write_text
 
 LOCK = Path("dvc.lock")
+CODE = Path("code.yaml")  # made by the stage of the same name from the sources alone; of no rule of Snakemake
 CACHE = Path(".dvc/cache/files/md5")
 BEFORE = Path(".snakemake/dvc.lock.before")  # dvc.lock while DVC rewrites it in place; empty where there was none
 DVC_LOCK = Path(".dvc/tmp/lock")
@@ -29,10 +30,17 @@ DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 @dataclass(frozen=True)
 class LockedStage:
-    """What dvc.lock has of a stage: path -> md5 of what it read and of what it made."""
+    """What dvc.lock has of a stage.
+
+    Attributes:
+        deps: path -> md5 of what it read.
+        outs: the same of what it made.
+        code: key of code.yaml -> digest, or a mapping of digests.
+    """
 
     deps: dict[Path, str]
     outs: dict[Path, str]
+    code: dict[str, Any] = field(default_factory=dict)
 
 
 def is_inside() -> bool:
@@ -49,18 +57,32 @@ def command(*words: str) -> str:
 
 
 def changes() -> dict[str, list[Any]]:
-    """Stage -> what of it differs from dvc.lock: `changed deps`, `changed outs`, `changed command`."""
-    return json.loads(command("status", "--json") or "{}")
+    """Stage -> what of it differs from dvc.lock: `changed deps`, `changed outs`, `changed command`.
+
+    Not code.yaml, which a plan cannot bring up to date: its digests are compared by themselves.
+    """
+    found = {}
+    for name, entry in json.loads(command("status", "--json") or "{}").items():
+        for part in entry:
+            if isinstance(part, dict) and "changed deps" in part:
+                part["changed deps"].pop(CODE.name, None)
+        if name != CODE.stem and (rest := [part for part in entry if isinstance(part, str) or any(part.values())]):
+            found[name] = rest
+    return found
 
 
 def locked_stages() -> dict[str, LockedStage]:
-    """What dvc.lock has; nothing where there is none. Raises InputError for one that is not whole."""
+    """What dvc.lock has of the stages that Snakemake works for; nothing where there is none.
+
+    Raises:
+        InputError: it is not whole.
+    """
     if not LOCK.exists():
         return {}
     text = LOCK.read_text(encoding="utf-8")
     try:
         stages = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"]
-        found = {name: _locked_stage(name, stage) for name, stage in stages.items()}
+        found = {name: _locked_stage(name, stage) for name, stage in stages.items() if name != CODE.stem}
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise _broken(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'}") from None
     if not text.endswith("\n"):
@@ -77,7 +99,7 @@ def _locked_stage(name: str, stage: dict[str, Any]) -> LockedStage:
     for path, digest in (item for kind in places.values() for item in kind.items()):
         if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
             raise ValueError(f"stage {name}: the md5 of {path} is {digest!r}")
-    return LockedStage(**places)
+    return LockedStage(**places, code=stage.get("params", {}).get(CODE.name, {}))
 
 
 def _broken(reason: str) -> InputError:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from pipeline.cli import run
+from pipeline.code import all_digests
 from pipeline.engine import adopt, dvc, records
 from pipeline.engine.confirm import confirm
 from pipeline.params import load_params
@@ -38,9 +39,9 @@ def check_complete() -> None:
         for entry in read_json(raw(dataset) / "manifest.json")["videos"].values()
         if not (raw(dataset) / "videos" / entry["file"]).is_file()
     ]
-    stages, changed = dvc.locked_stages(), dvc.changes()
+    stages, changed, code = dvc.locked_stages(), dvc.changes(), all_digests(params)
     for name, stage in stages.items():
-        if name in changed and adopt.is_same(name, stages, changed):
+        if name in changed and adopt.is_same(name, stages, changed, code):
             listed = [dvc.files_of(out, digest) or {} for out, digest in stage.outs.items()]
             gone += [path for files in listed for path in files if not path.exists()]
     if gone:

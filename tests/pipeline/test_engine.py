@@ -83,12 +83,18 @@ def test_a_stage_is_the_same_while_params_code_and_all_before_it_are(changed, sa
         "one": LockedStage({Path("pipeline/x.py"): "0" * 32}, {FIRST: "1" * 32}),
         "two": LockedStage({FIRST: "1" * 32, Path("params.yaml"): "2" * 32}, {SECOND: "3" * 32}),
     }
-    assert {name for name in stages if adopt.is_same(name, stages, changed)} == same
+    assert {name for name in stages if adopt.is_same(name, stages, changed, {})} == same
 
 
 def test_a_stage_that_read_something_else_is_another():
     stages = {"one": LockedStage({}, {FIRST: "1" * 32}), "two": LockedStage({FIRST: "9" * 32}, {SECOND: "3" * 32})}
-    assert not adopt.is_same("two", stages, {})
+    assert not adopt.is_same("two", stages, {}, {})
+
+
+@pytest.mark.parametrize(("digest", "same"), [("old", True), ("new", False), (None, True)])
+def test_code_counts_as_it_is_and_not_as_a_file_says(digest, same):
+    stages = {"one": LockedStage({}, {FIRST: "1" * 32}, {"train.grounding": "old"})}
+    assert adopt.is_same("one", stages, {}, {"train": {"grounding": digest} if digest else {}}) == same
 
 
 def test_what_the_cache_holds_is_removed_and_all_else_kept(capsys):
@@ -143,7 +149,5 @@ def test_the_reasons_of_a_plan_are_told(monkeypatch):
         "rule all:\n    input: b\n    reason: Input files updated by another job: b\n"
     )
     monkeypatch.setattr(confirm.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, said, ""))
-    with pytest.raises(
-        InputError, match=r"not recorded: .*[^\0]*1 train_run: Params have changed$"
-    ):
+    with pytest.raises(InputError, match=r"not recorded: .*[^\0]*1 train_run: Params have changed$"):
         confirm.confirm()
