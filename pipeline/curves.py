@@ -4,6 +4,7 @@ import csv
 import io
 import shutil
 from collections.abc import Sequence
+from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,7 +26,8 @@ def log_live(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     from dvclive import Live
 
     with TemporaryDirectory() as room, atomic_path(folder) as draft:
-        with Live(room, save_dvc_exp=False, dvcyaml=None, report=None) as live:
+        # From there DVCLive sees no repository, and does not ask for its last commit, which there may not be.
+        with chdir(room), Live(room, save_dvc_exp=False, dvcyaml=None, report=None) as live:
             for row in rows:
                 live.step = row["step"]
                 live.log_metric("val_score", row["score"])
