@@ -28,9 +28,9 @@ include: "pipeline/rules/export.smk"
 rule all:
     default_target: True
     input:
-        ASKED,
+        TARGETS,
 
 
 onsuccess:
     show_results(workflow)
-    confirm_stage(ASKED.folders)
+    confirm_stage(TARGETS.folders)

@@ -24,7 +24,7 @@ def all_outputs(workflow: Any, values: Mapping[str, Sequence[Any]]) -> list[str]
     return list(map(str, found))
 
 
-class Asked:
+class Targets:
     """What the default target stands for: all outputs and `last`, or the outputs below the folders of a command.
 
     Snakemake tells the targets of its command line only when it is about to build its graph.

@@ -11,7 +11,7 @@ ARTIFACTS = all_outputs(
         "encoder": sorted({name for names in NEEDED.values() for name in names}),
     },
 )
-ASKED = Asked(workflow, ARTIFACTS, last=[RECORDED] if RECORDS else [])
+TARGETS = Targets(workflow, ARTIFACTS, last=[RECORDED] if RECORDS else [])
 
 
 # Its output says which state of the artifacts dvc.lock has; dvc.lock itself may come with a checkout.
