@@ -166,11 +166,16 @@ def alignment_states(model: nn.Module) -> list[AlignmentStates]:
     if not all(sides.values()):
         raise InputError("no states to align: the adapted layers do not tell video tokens from text tokens")
     pairs = zip(sides["video"], sides["text"], strict=False)
-    return [AlignmentStates(*video, *text) for video, text in pairs]
+    return [AlignmentStates(video[0], _real(*video), text[0], _real(*text)) for video, text in pairs]
 
 
-def _narrow_states(adapters: Adapters) -> dict[str, list[tuple[Tensor, Tensor]]]:
-    sides: dict[str, list[tuple[Tensor, Tensor]]] = {modality: [] for modality in MODALITIES}
+def _real(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """(B, T) bool, whatever a model's masks are."""
+    return torch.ones_like(tokens[..., 0], dtype=torch.bool) if mask is None else mask.to(tokens.device) != 0
+
+
+def _narrow_states(adapters: Adapters) -> dict[str, list[tuple[Tensor, Tensor | None]]]:
+    sides: dict[str, list[tuple[Tensor, Tensor | None]]] = {modality: [] for modality in MODALITIES}
     for name in adapters.keys_of[adapters.active or ""]:
         place = adapters.places[name]
         thread = adapters.stacks[place.stack].thread
@@ -180,8 +185,7 @@ def _narrow_states(adapters: Adapters) -> dict[str, list[tuple[Tensor, Tensor]]]
         for segment in call.sequences(place, narrow):
             if segment.modality in sides:
                 part = narrow[:, segment.start : segment.stop]
-                mask = torch.ones_like(part[..., 0], dtype=torch.bool) if segment.mask is None else segment.mask
-                sides[segment.modality].append((part, mask))
+                sides[segment.modality].append((part, segment.mask))
     return sides
 
 

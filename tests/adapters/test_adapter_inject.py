@@ -264,6 +264,36 @@ def test_alignment_states_are_the_bottlenecks_of_real_tokens(univtg, batch, awak
     assert all(p.grad is not None for n, p in model.named_parameters() if p.requires_grad and ".down." in n)
 
 
+@pytest.mark.parametrize("where", ["segments", "outputs"])
+def test_any_mask_of_a_model_is_one_of_the_states(where):
+    """Masks of whole numbers, as tokenizers make them, and none, whether layers or the model itself tell of them."""
+    from read.adapters import apply_strategy
+    from read.alignment import Alignment
+
+    class Model(OneLayer):
+        def feed_forward_blocks(self):
+            return {f"blocks.{i}.linear2": block["linear2"] for i, block in enumerate(self.blocks)}
+
+        def attention_blocks(self):
+            return {}
+
+        def segments(self, real):
+            if where == "outputs":
+                return [Segment("tokens", 0, 9, None)]
+            return [Segment("video", 0, 5, None), Segment("text", 5, 9, real)]
+
+        def forward(self, tokens, real):
+            x = super().forward(tokens)
+            return {"states": {"video": x[:, :5], "text": x[:, 5:]}, "masks": {"text": real}}
+
+    model = apply_strategy("read_pvla", Model())
+    real = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0]])
+    model(torch.randn(2, 9, 8), real)
+    assert Alignment()(model).isfinite()
+    assert [plan.shape for plan in Alignment().plans(model)] == [(5, 4), (5, 1)]
+    assert torch.equal(alignment_states(model)[0].text_mask, real.bool())
+
+
 def test_states_are_recorded_only_where_a_strategy_aligns(univtg, batch):
     model = inject(univtg())
     model(**batch)
