@@ -2,6 +2,7 @@ rule split:
     input:
         labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
         features=f"data/features/{PARAMS.dataset}/features.json",
+        source=f"data/features/{PARAMS.source}/features.json",
     output:
         expand(
             "data/splits/{dataset}/{{task}}/k{shots}-s{seed}.json",

@@ -1,11 +1,41 @@
 """Stage 4: low-resource splits, one per number of shots and seed, as JSON; videos on two sides fail it."""
 
+from types import SimpleNamespace
+
+from torch import Tensor
+
 from pipeline import paths
 from pipeline.cli import run, task_parser
 from pipeline.data import load_features, load_labels
-from read.data import SplitSettings, check_leaks, find_twins, make_split
+from read.data import FeatureStore, SplitSettings, check_leaks, find_twins, make_split
 from read.errors import InputError
 from read.files import write_json
+
+
+class Joint:
+    """The videos of the dataset, and those of another source dataset under names with its own in front.
+
+    Attributes:
+        source: the names of the latter; empty where the source is the dataset itself, or has other features.
+    """
+
+    def __init__(self, store: FeatureStore, settings: SimpleNamespace) -> None:
+        self.source: set[str] = set()
+        self._store = store
+        if settings.source == settings.dataset:
+            return
+        self._other = load_features(settings.source, settings)
+        if self._other.spec != store.spec:
+            print(f"{settings.source} has other features: whether it holds copies of test videos cannot be told")
+            return
+        self._prefix = f"{settings.source}/"  # no id has a slash
+        self.source = {f"{self._prefix}{vid}" for vid in self._other.videos}
+
+    def video(self, vid: str) -> Tensor:
+        """(N, d) features of a video."""
+        if vid in self.source:
+            return self._other.video(vid.removeprefix(self._prefix))
+        return self._store.video(vid)
 
 
 def main() -> None:
@@ -19,7 +49,8 @@ def main() -> None:
         manifest = paths.raw(settings.dataset) / "manifest.json"
         raise InputError(f"{settings.dataset}: no labelled video has features; {manifest} says what is missing")
     folder = paths.splits(settings.dataset, task)
-    twins = find_twins(store, {label.vid for label in usable})
+    joint = Joint(store, settings)
+    twins = find_twins(joint, {label.vid for label in usable} | joint.source)
     how = SplitSettings(
         rule.val_share, rule.test_share, rule.test_seed, settings.protocol, settings.domain or "", rule.shots_per
     )
@@ -28,6 +59,7 @@ def main() -> None:
         for seed in settings.runs.seeds:
             split = make_split(usable, shots, seed, how)
             check_leaks(split.sides, twins)
+            check_leaks({"test": split.test, "source": sorted(joint.source)}, twins)
             file = paths.split_file(settings.dataset, task, shots, seed)
             write_json(file, split.row())
             files.append(file)

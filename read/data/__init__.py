@@ -1,9 +1,10 @@
 """Annotations, summaries, features, splits and batches: what stands between files and a model."""
 
 from read.data.annotations import Annotation, Question, load_annotations
+from read.data.copies import find_twins
 from read.data.features import FeatureStore, write_shard
 from read.data.layouts import load_parts, youtube_of
-from read.data.leaks import check_leaks, find_twins
+from read.data.leaks import check_leaks
 from read.data.pieces import pieces, training_pieces
 from read.data.samples import Sample, collate, make_samples
 from read.data.splits import Split, SplitSettings, make_split, reported_side

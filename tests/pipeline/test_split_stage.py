@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.stages import split
-from read.data import write_shard
+from read.data import FeatureStore, write_shard
 from read.errors import InputError
 from read.files import read_json, write_jsonl
 
@@ -27,10 +27,12 @@ def stage(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     arrays = {f"clip/{vid}": rng.normal(size=(4, 8)).astype(np.float32) for vid in VIDEOS[1:]}
     write_shard("data/features/mine", "000", arrays, SPEC, {VIDEOS[0]: "broken"})
+    elsewhere = {f"clip/{vid}": rng.normal(size=(4, 8)).astype(np.float32) for vid in VIDEOS}
+    write_shard("data/features/there", "000", elsewhere, SPEC)
 
     def run(shots, seeds):
         settings = {
-            "clip_len": 2.0, "dataset": "mine", "runs": {"shots": shots, "seeds": seeds},
+            "clip_len": 2.0, "dataset": "mine", "source": "there", "runs": {"shots": shots, "seeds": seeds},
             "split": {"val_share": 0.25, "test_share": 0.4, "test_seed": 0, "shots_per": "dataset"},
             "protocol": "honest", "domain": None,
         }  # fmt: skip
@@ -72,6 +74,18 @@ def test_a_copy_on_another_side_fails_the_stage(stage, tmp_path):
     with pytest.raises(InputError, match="near-identical") as error:
         stage([2], [0])
     assert original in str(error.value) and copy in str(error.value)
+
+
+def test_a_copy_of_a_test_video_in_the_source_fails_the_stage(stage, capsys):
+    test = stage([2], [0])[0]["k2-s0"]["test"][0]  # the source has a video of this name too, with another content
+    arrays = {f"clip/{vid}": np.random.default_rng(50 + i).normal(size=(4, 8)) for i, vid in enumerate(VIDEOS)}
+    arrays |= {"clip/other": FeatureStore("data/features/mine").video(test).numpy() + 1e-3}
+    write_shard("data/features/there", "000", arrays, SPEC)
+    with pytest.raises(InputError, match=rf"{test} \(test\) and there/other \(source\): their features are near"):
+        stage([2], [0])
+    write_shard("data/features/there", "000", arrays, SPEC | {"fps": 4.0})
+    stage([2], [0])
+    assert "there has other features" in capsys.readouterr().out
 
 
 def test_more_shots_than_videos(stage):
