@@ -1,18 +1,18 @@
 """Dataset cards, `data/catalog/<name>/card.yaml`: what a dataset is, where it comes from and how it may be used."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from pipeline.params import Positive, Section, plugin, validated
 from pipeline.strict_yaml import read_yaml
 from read.errors import InputError
 from read.files import sha256_of
-from read.plugins import PACKAGE_LAYOUTS, PROTOCOLS, QUERY_LAYOUTS, SUMMARY_LAYOUTS, none_of
+from read.plugins import ENCODERS, PACKAGE_LAYOUTS, PROTOCOLS, QUERY_LAYOUTS, SUMMARY_LAYOUTS, none_of
 
 CATALOG = Path("data/catalog")
 CARD = "card.yaml"
@@ -63,6 +63,14 @@ class ArchiveOrigin(Section):
     sha256: Digest | None = None
 
 
+def _reader(name: str) -> str:
+    """What reads the queries: the package, or an encoder that reads text."""
+    readers = ["package", *(kind for kind in ENCODERS.names() if "text" in ENCODERS.constant(kind, "READS"))]
+    if name not in readers:
+        raise InputError(none_of(name, readers))
+    return name
+
+
 class Features(Section):
     """A package of features that others extracted: its address or its place, and how it is laid out.
 
@@ -74,7 +82,7 @@ class Features(Section):
     sha256: Digest | None = None
     layout: Annotated[str, plugin(PACKAGE_LAYOUTS)]
     clip_len: Positive
-    text: Literal["package", "clip"] = "package"
+    text: Annotated[str, AfterValidator(_reader)] = "package"
 
 
 class Videos(Section):
@@ -167,11 +175,27 @@ class Card:
         """A path of the card, seen from the working directory."""
         return self.folder / Path(relative).expanduser()
 
-    def encoders(self, features: str) -> list[str]:
-        """The encoders that extraction needs, where params.yaml says `features`: those that no package stands for."""
+    def encoders(self, features: str, listed: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Of the encoders that params.yaml lists, those that extraction needs, in order: no package stands for them.
+
+        Args:
+            features: "videos" or "package", as params.yaml says.
+            listed: its `encoders`.
+
+        Raises:
+            InputError: the card wants its queries read by an encoder that is not listed.
+        """
         if features != "package" or self.features is None:
-            return ["clip", "slowfast"]
-        return ["clip"] if self.queries is not None and self.features.text == "clip" else []
+            return [*listed]
+        if self.queries is None or self.features.text == "package":
+            return []
+        found = [entry for entry, options in listed.items() if options.get("kind", entry) == self.features.text]
+        if not found:
+            raise InputError(
+                f"{self.folder / CARD}: features.text: {self.features.text} reads the queries, but encoders in "
+                f"params.yaml are {', '.join(listed)}; add it"
+            )
+        return found[:1]
 
     @property
     def labels(self) -> dict[str, str | Remote | list[Part]]:

@@ -19,11 +19,12 @@ from pipeline.cli import run
 from pipeline.modules import Sources
 from pipeline.params import Params, TaskName, load_params, select
 from pipeline.strategies import method_of
+from read.encoders.base import kind_of
 from read.files import write_text
-from read.plugins import BACKBONES, PACKAGE_LAYOUTS, PROTOCOLS, QUERY_LAYOUTS, STRATEGIES, SUMMARY_LAYOUTS
+from read.plugins import BACKBONES, ENCODERS, PACKAGE_LAYOUTS, PROTOCOLS, QUERY_LAYOUTS, STRATEGIES, SUMMARY_LAYOUTS
 
 DIGESTS = Path("code.yaml")
-TASK, ENCODERS = "pipeline.tasks.{}", "read.encoders.kinds.{}"
+TASK = "pipeline.tasks.{}"
 
 
 def entries(stage: str, params: Params, task: str = "", strategy: str = "") -> list[str]:
@@ -42,7 +43,7 @@ def entries(stage: str, params: Params, task: str = "", strategy: str = "") -> l
     if stage in ("download", "extract"):
         found += _layouts(params)
     if stage in ("encoders", "extract"):
-        found += [ENCODERS.format(name) for name in ("slowfast", "clip")]
+        found += [ENCODERS.module(kind_of(entry, options)) for entry, options in params.encoders.items()]
     if task and stage != "split":
         found += [TASK.format(task), *_of_task(stage, params, task)]
     if strategy:

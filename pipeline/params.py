@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.strict_yaml import read_yaml
+from read.encoders.base import complete, reads, trained_here
 from read.errors import InputError
 from read.plugins import BACKBONES, TEXT_MODELS, Plugins, nearest, none_of
 from read.rows import shown
@@ -24,6 +25,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy takes
 Fps = Annotated[float, Field(gt=0, le=1000)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 TaskName = Literal["grounding", "summarization"]
+EncoderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]  # also a key of bundles and of features
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
@@ -71,29 +73,6 @@ class DownloadSettings:
     retries: int = 5
     timeout: float = 30.0
     mirror: str | None = None
-
-
-class ClipEncoder(Section):
-    """An open_clip model with one of its tags or a checkpoint file; `pretrained: null` trains the small one."""
-
-    model: str
-    pretrained: str | None
-    steps: Count
-
-
-class SlowFastEncoder(Section):
-    """SLOWFAST_8x8_R50 from an address or a file; `pretrained: null` trains the small one."""
-
-    pretrained: str | None
-    steps: Count
-
-
-class Encoders(Section):
-    """Stage 2: what feature extraction needs."""
-
-    clip: ClipEncoder
-    slowfast: SlowFastEncoder
-    seed: Seed
 
 
 class Extract(Section):
@@ -222,6 +201,18 @@ def _is_list(value: Any) -> Any:
     return value
 
 
+def _check_encoders(encoders: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    mistakes = []
+    for entry, options in encoders.items():
+        try:
+            complete(entry, options)
+        except InputError as error:
+            mistakes.append(f"{entry}: {error}")
+    if mistakes:
+        raise InputError("; ".join(mistakes))
+    return encoders
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -235,7 +226,7 @@ class Params(Section):
     features: Literal["videos", "package"]
     machine: Machine
     download: Download
-    encoders: Encoders
+    encoders: Annotated[dict[EncoderName, dict[str, Any]], Field(min_length=1), AfterValidator(_check_encoders)]
     extract: Extract
     split: SplitSection
     runs: Runs
@@ -255,7 +246,7 @@ def check_params(values: Any, name: str = "params.yaml") -> Params:
     """Validate a mapping of params. Raises InputError with every mistake: key, reason and the nearest valid key."""
     params = validated(Params, values, name)
     mistakes = []
-    mistakes += [f"{name}: {mistake}" for mistake in _protocol_mistakes(params)]
+    mistakes += [f"{name}: {mistake}" for mistake in (*_encoder_mistakes(params), *_protocol_mistakes(params))]
     lists = {"task": params.task, "runs.shots": params.runs.shots, "runs.seeds": params.runs.seeds}
     mistakes += [
         f"{name}: {key}: holds a value twice: {listed}"
@@ -293,9 +284,17 @@ def _pretrains(params: Params, task: str) -> bool:
     return params.backbone.summarization in TEXT_MODELS.names() or params.pretrain.summarization.steps > 0
 
 
+def _encoder_mistakes(params: Params) -> Iterator[str]:
+    encoded = {what for entry, options in params.encoders.items() for what in reads(entry, options)}
+    if params.features == "videos" and "frames" not in encoded:
+        yield f"encoders: of {', '.join(params.encoders)}, none reads frames"
+    if params.features == "videos" and "grounding" in params.task and "text" not in encoded:
+        yield f"encoders: of {', '.join(params.encoders)}, none reads text, by which queries are known; add clip"
+
+
 def _trains_encoders(params: Params) -> bool:
     """Whether any encoder learns from the source dataset."""
-    return None in (params.encoders.clip.pretrained, params.encoders.slowfast.pretrained)
+    return any(trained_here(entry, options) for entry, options in params.encoders.items())
 
 
 def validated(model: type[BaseModel], values: Any, name: str) -> Any:
@@ -337,6 +336,13 @@ def select(params: Params, keys: Iterable[str]) -> dict[str, Any]:
     """The values of some keys, given as dotted names, as JSON-able data."""
     values = params.model_dump(mode="json")
     return {key: reduce(getitem, key.split("."), values) for key in keys}
+
+
+def for_encoder(params: Params, entry: str) -> Params:
+    """The params of an encoder's job: without the others, unless it trains here, on frames that all of them take."""
+    if trained_here(entry, params.encoders[entry]):
+        return params
+    return params.model_copy(update={"encoders": {entry: params.encoders[entry]}})
 
 
 def parse_settings(text: str) -> SimpleNamespace:

@@ -4,6 +4,7 @@ A folder's names are listed without importing anything, and a file is imported w
 one hurts nobody who does not name it. Nothing else in the project imports a module whose name is made at run time.
 """
 
+import ast
 import difflib
 import importlib
 import traceback
@@ -60,6 +61,24 @@ class Plugins:
         if name not in known:
             raise InputError(f"no {self.kind} {name!r}{suggest(name, known)}")
 
+    def constant(self, name: str, constant: str) -> Any:
+        """A constant of a plug-in's file, read without importing it: a literal of Python.
+
+        Raises:
+            InputError: there is no such name, the file is no Python, or has no such literal.
+        """
+        path = self.path(name)
+        try:
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                target = (
+                    node.target if isinstance(node, ast.AnnAssign) else (getattr(node, "targets", None) or [None])[0]
+                )
+                if isinstance(target, ast.Name) and target.id == constant and node.value is not None:
+                    return ast.literal_eval(node.value)
+        except (SyntaxError, ValueError) as error:
+            raise InputError(f"{self.kind} {name} ({path}): {constant} cannot be read: {error}") from None
+        raise InputError(f"{self.kind} {name} ({path}): holds no {constant}")
+
     def load(self, name: str) -> Any:
         """What a plug-in offers; its file is imported.
 
@@ -91,6 +110,7 @@ def _reason(error: Exception) -> str:
 STRATEGIES = Plugins("strategy", "read.adapters.strategies", "STRATEGY")
 BACKBONES = Plugins("backbone", "read.backbones.grounding", "BACKBONE")
 TEXT_MODELS = Plugins("text model", "read.backbones.summarization", "TEXT_MODEL")
+ENCODERS = Plugins("encoder", "read.encoders.kinds", "ENCODER")
 QUERY_LAYOUTS = Plugins("layout", "read.data.layouts.queries", "convert")
 SUMMARY_LAYOUTS = Plugins("layout", "read.data.layouts.summaries", "load")
 PACKAGE_LAYOUTS = Plugins("layout", "read.data.layouts.packages", "FORMS")

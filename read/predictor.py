@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from read.bundle import Bundle, differences
-from read.bundle.folder import ENCODERS
 from read.bundle.models import Models
 from read.bundle.shapes import check_encoder
 from read.bundle.vocabulary import unknown_words
@@ -94,7 +93,7 @@ class Predictor:
             folder: made by `read-adapters export` or `read.bundle.export`; or one that was opened.
             device: "auto" is a GPU where there is one.
             adapter: which one to use; by default the bundle's first.
-            encoders: folder with the encoders' weights, where the bundle has none: `clip/` and `slowfast/`.
+            encoders: folder with the encoders' weights, where the bundle has none: one of its name for each.
             cache_dir: folder in which features of videos are kept beyond the process.
 
         Raises:
@@ -104,10 +103,10 @@ class Predictor:
         bundle, device = folder if isinstance(folder, Bundle) else Bundle.open(folder), _device(device)
         wanted = bundle.features
         weights = bundle.weights(encoders)
-        for name in ENCODERS:
+        for name in bundle.encoders:
             check_encoder(name, weights / name)
         settings = ExtractorSettings(wanted["fps"], wanted["clip_len"], _batch_size(wanted))
-        extractor = Extractor(settings, weights, device)
+        extractor = Extractor(settings, weights, device, bundle.encoders)
         if found := differences(extractor.spec, wanted):
             raise InputError(f"{weights}: not the encoders that the models were trained behind: {'; '.join(found)}")
         predictor = cls(bundle, extractor, device, cache_dir)

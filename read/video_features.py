@@ -49,7 +49,7 @@ def features_of(
     if progress:
         extractor = _watched(extractor, progress, stated_seconds(path))
     found = extractor.video(path)
-    parts = [torch.from_numpy(found.arrays[name]) for name in encoders]
+    parts = [torch.from_numpy(found.arrays[name]) for name in encoders if name in found.arrays]
     return JoinedFeatures(join_features(parts), found.seconds)
 
 
@@ -103,7 +103,7 @@ class _Watching:
     """An encoder that tells how many clips it has seen."""
 
     def __init__(self, encoder: Any, report: Callable[[int], None]) -> None:
-        self._encoder, self._report, self._seen = encoder, report, 0
+        self._encoder, self._report, self._seen, self.reads = encoder, report, 0, encoder.reads
 
     def video(self, clips: Any) -> Any:
         features = self._encoder.video(clips)
@@ -113,13 +113,13 @@ class _Watching:
 
 
 def _watched(extractor: Extractor, progress: OnProgress, total: float | None) -> Extractor:
-    """The same extractor, whose last encoder reports."""
+    """The same extractor, whose last encoder of frames reports."""
 
     def report(clips: int) -> None:
         done = clips * extractor.settings.clip_len
         progress(min(done, total or done), total)
 
     watched = copy.copy(extractor)
-    name, encoder = list(extractor.encoders.items())[-1]
+    name, encoder = [each for each in extractor.encoders.items() if "frames" in each[1].reads][-1]
     watched.encoders = {**extractor.encoders, name: _Watching(encoder, report)}
     return watched

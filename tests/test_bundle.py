@@ -169,7 +169,7 @@ def test_missing_encoder_weights_are_told_with_their_source(copy):
     edit(copy, refer)
     assert Predictor.from_bundle(copy).tasks  # there they are
     weights = shutil.move(copy / "encoders", copy.parent / "weights")
-    with pytest.raises(InputError, match=r"clip: open_clip's clip_tiny, openai; slowfast: .*example\.org") as told:
+    with pytest.raises(InputError, match=r"slowfast: slowfast_tiny, .*example\.org.*; clip: clip_tiny, openai") as told:
         Predictor.from_bundle(copy)
     assert "read-adapters fetch" in str(told.value)
     assert Predictor.from_bundle(copy, encoders=weights).tasks
@@ -190,15 +190,15 @@ def test_other_encoders_than_those_of_training_are_refused(copy, tmp_path):
 
 
 def test_public_sources_are_tags_and_addresses():
-    assert public_source("clip", "ViT-B-32", "openai") == "openai"
-    assert public_source("clip", "ViT-B-32", "/home/me/mine.pt") is None
-    assert public_source("clip", "clip_tiny", None) is None
-    assert public_source("slowfast", "slowfast_8x8_r50", "kinetics").startswith("https://")
-    assert public_source("slowfast", "slowfast_8x8_r50", "mine.pyth") is None
+    assert public_source("clip", {"name": "ViT-B-32"}, "openai") == "openai"
+    assert public_source("clip", {"name": "ViT-B-32"}, "/home/me/mine.pt") is None
+    assert public_source("mine", {"name": "clip_tiny", "kind": "clip"}, None) is None
+    assert public_source("slowfast", {"name": "slowfast_8x8_r50"}, "kinetics").startswith("https://")
+    assert public_source("slowfast", {"name": "slowfast_8x8_r50"}, "mine.pyth") is None
 
 
 def test_weights_that_are_nowhere_else_have_to_be_packed(workspace, tmp_path):
-    with pytest.raises(InputError, match="clip and slowfast are not public"):
+    with pytest.raises(InputError, match="slowfast and clip are not public"):
         export([folder_of(workspace, "read/k2-s0")], tmp_path / "out", weights=False)
     assert not (tmp_path / "out").exists()
 

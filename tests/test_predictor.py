@@ -245,7 +245,7 @@ def test_threads_may_share_a_predictor(predictor, videos):
 def test_memory_stays_bounded(predictor, monkeypatch):
     """Frames go through the encoders batch by batch: no more of them at once than a batch holds."""
     sizes = []
-    clip = predictor.extractor.clip
+    clip = predictor.extractor.encoders["clip"]
     monkeypatch.setattr(
         "read.encoders.extractor.read_clips",
         lambda *_: ((np.zeros((16, 64, 64, 3), np.uint8), 16) for _ in range(100)),

@@ -2,7 +2,7 @@ from pipeline.engine import records
 from pipeline.engine.begin import confirm_stage, dvc_records, prepare_run
 from pipeline.engine.stopping import TRAP
 from pipeline.engine.targets import Targets, all_outputs
-from pipeline.params import check_params
+from pipeline.params import check_params, for_encoder
 from pipeline.code import code_digest, keep_digests, settings
 from pipeline.machine import tell_jobs
 from pipeline.strategies import check_strategies

@@ -8,13 +8,16 @@ try:
     DIGESTS = {
         dataset: shard_digests(dataset, PARAMS.download.shards) for dataset in DATASETS
     }
+    NEEDED = {
+        dataset: card.encoders(PARAMS.features, PARAMS.encoders)
+        for dataset, card in CARDS.items()
+    }
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 if PARAMS.features == "package" and not any(card.features for card in CARDS.values()):
     raise WorkflowError(
         f"params.yaml: features: package, but neither {PARAMS.dataset}'s card nor {PARAMS.source}'s names one"
     )
-NEEDED = {dataset: card.encoders(PARAMS.features) for dataset, card in CARDS.items()}
 PACKAGED = [
     dataset
     for dataset, card in CARDS.items()

@@ -1,3 +1,11 @@
+# In the order in which features are joined; a package of features stands for the encoders that made it.
+ENCODERS = [
+    name
+    for name in PARAMS.encoders
+    if any(name in names for names in NEEDED.values())
+]
+
+
 rule encoder:
     input:
         manifest=f"data/raw/{PARAMS.source}/manifest.json",
@@ -10,26 +18,29 @@ rule encoder:
     benchmark:
         "benchmarks/results/encoder/{encoder}.tsv"
     wildcard_constraints:
-        encoder="clip|slowfast",
+        encoder="|".join(PARAMS.encoders),
     resources:
         gpu=1,
     params:
-        settings=settings("encoders", PARAMS),
-        code=code_digest("encoders", PARAMS),
+        settings=lambda wildcards: settings(
+            "encoders", for_encoder(PARAMS, wildcards.encoder)
+        ),
+        code=lambda wildcards: code_digest(
+            "encoders", for_encoder(PARAMS, wildcards.encoder)
+        ),
     shell:
-        "python -m pipeline.stages.encoders {wildcards.encoder} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.encoders make {wildcards.encoder} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule encoders:
-    # A package of features stands for the encoders that made it.
     input:
-        encoder_files(sorted({name for names in NEEDED.values() for name in names})),
+        encoder_files(ENCODERS),
     output:
         "models/encoders/encoders.json",
     log:
         "logs/encoders.log",
     params:
-        encoders=sorted({name for names in NEEDED.values() for name in names}),
+        encoders=ENCODERS,
         settings=settings("encoders", PARAMS),
         code=code_digest("encoders", PARAMS),
     shell:

@@ -13,11 +13,12 @@ rule extract_shard:
     resources:
         gpu=1,
     params:
+        encoders=lambda wildcards: NEEDED[wildcards.dataset],
         settings=settings("extract", PARAMS),
         code=code_digest("extract", PARAMS),
     shell:
         "python -m pipeline.stages.extract shard {wildcards.dataset} {wildcards.shard}"
-        " --code {params.code} --settings {params.settings:q} > {log} 2>&1"
+        " --code {params.code} --encoders {params.encoders} --settings {params.settings:q} > {log} 2>&1"
 
 
 rule extract_text:
@@ -40,10 +41,12 @@ rule extract_text:
     resources:
         gpu=1,
     params:
+        encoders=lambda wildcards: NEEDED[wildcards.dataset],
         settings=settings("extract", PARAMS),
         code=code_digest("extract", PARAMS),
     shell:
-        "python -m pipeline.stages.extract text {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.extract text {wildcards.dataset} --encoders {params.encoders}"
+        " --settings {params.settings:q} > {log} 2>&1"
 
 
 rule extract:

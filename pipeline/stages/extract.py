@@ -14,7 +14,7 @@ from pipeline.sources.shards import digest
 from read.data import Annotation, FeatureStore, load_annotations, write_shard
 from read.data.lengths import Length
 from read.data.packages import Package
-from read.encoders.extractor import Extractor, ExtractorSettings
+from read.encoders.extractor import Extractor, ExtractorSettings, load_encoder
 from read.encoders.light import import_encoders
 from read.encoders.program import ffmpeg_binary, ffmpeg_version
 from read.encoders.weights import read_config
@@ -29,7 +29,7 @@ SHOWN = 10  # videos or queries named in a message
 def extractor_of(settings: SimpleNamespace) -> Extractor:
     """The extractor that params.yaml describes."""
     wanted = ExtractorSettings(settings.extract.fps, settings.clip_len, told().batch_size)
-    return Extractor(wanted, paths.ENCODERS, chosen_device())
+    return Extractor(wanted, paths.ENCODERS, chosen_device(), settings.encoders)
 
 
 def extract_shard(dataset: str, shard: str, settings: SimpleNamespace, code: str = "") -> None:
@@ -93,7 +93,7 @@ def extract_text(dataset: str, settings: SimpleNamespace) -> None:
         annotations = [annotation for annotation in annotations if not package.lacks(annotation.vid)]
     else:
         extractor = extractor_of(settings)
-        package, spec, clip = None, extractor.spec, extractor.clip
+        package, spec, clip = None, extractor.spec, extractor.reader
     if not annotations:
         words, labels = [], []
     elif clip is None:
@@ -119,20 +119,18 @@ def _annotations(dataset: str, settings: SimpleNamespace, lengths: dict[str, Len
 
 
 def _package(dataset: str, settings: SimpleNamespace) -> tuple[Package, dict[str, Any], Any | None]:
-    """The package, the spec of its features, and a CLIP for the queries where it has no features of them.
+    """The package, the spec of its features, and an encoder for the queries where it has no features of them.
 
     Raises:
         InputError: its clips are of another length than params.yaml says.
     """
-    from read.encoders.kinds.clip import Clip
-
     package = Package(paths.raw(dataset))
     if package.clip_len != settings.clip_len:
         wanted = f"clip_len is {settings.clip_len:g} in params.yaml"
         raise InputError(f"{dataset}: the package has features per {package.clip_len:g} s, but {wanted}")
     if package.has_text or not read_jsonl(paths.raw(dataset) / "annotations.jsonl"):
         return package, package.spec, None
-    clip = Clip.load(paths.ENCODERS / "clip", chosen_device())
+    clip = load_encoder(paths.ENCODERS / next(iter(settings.encoders)), chosen_device())
     return package, package.spec | {"text": clip.identity}, clip
 
 
@@ -203,10 +201,11 @@ def main() -> None:
     parser.add_argument("dataset", help="a folder of data/raw/")
     parser.add_argument("shard", nargs="?", help="its number, as 003; with `shard`")
     parser.add_argument("--code", default="", help="the digest of extraction's code; with `shard`")
+    parser.add_argument("--encoders", nargs="*", default=[], help="their names, in the order of joining")
     add_settings(parser)
     arguments = parser.parse_args()
-    if arguments.part != "collect" and (paths.ENCODERS / "clip").is_dir():
-        import_encoders(read_config(paths.ENCODERS / "clip")["name"])
+    arguments.settings.encoders = arguments.encoders
+    import_encoders({name: read_config(paths.ENCODERS / name) for name in arguments.encoders})
     if arguments.part == "shard":
         if not Path(paths.raw(arguments.dataset), "shards", f"{arguments.shard}.json").is_file():
             raise InputError(f"{arguments.dataset}: no shard {arguments.shard}; run the download stage first")

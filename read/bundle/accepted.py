@@ -184,13 +184,15 @@ ENCODERS: dict[str, Check] = {
         {
             "name": _WORD, "quick_gelu": flag, "frames_per_clip": whole(1, MAX_FRAMES), "mean": _COLOURS,
             "std": _DEVIATIONS,
-        }
+        },
+        {"kind": _WORD},
     ),
     "slowfast": record(
         {
             "name": _WORD, "frames": whole(1, MAX_FRAMES), "alpha": whole(1, MAX_FRAMES),
             "fast_input": one_of("frames", "differences"), "mean": _COLOURS, "std": _DEVIATIONS, "model": _SLOWFAST,
-        }
+        },
+        {"kind": _WORD},
     ),
 }  # fmt: skip
 MODELS: dict[str, Check] = {"grounding": grounding, "summarization": summarization}

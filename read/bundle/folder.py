@@ -5,7 +5,7 @@
     <task>/model.safetensors, config.json           the backbone; <task> is grounding or summarization
     <task>/adapters/<name>/adapter.safetensors, adapter.json
     summarization/tokenizer/*.json
-    encoders/{clip,slowfast}/model.safetensors, config.json
+    encoders/<name>/model.safetensors, config.json
 
 Weights are safetensors, all else is JSON; a file of another kind or place is refused. Nothing here needs torch.
 """
@@ -25,13 +25,12 @@ from read.files import sha256_of
 
 __all__ = ["FORMAT", "NAME", "TASKS", "VERSION", "Bundle", "differences", "origin_of"]
 CONFIG, CARD = "config.json", "README.md"
-ENCODERS = ("clip", "slowfast")
 MODEL = ("model.safetensors", "config.json")
 ADAPTER = ("adapter.safetensors", "adapter.json")
 PLACES = re.compile(
     rf"({'|'.join(TASKS)})/(model\.safetensors|config\.json|adapters/{NAME}/adapter\.(safetensors|json))"
     r"|summarization/tokenizer/[A-Za-z0-9_-]+\.json"
-    rf"|encoders/({'|'.join(ENCODERS)})/(model\.safetensors|config\.json)"
+    rf"|encoders/{NAME}/(model\.safetensors|config\.json)"
 )
 LEFT_BEHIND = (".git", ".gitattributes", ".gitignore", ".cache")  # by git and the hub's client, at the top
 MOST_FILES = 10_000
@@ -61,6 +60,11 @@ class Bundle:
     def features(self) -> dict[str, Any]:
         """The spec of the extractor whose features the models were trained on."""
         return self.config["features"]
+
+    @property
+    def encoders(self) -> list[str]:
+        """Names of the encoders, in the order in which their features are joined."""
+        return [*self.features["encoders"]]
 
     @property
     def tasks(self) -> list[str]:
@@ -94,7 +98,7 @@ class Bundle:
             InputError: weights are missing; says which, and where they can be had.
         """
         folder = self.folder / "encoders" if encoders is None else Path(encoders)
-        if missing := [name for name in ENCODERS if not all((folder / name / file).is_file() for file in MODEL)]:
+        if missing := [name for name in self.encoders if not all((folder / name / file).is_file() for file in MODEL)]:
             where = "; ".join(f"{name}: {origin_of(self, name)}" for name in missing)
             raise InputError(
                 f"{folder}: the weights of {' and '.join(missing)} are missing ({where}); "
@@ -125,14 +129,14 @@ class Bundle:
         if "summarization" in self.tasks:
             yield "summarization/tokenizer/tokenizer_config.json"
         if not self.config["encoders"]:
-            yield from _ENCODER_FILES
+            yield from self._encoder_files()
 
-    def _own_weights(self) -> tuple[str, ...]:
+    def _own_weights(self) -> list[str]:
         """Files that may stand there unlisted: public weights that were fetched, which the features' spec pins."""
-        return _ENCODER_FILES if self.config["encoders"] else ()
+        return self._encoder_files() if self.config["encoders"] else []
 
-
-_ENCODER_FILES = tuple(f"encoders/{name}/{file}" for name in ENCODERS for file in MODEL)
+    def _encoder_files(self) -> list[str]:
+        return [f"encoders/{name}/{file}" for name in self.encoders for file in MODEL]
 
 
 def origin_of(bundle: Bundle, encoder: str) -> str:
@@ -141,7 +145,7 @@ def origin_of(bundle: Bundle, encoder: str) -> str:
     if source is None:
         return "trained by whoever made the bundle"
     name = bundle.features["encoders"][encoder]["name"]
-    return f"open_clip's {name}, {source}" if encoder == "clip" else f"pytorchvideo's {name}, {source}"
+    return f"{name}, {source}"
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from read.bundle.card import card_of, readme
-from read.bundle.folder import ADAPTER, CARD, CONFIG, ENCODERS, FORMAT, MODEL, TASKS, VERSION, Bundle, differences
+from read.bundle.folder import ADAPTER, CARD, CONFIG, FORMAT, MODEL, TASKS, VERSION, Bundle, differences
 from read.bundle.vocabulary import words_of
 from read.bundle.workspace import TrainedRun, find_run
 from read.errors import InputError
@@ -45,7 +45,7 @@ def export(runs: Sequence[str | Path], out: str | Path, *, weights: bool = True,
         for (task, name), run in named.items():
             _copy(run, draft, task, name)
         if weights:
-            for name in ENCODERS:
+            for name in features["encoders"]:
                 _copy_files(found[0].encoders / name, draft / "encoders" / name, MODEL)
         _check_models(draft, named)
         tasks = {
@@ -115,7 +115,8 @@ def _features(runs: Sequence[TrainedRun]) -> dict[str, Any]:
     for run in runs[1:]:
         if found := differences(run.record.get("features") or {}, first):
             raise InputError(f"{run.folder}: trained on other features than {runs[0].folder}: {'; '.join(found)}")
-    spec = Extractor(ExtractorSettings(first["fps"], first["clip_len"]), runs[0].encoders).spec
+    wanted = ExtractorSettings(first["fps"], first["clip_len"])
+    spec = Extractor(wanted, runs[0].encoders, names=first["encoders"]).spec
     if found := differences(spec, first):
         raise InputError(f"{runs[0].encoders}: changed since {runs[0].folder} was trained: {'; '.join(found)}")
     return first
@@ -150,8 +151,8 @@ def _public_sources(run: TrainedRun, features: dict[str, Any]) -> dict[str, str]
     from read.bundle.fetch import public_source
 
     said = run.encoder_sources()
-    sources = {name: public_source(name, features["encoders"][name]["name"], said.get(name)) for name in ENCODERS}
-    if private := [name for name in ENCODERS if sources[name] is None]:
+    sources = {name: public_source(name, each, said.get(name)) for name, each in features["encoders"].items()}
+    if private := [name for name, source in sources.items() if source is None]:
         raise InputError(f"export: the weights of {' and '.join(private)} are not public; pack them into the bundle")
     return sources
 

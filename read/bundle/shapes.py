@@ -20,7 +20,9 @@ from read.backbones.visual_guidance import VisualGuidance
 from read.bundle import accepted
 from read.bundle.folder import ADAPTER, MODEL
 from read.bundle.schema import Check, plain, read_document, record
+from read.encoders.base import kind_of
 from read.errors import InputError, optional_imports
+from read.plugins import ENCODERS
 from read.weights import check_fit, first_line
 
 MAX_TENSORS = 100_000
@@ -65,11 +67,13 @@ def check_adapter(task: str, backbone: Path, folder: Path) -> None:
 def check_encoder(name: str, folder: Path) -> None:
     """Check the folder of an encoder. Raises InputError as `check_model`."""
     path = folder / MODEL[1]
-    values = read_document(path, accepted.ENCODERS.get(name, record({}, rest=plain)))
+    kind = kind_of(name, read_document(path, record({}, rest=plain)))
+    ENCODERS.check(kind)
+    values = read_document(path, accepted.ENCODERS.get(kind, record({}, rest=plain)))
     shapes = _header(folder / MODEL[0], path, {})
-    if name in _ENCODERS:
+    if kind in _ENCODERS:
         with _weightless(path):
-            model = _ENCODERS[name](values)
+            model = _ENCODERS[kind](values)
         check_fit(shapes, model.state_dict(), folder / MODEL[0], f"what {MODEL[1]} describes")
 
 

@@ -68,7 +68,7 @@ def export(options: argparse.Namespace) -> int:
 def info(options: argparse.Namespace) -> int:
     """Print a card."""
     from read.bundle.card import body
-    from read.bundle.folder import ENCODERS, MODEL, Bundle, origin_of
+    from read.bundle.folder import MODEL, Bundle, origin_of
 
     bundle = Bundle.open(options.bundle)
     if options.json:
@@ -76,7 +76,7 @@ def info(options: argparse.Namespace) -> int:
         return 0
     print(body(bundle.config["card"]))
     print("## Encoders\n")
-    for name in ENCODERS:
+    for name in bundle.encoders:
         here = all(Path(bundle.folder, "encoders", name, file).is_file() for file in MODEL)
         print(f"{name}: {origin_of(bundle, name)}{'' if here else '; not here, `fetch` brings it'}")
     return 0

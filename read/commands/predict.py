@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"query {empty[0]} of {len(queries)} is empty; a few words are due")
     transcripts = _transcripts(options)
     bundle = Bundle.open(options.bundle)
-    import_encoders(bundle.features["encoders"]["clip"]["name"])
+    import_encoders(bundle.features["encoders"])
     from read.predictor import Predictor
 
     predictor = Predictor.from_bundle(

@@ -1,5 +1,6 @@
 """The one way from a video file and a sentence to features: extraction and prediction both go through it."""
 
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -9,8 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from read.encoders.base import ORDER, Encoder, check_frames, common_size, kind_of
 from read.encoders.frames import frames_per_clip, read_clips
+from read.encoders.weights import read_config
 from read.errors import InputError
+from read.plugins import ENCODERS
 
 
 @dataclass(frozen=True)
@@ -48,33 +52,44 @@ class VideoFeatures:
 
 
 class Extractor:
-    """All encoders of a folder of weights, on frames of the size that its CLIP takes; nothing is downloaded here.
+    """Encoders of a folder of weights, all on the same frames; nothing is downloaded here.
 
     Args:
         settings: how frames are taken.
-        weights_dir: holds `clip/` and `slowfast/`, as these encoders' `save` wrote them.
+        weights_dir: holds a folder for each encoder, as its `save` wrote it.
         device: where the encoders run.
+        names: of the encoders, in the order in which their features are joined.
+
+    Attributes:
+        encoders: name -> encoder, in that order.
+        reader: the first of them that reads text; None: none does.
+        size: side of the frames in pixels.
 
     Raises:
-        InputError: weights are missing or damaged, or ask for more frames than clips have.
+        InputError: weights are missing or damaged; the encoders do not go together, or with the settings.
     """
 
-    def __init__(self, settings: ExtractorSettings, weights_dir: str | Path, device: str | torch.device = "cpu"):
-        from read.encoders.kinds.clip import Clip
-        from read.encoders.kinds.slowfast import SlowFast
-
+    def __init__(
+        self,
+        settings: ExtractorSettings,
+        weights_dir: str | Path,
+        device: str | torch.device = "cpu",
+        names: Iterable[str] = ORDER,
+    ):
         self.settings = settings
-        self.clip = Clip.load(Path(weights_dir) / "clip", device)
-        # The order in which features are joined, and in which public checkpoints expect them.
-        slowfast = SlowFast.load(Path(weights_dir) / "slowfast", device)
-        slowfast.check_frames(frames_per_clip(settings.fps, settings.clip_len))
-        self.encoders = {"slowfast": slowfast, "clip": self.clip}
+        self.encoders: dict[str, Encoder] = {name: load_encoder(Path(weights_dir) / name, device) for name in names}
+        self.reader = next((encoder for encoder in self.encoders.values() if "text" in encoder.reads), None)
+        seeing = {name: encoder.wants for name, encoder in self._seeing.items()}
+        if not seeing:
+            raise InputError(f"encoders: of {', '.join(self.encoders) or 'none'}, none reads frames")
+        self.size = common_size(seeing)
+        check_frames(seeing, frames_per_clip(settings.fps, settings.clip_len))
 
     @property
     def spec(self) -> dict[str, Any]:
         """Everything that must be equal for features to be used together, as JSON takes it."""
-        frames = {"fps": float(self.settings.fps), "clip_len": float(self.settings.clip_len), "size": self.clip.size}
-        frames["joined"] = [*self.encoders]  # in this order, which dicts that are equal do not tell
+        frames = {"fps": float(self.settings.fps), "clip_len": float(self.settings.clip_len), "size": self.size}
+        frames["joined"] = [*self._seeing]  # in this order, which dicts that are equal do not tell
         return {**frames, "encoders": {name: encoder.identity for name, encoder in self.encoders.items()}}
 
     def video(self, path: str | Path) -> VideoFeatures:
@@ -83,13 +98,13 @@ class Extractor:
         Raises:
             InputError: the file cannot be decoded.
         """
-        arrays: dict[str, list[np.ndarray]] = {name: [] for name in self.encoders}
+        arrays: dict[str, list[np.ndarray]] = {name: [] for name in self._seeing}
         frames, settings = 0, self.settings
-        with closing(read_clips(path, settings.fps, settings.clip_len, self.clip.size)) as stream:
+        with closing(read_clips(path, settings.fps, settings.clip_len, self.size)) as stream:
             while group := list(islice(stream, settings.batch_size)):
                 clips = np.stack([clip for clip, _ in group])
                 frames += sum(real for _, real in group)
-                for name, encoder in self.encoders.items():
+                for name, encoder in self._seeing.items():
                     arrays[name].append(encoder.video(clips))
         return VideoFeatures({name: np.concatenate(rows) for name, rows in arrays.items()}, frames / settings.fps)
 
@@ -97,6 +112,22 @@ class Extractor:
         """The features of each query's tokens, float32 (M, d), start and end included.
 
         Raises:
-            InputError: a query is empty.
+            InputError: a query is empty, or no encoder reads text.
         """
-        return self.clip.text(queries)
+        if self.reader is None:
+            raise InputError(f"encoders: of {', '.join(self.encoders)}, none reads text")
+        return self.reader.text(queries)
+
+    @property
+    def _seeing(self) -> dict[str, Encoder]:
+        return {name: encoder for name, encoder in self.encoders.items() if "frames" in encoder.reads}
+
+
+def load_encoder(folder: Path, device: str | torch.device = "cpu") -> Encoder:
+    """The encoder in a folder, of the kind that its config names, else of that of the folder's name.
+
+    Raises:
+        InputError: a file is missing or damaged, or there is no such kind.
+    """
+    kind = kind_of(folder.name, read_config(folder))
+    return ENCODERS.load(kind).load(folder, device)

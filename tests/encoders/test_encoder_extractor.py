@@ -77,7 +77,7 @@ def test_bad_settings_and_missing_weights(weights, tmp_path):
         ExtractorSettings(fps=7.3)
     with pytest.raises(InputError, match="batch_size 0"):
         ExtractorSettings(batch_size=0)
-    with pytest.raises(InputError, match=r"clip.config\.json"):
+    with pytest.raises(InputError, match=r"slowfast.config\.json"):
         Extractor(ExtractorSettings(), tmp_path)
 
 

@@ -136,7 +136,9 @@ def encoders(project, monkeypatch) -> SimpleNamespace:
     """The settings of extraction in a project whose encoders are trained, and the working directory in it."""
     monkeypatch.chdir(project.folder)
     params = load_params()
-    return SimpleNamespace(clip_len=params.clip_len, device="cpu", extract=params.extract)
+    return SimpleNamespace(
+        clip_len=params.clip_len, device="cpu", extract=params.extract, encoders=["slowfast", "clip"]
+    )
 
 
 def list_shard(vids: dict[str, str]) -> None:

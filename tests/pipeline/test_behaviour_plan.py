@@ -27,7 +27,7 @@ def test_nothing_after_a_complete_run(project):
     ("key", "value", "stages"),
     [
         ("download.retries", 1, ALL),
-        ("encoders.seed", 1, ALL[1:]),
+        ("encoders.clip.seed", 1, ALL[1:]),
         ("split.val_share", 0.5, ["split", "train", "evaluate", "report"]),
         ("runs.seeds", [0, 1], ["split", "train", "evaluate", "report"]),
         ("backbone.grounding", "moment_detr", ["pretrain", "train", "evaluate", "report"]),

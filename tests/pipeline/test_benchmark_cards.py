@@ -68,7 +68,7 @@ class Bench:
     def bring(self, name: str) -> None:
         """The download and the extract stage of a dataset."""
         card, params = load_card(name), self.params(dataset=name)
-        assert card.synthetic and card.encoders("package") == []
+        assert card.synthetic and card.encoders("package", {"clip": {}}) == []
         fetch_annotations(card, params.download, params.clip_len)
         given = parse_settings(settings("extract", params))
         for shard in shard_ids(2):

@@ -45,7 +45,7 @@ def test_small_encoders_learn_from_what_pretraining_may_see(tmp_path, monkeypatc
     write_json(folder / "manifest.json", {"videos": {f"v{n}": {"file": f"v{n}.mp4"} for n in range(8)}})
     monkeypatch.setattr(encoders, "load_footage", lambda segments, *_: {segment.video.stem for segment in segments})
     given = {"source": "mine", "clip_len": 2.0, "extract": SimpleNamespace(fps=8.0)}
-    given["encoders"] = SimpleNamespace(clip=SimpleNamespace(model="clip_tiny"))
+    given["encoders"] = {"clip": {"model": "clip_tiny"}}
     assert encoders._footage(SimpleNamespace(**given, domain="x")) == {"v1", "v5"}  # of the other kind, to train on
     assert encoders._footage(SimpleNamespace(**given, domain=None)) == {f"v{n}" for n in range(8)}
 

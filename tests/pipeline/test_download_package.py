@@ -25,7 +25,7 @@ from tests.pipeline.datasets import download, make_card, make_files, options, se
 
 VIDS = ["a", "b", "c", "d"]
 LOCAL = {"source": "local", "folder": "nowhere"}  # there are no videos
-UNTRAINED = SimpleNamespace(clip=SimpleNamespace(pretrained=None), slowfast=SimpleNamespace(pretrained=None))
+UNTRAINED = {"clip": {}, "slowfast": {}}
 SETTINGS = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0), encoders=UNTRAINED)
 
 
@@ -210,11 +210,19 @@ def test_a_package_stands_for_encoders(tmp_path):
     write_jsonl(tmp_path / "s.jsonl", [{"vid": "a", "summary": "a walk"}])
     told = {"annotations": None, "summaries": str(tmp_path / "s.jsonl")}
     both, textless = ["clip", "slowfast"], {"path": "x", "text": "clip"}
-    assert make_card(tmp_path, LOCAL, VIDS).encoders("package") == both
-    assert card_of(tmp_path, {"path": "x"}).encoders("videos") == both
-    assert card_of(tmp_path, {"path": "x"}).encoders("package") == []
-    assert card_of(tmp_path, textless).encoders("package") == ["clip"]
-    assert card_of(tmp_path, textless, layout="npy_folder", **told).encoders("package") == []
+    assert make_card(tmp_path, LOCAL, VIDS).encoders("package", UNTRAINED) == both
+    assert card_of(tmp_path, {"path": "x"}).encoders("videos", UNTRAINED) == both
+    assert card_of(tmp_path, {"path": "x"}).encoders("package", UNTRAINED) == []
+    assert card_of(tmp_path, textless).encoders("package", UNTRAINED) == ["clip"]
+    assert card_of(tmp_path, textless, layout="npy_folder", **told).encoders("package", UNTRAINED) == []
+    named = {"mine": {"kind": "clip"}, "slowfast": {}}
+    assert card_of(tmp_path, textless).encoders("package", named) == ["mine"]
+    with pytest.raises(
+        InputError, match=r"features\.text: clip reads the queries, but encoders .* are slowfast; add it"
+    ):
+        card_of(tmp_path, textless).encoders("package", {"slowfast": {}})
+    with pytest.raises(InputError, match=r"features\.text: .*'slowfast' is none of package, clip"):
+        card_of(tmp_path, {"path": "x", "text": "slowfast"})
 
 
 def test_encoders_that_a_package_stands_for_are_listed_nowhere(tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ class Fake:
 
     def __init__(self):
         self.spec = {"clip_len": 2.0, "encoders": {"clip": {"name": "fake"}}}
-        self.clip = self
+        self.reader = self
 
     def video(self, path):
         if path.stem == "bad":

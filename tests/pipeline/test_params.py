@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pipeline.card import load_card
-from pipeline.params import all_keys, check_params, load_params, parse_settings
+from pipeline.params import all_keys, check_params, for_encoder, load_params, parse_settings
 from pipeline.strategies import check_strategies, method_of
 from pipeline.strict_yaml import read_yaml
 from read.errors import InputError
@@ -41,7 +41,7 @@ def test_all_mistakes_at_once_each_with_its_path_and_the_nearest_key(values):
     values["runs"]["shots"] = [8, "many"]
     del values["report"]["metrics"]["grounding"]
     assert sorted(mistakes(values)) == [
-        "params.yaml: encoders.clip.modell: unknown key; did you mean encoders.clip.model?",
+        "params.yaml: encoders: clip: encoder clip has no option 'modell'; did you mean model?",
         "params.yaml: report.metrics.grounding: is missing",
         "params.yaml: runs.shots.1: Input should be a valid integer (found 'many')",
         "params.yaml: split.val_share: Input should be a valid number (found 'a quarter')",
@@ -163,6 +163,32 @@ def test_check_leaves_the_values_as_they_are(values):
     before = copy.deepcopy(values)
     check_params(values)
     assert values == before
+
+
+@pytest.mark.parametrize(
+    ("encoders", "mistake"),
+    [
+        ({"clap": {}}, "encoders: clap: no encoder 'clap'; did you mean clip?"),
+        ({"one": {"kind": "slowfats"}}, "encoders: one: no encoder 'slowfats'; did you mean slowfast?"),
+        ({"clip": {"steps": 0}, "slowfast": {"seed": -1}},
+         "encoders: clip: encoder clip: steps is 0, but must be at least 1; slowfast: encoder slowfast: seed is -1, "
+         "but must be at least 0"),
+        ({"clip": {"pretrained": 3}}, "encoders: clip: encoder clip: pretrained is 3, which is neither text nor null"),
+        ({"clip": {"steps": True}}, "encoders: clip: encoder clip: steps is True, which is no int"),
+        ({"slowfast": {}}, "encoders: of slowfast, none reads text, by which queries are known; add clip"),
+    ],
+)  # fmt: skip
+def test_encoders_are_checked_without_their_packages(values, encoders, mistake):
+    assert mistakes(values | {"encoders": encoders}) == [f"params.yaml: {mistake}"]
+
+
+def test_encoders_are_any_number_in_any_order_under_any_name(values):
+    values["encoders"] = {"second": {"kind": "clip"}, "clip": {}, "slowfast": {"steps": 9}}
+    params = check_params(values)
+    assert [*params.encoders] == ["second", "clip", "slowfast"]
+    params.encoders["clip"]["pretrained"] = "public"
+    assert [*for_encoder(params, "clip").encoders] == ["clip"]
+    assert for_encoder(params, "second") == params  # trains on frames that fit all
 
 
 def test_a_published_backbone_may_be_scored_on_the_dataset_itself(values):

@@ -3,12 +3,14 @@
 Symbols: n clips, T frames in a clip, S their side in pixels, M tokens of a sentence with its start and end, d width.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 
+from read.encoders.base import Encoder, Material, Wants
 from read.encoders.weights import WEIGHTS, read_config, save_folder
 from read.errors import InputError, optional_imports
 from read.weights import state_digest
@@ -18,6 +20,13 @@ with optional_imports():
     from open_clip.pretrained import get_pretrained_cfg
     from open_clip.tokenizer import SimpleTokenizer
 
+READS = ("frames", "text")
+OPTIONS = {
+    "model": "clip_tiny",  # open_clip's name
+    "pretrained": None,  # one of open_clip's tags, or a checkpoint file; null trains the small model
+    "steps": 250,
+    "seed": 0,
+}
 TINY = "clip_tiny"
 FRAMES_PER_CLIP = 2  # a still picture changes little in two seconds
 TEXT_BATCH = 256
@@ -25,7 +34,7 @@ TEXT_BATCH = 256
 open_clip.add_model_config(Path(__file__).parents[1] / "configs" / f"{TINY}.json")
 
 
-class Clip:
+class Clip(Encoder):
     """A CLIP model (Radford et al. 2021), its tokenizer and its normalisation of pixels.
 
     Args:
@@ -34,10 +43,13 @@ class Clip:
         device: where it runs.
     """
 
+    reads = READS
+
     def __init__(self, model: open_clip.CLIP, config: dict[str, Any], device: str | torch.device = "cpu"):
         self.model, self.config, self.device = model.to(device).eval(), config, torch.device(device)
         self.size = open_clip.get_model_preprocess_cfg(model)["size"][0]
         self.dim, self.text_dim = model.visual.output_dim, model.ln_final.normalized_shape[0]
+        self.wants = Wants(self.size, only=True)
         self._tokenizer = open_clip.get_tokenizer(config["name"])
         self._mean, self._std = (torch.tensor(config[key], device=device).view(3, 1, 1) for key in ("mean", "std"))
         self.identity = {
@@ -47,6 +59,31 @@ class Clip:
             "dim": self.dim,
             "text_dim": self.text_dim,
         }
+
+    @classmethod
+    def wanted(cls, options: Mapping[str, Any]) -> Wants:
+        """Frames of the size that the model was made for. Raises InputError where open_clip has no such model."""
+        return Wants(frame_size(options["model"]), only=True)
+
+    @classmethod
+    def make(cls, options: Mapping[str, Any], material: Material) -> Self:
+        """As `pretrained`, or the small model, trained by contrast of frames with the sentences about them."""
+        if options["pretrained"] is not None:
+            return cls.pretrained(options["model"], options["pretrained"], material.device)
+        if options["model"] != TINY:
+            raise InputError(f"encoder clip: pretrained is null, but of CLIP's models only {TINY} is trained here")
+        rest = {"steps": options["steps"], "seed": options["seed"], "device": material.device}
+        return material.small.train_clip(material.footage(), **rest)
+
+    @classmethod
+    def public(cls, model: str, pretrained: str | None) -> str | None:
+        """A tag of open_clip's; a file of this machine is nowhere else."""
+        return pretrained if pretrained is not None and get_pretrained_cfg(model, pretrained) else None
+
+    @classmethod
+    def fetch(cls, model: str, source: str, room: Path) -> Self:
+        """As `pretrained`."""
+        return cls.pretrained(model, source)
 
     @classmethod
     def pretrained(cls, name: str, weights: str | Path, device: str | torch.device = "cpu") -> Self:
@@ -160,3 +197,6 @@ def _build(name: str, weights: str | Path, quick_gelu: bool) -> open_clip.CLIP:
     if not isinstance(model, open_clip.CLIP) or not isinstance(open_clip.get_tokenizer(name), SimpleTokenizer):
         raise InputError(f"CLIP {name!r}: only models with CLIP's own text tower and tokenizer are supported")
     return model
+
+
+ENCODER = Clip

@@ -4,26 +4,36 @@ Symbols: n clips, T frames in a clip, S their side in pixels, F frames that the 
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from read.encoders.weights import WEIGHTS, read_config, save_folder
-from read.errors import InputError, optional_imports
+from read.encoders.base import Encoder, Material, Wants
+from read.encoders.weights import WEIGHTS, download, read_config, save_folder
+from read.errors import optional_imports
 from read.weights import check_fit, load_tensors, read_checkpoint, state_digest
 
 with optional_imports():
     from pytorchvideo.models.slowfast import create_slowfast
 
+READS = ("frames",)
+OPTIONS = {
+    "pretrained": None,  # "kinetics", or an address or a file of SLOWFAST_8x8_R50; null trains the small model
+    "steps": 150,
+    "seed": 0,
+}
 TINY, KINETICS = "slowfast_tiny", "slowfast_8x8_r50"
 KINETICS_URL = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth"
+SIZES = {TINY: 64, KINETICS: 224}  # of the frames that they learn from; they take any
 _HEAD = "blocks.6."  # pytorchvideo's classifier, which features do without
 
 
-class SlowFast:
+class SlowFast(Encoder):
     """A SlowFast network without its classifier, and how its two inputs are made from a clip.
 
     Args:
@@ -33,18 +43,47 @@ class SlowFast:
         device: where it runs.
     """
 
+    reads = READS
+
     def __init__(self, network: nn.Module, config: dict[str, Any], device: str | torch.device = "cpu"):
         self.network, self.config, self.device = network.to(device).eval(), config, torch.device(device)
         self.dim = _width(config["model"])
+        self.wants = _wants(config)
         self._mean, self._std = (torch.tensor(config[key], device=device).view(3, 1, 1, 1) for key in ("mean", "std"))
         self.identity = {**config, "weights": state_digest(network.state_dict()), "dim": self.dim}
 
     @classmethod
     def create(cls, name: str, device: str | torch.device = "cpu") -> Self:
         """The shipped configuration `name`, with random weights."""
-        text = (Path(__file__).parents[1] / "configs" / f"{name}.json").read_text("utf-8")
-        config = {"name": name, **json.loads(text)}
+        config = _config(name)
         return cls(_build(config), config, device)
+
+    @classmethod
+    def wanted(cls, options: Mapping[str, Any]) -> Wants:
+        """Frames of any size; the published network as many as it learned from, the small one what there is."""
+        return _wants(_config(TINY if options["pretrained"] is None else KINETICS))
+
+    @classmethod
+    def make(cls, options: Mapping[str, Any], material: Material) -> Self:
+        """As `pretrained`, or the small model, trained by classification of motion."""
+        if options["pretrained"] is None:
+            rest = {"steps": options["steps"], "seed": options["seed"], "device": material.device}
+            return material.small.train_slowfast(material.footage(), material.clip_frames, **rest)
+        checkpoint = KINETICS_URL if options["pretrained"] == "kinetics" else options["pretrained"]
+        if checkpoint.startswith(("http://", "https://")):
+            checkpoint = download(checkpoint, material.folder / Path(urlsplit(checkpoint).path).name)
+        return cls.pretrained(checkpoint, material.device)
+
+    @classmethod
+    def public(cls, model: str, pretrained: str | None) -> str | None:
+        """An address; a file of this machine is nowhere else."""
+        address = KINETICS_URL if pretrained == "kinetics" else pretrained or ""
+        return address if model == KINETICS and address.startswith("https://") else None
+
+    @classmethod
+    def fetch(cls, model: str, source: str, room: Path) -> Self:
+        """As `pretrained`, from an address."""
+        return cls.pretrained(download(source, room / "checkpoint"))
 
     @classmethod
     def pretrained(cls, checkpoint: str | Path, device: str | torch.device = "cpu") -> Self:
@@ -69,19 +108,6 @@ class SlowFast:
         network = _build(config)
         _load(load_tensors(Path(folder) / WEIGHTS), network, folder)
         return cls(network, config, device)
-
-    def check_frames(self, count: int) -> None:
-        """Refuse clips of fewer frames than the published network learned from, which would be repeated.
-
-        Raises:
-            InputError: with the number that is needed. The small network learns from what there is.
-        """
-        needed = self.config["frames"]
-        if self.config["name"] == KINETICS and count < needed:
-            raise InputError(
-                f"{KINETICS} takes {needed} frames of a clip, but fps x clip_len gives {count}; set extract.fps to "
-                f"{needed} / clip_len or more"
-            )
 
     def save(self, folder: str | Path) -> None:
         """Write weights and config into `folder`."""
@@ -109,6 +135,15 @@ class SlowFast:
         return slow, frames
 
 
+def _config(name: str) -> dict[str, Any]:
+    return {"name": name, **json.loads((Path(__file__).parents[1] / "configs" / f"{name}.json").read_text("utf-8"))}
+
+
+def _wants(config: dict[str, Any]) -> Wants:
+    name = config["name"]
+    return Wants(SIZES.get(name, SIZES[KINETICS]), frames=config["frames"] if name == KINETICS else 1)
+
+
 def _build(config: dict[str, Any]) -> nn.Module:
     return create_slowfast(**config["model"], head=None, head_pool=nn.AdaptiveAvgPool3d)
 
@@ -121,3 +156,6 @@ def _load(state: dict[str, Tensor], network: nn.Module, source: str | Path) -> N
 def _width(model: dict[str, Any]) -> int:
     slow = model.get("stem_dim_outs", (64, 8))[0] * 32
     return slow + slow // model.get("slowfast_channel_reduction_ratio", 8)
+
+
+ENCODER = SlowFast

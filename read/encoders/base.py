@@ -1,0 +1,185 @@
+"""What an encoder is: a file in `kinds/` that holds an `ENCODER`, known by its stem.
+
+Two constants of the file are read without importing it, so that params.yaml is checked without the encoder's packages:
+`READS`, what it encodes ("frames", "text"), and `OPTIONS`, what params.yaml may say of it, with defaults.
+
+Symbols: n clips, T frames in a clip, S their side in pixels, M tokens of a sentence, d width.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
+
+from read.errors import InputError
+from read.plugins import ENCODERS, suggest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+ORDER = ("slowfast", "clip")  # in which public checkpoints expect their features to be joined
+KIND = "kind"  # the key under which an entry of another name says which encoder it is
+
+
+class Wants(NamedTuple):
+    """The clips that an encoder takes: S, whether it takes that S only, and the least T."""
+
+    size: int
+    only: bool = False
+    frames: int = 1
+
+
+@dataclass(frozen=True)
+class Material:
+    """What an encoder may be made of.
+
+    Attributes:
+        footage: gives a `Footage`, labelled segments of the source dataset, for an encoder that is trained here.
+        clip_frames: T.
+        folder: where what is downloaded is kept.
+        device: where it is trained.
+        small: `read.encoders.tiny`, how the small ones are trained; not imported here, as extraction does without.
+    """
+
+    footage: Callable[[], Any]
+    clip_frames: int
+    folder: Path
+    device: str
+    small: Any
+
+
+class Encoder(Protocol):
+    """One row of features for each clip of a video and, where it reads text, one for each token of a sentence.
+
+    Attributes:
+        reads: what it encodes.
+        wants: which clips it takes.
+        config: what `save` writes beside the weights, JSON; "name" is the model's.
+        identity: whatever has to be equal for features to be mixed, JSON: `config`, the digest of the weights, widths.
+        dim: d of the clips' features.
+    """
+
+    reads: ClassVar[tuple[str, ...]]
+    wants: Wants
+    config: dict[str, Any]
+    identity: dict[str, Any]
+    dim: int
+
+    @classmethod
+    def wanted(cls, options: Mapping[str, Any]) -> Wants:
+        """`wants` of what `make` will make. Raises InputError for a model that there is not."""
+        ...
+
+    @classmethod
+    def make(cls, options: Mapping[str, Any], material: Material) -> Self:
+        """The encoder that params.yaml describes: with public weights, those of a file, or trained here.
+
+        Raises:
+            InputError: the weights cannot be had or do not fit; there is nothing to train on.
+        """
+        ...
+
+    @classmethod
+    def load(cls, folder: str | Path, device: "str | torch.device" = "cpu") -> Self:
+        """What `save` wrote. Raises InputError where a file is missing or damaged."""
+        ...
+
+    def save(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` to a folder, whole or not at all."""
+        ...
+
+    def video(self, clips: "np.ndarray") -> "np.ndarray":
+        """Features of clips, uint8 (n, T, S, S, 3) -> float32 (n, d), not normalised; of those that read frames."""
+        ...
+
+    def text(self, sentences: list[str]) -> "list[np.ndarray]":
+        """Features of tokens, float32 (M, d) for each sentence; of those that read text."""
+        raise NotImplementedError
+
+    def words(self, sentence: str) -> list[str]:
+        """What each of the M tokens of `text` stands for."""
+        raise NotImplementedError
+
+    @classmethod
+    def public(cls, model: str, pretrained: str | None) -> str | None:
+        """Where anybody can have the weights of `model` that params.yaml calls `pretrained`; None: nowhere."""
+        return None
+
+    @classmethod
+    def fetch(cls, model: str, source: str, room: Path) -> Self:
+        """The encoder with the weights that `public` told of; `room` is a folder for what is downloaded."""
+        raise InputError(f"{model}: there are no public weights to fetch")
+
+
+def kind_of(entry: str, options: Mapping[str, Any]) -> str:
+    """The encoder behind an entry: the one that it names as `kind`, else the one it is named after."""
+    return options.get(KIND, entry)
+
+
+def complete(entry: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of an entry of params.yaml, with defaults for those not given, and no `kind`. Imports nothing.
+
+    Raises:
+        InputError: no such encoder, no such option (with the nearest), or a value of another type.
+    """
+    kind = kind_of(entry, options)
+    defaults = ENCODERS.constant(kind, "OPTIONS")
+    given = {key: value for key, value in options.items() if key != KIND}
+    for key, value in given.items():
+        if key not in defaults:
+            raise InputError(f"encoder {kind} has no option {key!r}{suggest(key, defaults)}")
+        if not _fits(value, defaults[key]):
+            wrong = "neither text nor null" if defaults[key] is None else f"no {type(defaults[key]).__name__}"
+            raise InputError(f"encoder {kind}: {key} is {value!r}, which is {wrong}")
+        if type(defaults[key]) is int and value < (key != "seed"):
+            raise InputError(f"encoder {kind}: {key} is {value}, but must be at least {int(key != 'seed')}")
+    return defaults | given
+
+
+def _fits(value: Any, default: Any) -> bool:
+    if default is None:
+        return value is None or isinstance(value, str)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def reads(entry: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the encoder of an entry encodes. Imports nothing; raises InputError where there is no such encoder."""
+    return ENCODERS.constant(kind_of(entry, options), "READS")
+
+
+def first_reader(encoders: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The entry whose encoder reads the queries: the first that reads text."""
+    return next((entry for entry, options in encoders.items() if "text" in reads(entry, options)), None)
+
+
+def trained_here(entry: str, options: Mapping[str, Any]) -> bool:
+    """Whether an entry's encoder learns from the source dataset: it has an option `pretrained`, which is null."""
+    return complete(entry, options).get("pretrained", "") is None
+
+
+def common_size(wants: Mapping[str, Wants]) -> int:
+    """The side of the frames that all encoders are given: what those want that take no other, else the first's.
+
+    Raises:
+        InputError: two take nothing but sizes that differ.
+    """
+    only = {name: each.size for name, each in wants.items() if each.only}
+    if len({*only.values()}) > 1:
+        told = ", ".join(f"{name} of {size}" for name, size in only.items())
+        raise InputError(
+            f"encoders: they take frames of different sizes only ({told} pixels); choose models of one size"
+        )
+    return next(iter(only.values()), next(iter(wants.values())).size)
+
+
+def check_frames(wants: Mapping[str, Wants], count: int) -> None:
+    """Refuse clips of fewer frames than an encoder learned from, which would be repeated. Raises InputError."""
+    for name, each in wants.items():
+        if count < each.frames:
+            raise InputError(
+                f"encoder {name} takes {each.frames} frames of a clip, but fps x clip_len gives {count}; set "
+                f"extract.fps to {each.frames} / clip_len or more"
+            )
