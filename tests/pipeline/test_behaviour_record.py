@@ -37,7 +37,7 @@ def declared(project) -> list[str]:
 def locked(project) -> dict[str, int]:
     """Folder -> how many files dvc.lock says that it has."""
     stages = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
-    return {out["path"]: out["nfiles"] for stage in stages.values() for out in stage["outs"]}
+    return {out["path"]: out.get("nfiles", 1) for stage in stages.values() for out in stage["outs"]}
 
 
 def only_train_read(project) -> None:
