@@ -70,10 +70,7 @@ class Plugins:
         path = self.path(name)
         try:
             for node in ast.parse(path.read_text(encoding="utf-8")).body:
-                target = (
-                    node.target if isinstance(node, ast.AnnAssign) else (getattr(node, "targets", None) or [None])[0]
-                )
-                if isinstance(target, ast.Name) and target.id == constant and node.value is not None:
+                if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == constant:
                     return ast.literal_eval(node.value)
         except (SyntaxError, ValueError) as error:
             raise InputError(f"{self.kind} {name} ({path}): {constant} cannot be read: {error}") from None

@@ -66,6 +66,16 @@ def test_what_does_not_load_says_file_and_reason(toys, name, reason):
         toys.load(name)
 
 
+def test_a_constant_is_read_without_import(toys):
+    (toys.folder / "constants.py").write_text("import nowhere\nA = {'steps': 3, 'of': None}\nB = len('x')\n")
+    assert toys.constant("constants", "A") == {"steps": 3, "of": None}
+    for name, constant, reason in (
+        ("constants", "B", "B cannot be read"), ("constants", "C", "holds no C"), ("torn", "A", "A cannot be read"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=reason):
+            toys.constant(name, constant)
+
+
 def test_a_missing_extra_names_itself(toys, monkeypatch):
     monkeypatch.setitem(EXTRAS, "rouge_score_", "summarization")
     with pytest.raises(
