@@ -33,7 +33,7 @@ SHORT, OWN_SHORT = 8, 0.9  # with fewer clips their own mean says less
 STRETCHES = {5: 0.93, 8: 0.83}  # of so many clips in a row, centred by the mean over all
 
 
-class Features(Protocol):
+class FeaturesByVideo(Protocol):
     """Features by video, as `FeatureStore` has them."""
 
     def video(self, vid: str) -> torch.Tensor:
@@ -49,7 +49,7 @@ class Twins:
     similarity: float
 
 
-def find_twins(features: Features, vids: Collection[str]) -> list[Twins]:
+def find_twins(features: FeaturesByVideo, vids: Collection[str]) -> list[Twins]:
     """Pairs of videos of which one is a copy of the other, or holds a stretch of it.
 
     Features are centred by the mean over all videos, since what all share says nothing. Clips that may be the same are
@@ -138,7 +138,7 @@ def _resampled(clips: torch.Tensor, speed: float, shift: float) -> torch.Tensor:
     return clips[low] * (1 - share) + clips[(low + 1).clamp(max=len(clips) - 1)] * share
 
 
-def _candidates(features: Features, names: Sequence[str], center: torch.Tensor) -> Iterator[tuple[int, int]]:
+def _candidates(features: FeaturesByVideo, names: Sequence[str], center: torch.Tensor) -> Iterator[tuple[int, int]]:
     """Pairs (i < j) of videos of which at least `VOTES` clips have a signature in common; all pairs of few videos."""
     if len(names) <= FEW:
         yield from combinations(range(len(names)), 2)
@@ -183,7 +183,9 @@ def _votes(points: np.ndarray, owners: np.ndarray, videos: int, rng: np.random.G
     return votes
 
 
-def _basis(features: Features, names: Sequence[str], center: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+def _basis(
+    features: FeaturesByVideo, names: Sequence[str], center: torch.Tensor, rng: np.random.Generator
+) -> torch.Tensor:
     """(d, p): the main directions of the clips, the wider ones weighing less than they are wide."""
     each = max(1, SAMPLED // len(names))
     picked = [names[at] for at in sorted(rng.permutation(len(names))[:SAMPLED])]
