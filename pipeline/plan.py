@@ -67,8 +67,10 @@ def why(rule: str, reason: str) -> str:
 def _differences(rule: str, before: str, now: str) -> Iterator[str]:
     """What differs between a job's params as Snakemake shows them: settings as JSON, a digest of code, others."""
     old, new = _leaves(before), _leaves(now)
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
+    keys = old.keys() | new.keys()
+    for key in sorted(keys):
+        filled = {} in (old.get(key), new.get(key)) and any(other.startswith(f"{key}.") for other in keys)
+        if old.get(key) != new.get(key) and not filled:  # an empty section that has keys now, or had, is told by these
             yield f"{key} {_short(old, key)} -> {_short(new, key)}"
     if DIGEST.search(now):
         yield "videos or code" if rule == "download_shard" else "code"  # of both it has a digest

@@ -1,20 +1,74 @@
-"""What both engines plan after a change: the same stages, and only those that depend on it."""
+"""What a job depends on: after an edit both engines plan what its result depends on, and nothing else."""
 
 import json
 
 import pytest
 
-ALL = ["download", "encoders", "extract", "split", "pretrain", "train", "evaluate", "report"]
+from tests.pipeline.conftest import STAGE_OF
+
+# Snakemake's jobs in a project of two strategies, one seed and two shards, from the end to the beginning.
+REST = {"report": 1, "record": 1}
+LISTED = {"train": 2, "evaluate": 2, **REST}
+ONE_STRATEGY = {"train_run": 2, "evaluate_runs": 2, **LISTED}
+RUNS = {"train_run": 4, "evaluate_runs": 4, **LISTED}
+SPLIT = {"split": 2, "references": 2, **RUNS}
+FEATURES = {"extract_shard": 4, "extract_text": 2, "extract": 2, "pretrain_grounding": 1, "pretrain_summarization": 1}
+ENCODERS = {"encoder": 2, "encoders": 1, **FEATURES, **SPLIT}
+ALL = {"annotations": 2, "download_shard": 4, "download": 2, **ENCODERS}
+OF_TASK = {"train_run": 2, "train": 1, "evaluate_runs": 2, "evaluate": 1, **REST}
+SUMMARIES = {"pretrain_summarization": 1, "references": 1, **OF_TASK}
+
+# What is edited -> those that run.
+PARAMS = [
+    ("machine.retries", 1, {}),
+    ("machine.timeout", 3.0, {}),
+    ("machine.mirror", "/", {}),
+    ("machine.batch_size", 7, {}),
+    ("machine.device", "cpu", {}),
+    ("download.tolerance", 0.5, {}),
+    ("encoders.clip.seed", 1, ENCODERS),
+    ("split.val_share", 0.5, SPLIT),
+    ("runs.seeds", [0, 1], SPLIT | {"train_run": 8}),
+    ("backbone.grounding", "moment_detr", {"pretrain_grounding": 1, "references": 1, **OF_TASK}),
+    ("pretrain.summarization.steps", 7, SUMMARIES),
+    ("train.summarization.steps", 1, OF_TASK),
+    ("strategies.read", {"bottleneck": 4}, ONE_STRATEGY),
+    ("strategies.bias", {}, ONE_STRATEGY),
+    ("evaluate.summarization.random_draws", 3, {"evaluate_runs": 2, "references": 1, "evaluate": 1, **REST}),
+    ("report.examples", 0, REST),
+]
+CODE = [
+    ("read/adapters/recurrent_cache.py", "# a comment", {}),
+    ("read/adapters/strategies/mine.py", "STRATEGY = 1", {}),
+    ("read/adapters/strategies/read.py", "CHANGED = 1", ONE_STRATEGY),
+    ("read/backbones/grounding/umt.py", "CHANGED = 1", {}),
+    ("read/metrics/meteor.py", "CHANGED = 1", SUMMARIES),
+    ("read/encoders/cut.py", "CHANGED = 1", {}),
+    ("pipeline/stages/train.py", "CHANGED = 1", RUNS),
+    ("read/files.py", "CHANGED = 1", ALL),
+]
 
 
 @pytest.fixture
 def project(planning):
     """The shared project, as it was, after each test."""
-    files = [planning.folder / name for name in ("params.yaml", "read/transport/exact.py", "pipeline/stages/train.py")]
-    contents = [file.read_bytes() for file in files]
+    names = ("params.yaml", "dvc.lock", "code.yaml", *(name for name, *_ in CODE))
+    contents = {planning.folder / name: None for name in names}
+    contents |= {file: file.read_bytes() for file in contents if file.exists()}
     yield planning
-    for file, content in zip(files, contents, strict=True):
-        file.write_bytes(content)
+    for file, content in contents.items():
+        if content is None:
+            file.unlink(missing_ok=True)
+        elif file.read_bytes() != content:
+            file.write_bytes(content)
+
+
+def check(project, jobs: dict[str, int]) -> None:
+    """Snakemake plans these jobs, and DVC the stages that they are of."""
+    assert project.planned_jobs() == jobs
+    project.dvc("repro", "--quiet", "code")  # which is all that DVC needs to know what to run
+    changed = {name.partition("@")[0] for name in json.loads(project.dvc("status", "--json"))}
+    assert project.downstream(changed) == {STAGE_OF.get(rule, rule) for rule in jobs} - {"record"}
 
 
 @pytest.mark.slow
@@ -23,27 +77,18 @@ def test_nothing_after_a_complete_run(project):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("key", "value", "stages"),
-    [
-        ("download.retries", 1, ALL),
-        ("encoders.clip.seed", 1, ALL[1:]),
-        ("split.val_share", 0.5, ["split", "train", "evaluate", "report"]),
-        ("runs.seeds", [0, 1], ["split", "train", "evaluate", "report"]),
-        ("backbone.grounding", "moment_detr", ["pretrain", "train", "evaluate", "report"]),
-        ("pretrain.grounding.steps", 7, ["pretrain", "train", "evaluate", "report"]),
-        ("train.summarization.steps", 1, ["train", "evaluate", "report"]),
-        ("strategies.bias", {}, ["train", "evaluate", "report"]),
-        ("evaluate.summarization.random_draws", 3, ["evaluate", "report"]),
-        ("report.examples", 0, ["report"]),
-    ],
-)
-def test_one_key_of_the_params(project, key, value, stages):
+@pytest.mark.parametrize(("key", "value", "jobs"), PARAMS, ids=[key for key, *_ in PARAMS])
+def test_one_key_of_the_params(project, key, value, jobs):
     project.edit({key: value})
-    assert project.planned_stages() == set(stages)
-    changed = project.changed_stages()
-    assert stages[0] in changed
-    assert project.downstream(changed) == set(stages)
+    check(project, jobs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "line", "jobs"), CODE, ids=[file for file, *_ in CODE])
+def test_code(project, file, line, jobs):
+    path = project.folder / file
+    path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
+    check(project, jobs)
 
 
 @pytest.mark.slow
@@ -56,34 +101,14 @@ def test_transfer_reads_one_dataset_only(project):
 
 
 @pytest.mark.slow
-def test_a_new_strategy_trains_alone_once_a_task(project):
-    project.edit({"strategies.bias": {}})
-    jobs = project.planned_jobs()
-    assert (jobs["train_run"], jobs["evaluate_runs"]) == (2, 2)
-
-
-@pytest.mark.slow
-def test_a_key_of_one_task_leaves_the_other_alone(project):
-    project.edit({"pretrain.summarization.steps": 7, "train.summarization.steps": 1})
-    jobs = project.planned_jobs()
-    assert jobs["pretrain_summarization"] == 1 and "pretrain_grounding" not in jobs
-    assert (jobs["train_run"], jobs["evaluate_runs"]) == (2, 2)  # the runs of two strategies
-    status = json.loads(project.dvc("status", "--json"))
-    assert {name for name in status if name.endswith("@grounding")} == set()
-
-
-@pytest.mark.slow
 def test_a_task_fewer_needs_no_work_but_the_report(project):
     project.edit({"task": ["grounding"]})
     assert project.planned_stages() == {"report"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["read/transport/exact.py", "pipeline/stages/train.py"])
-def test_code_of_one_stage(project, file):
-    with (project.folder / file).open("a") as code:
-        code.write("\n# changed\n")
-    assert project.planned_stages() == {"train", "evaluate", "report"}
-    changed = project.changed_stages()
-    assert "train" in changed
-    assert project.downstream(changed) == {"train", "evaluate", "report"}
+def test_a_plan_on_one_screen_says_why(project):
+    project.edit({"strategies.read": {"bottleneck": 4}})
+    lines = project.run("python", "-m", "pipeline.plan").splitlines()
+    assert lines[0] == "10 jobs would run:" and len(lines) <= 30
+    assert "    2 train_run      strategies.read.bottleneck nothing -> 4" in lines

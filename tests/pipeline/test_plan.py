@@ -41,6 +41,7 @@ def test_jobs_are_grouped_by_rule_and_reason_and_what_follows_is_one_line():
     [
         (f"{PARAMS}before: '0123456789abcdef' now: '0123456789abcdee' ", "code"),
         (f"{PARAMS}before: <nothing exclusive> now: '{{\"runs\":[0]}}' ", "runs nothing -> [0]"),
+        (f'{PARAMS}before: \'{{"a":{{}}}}\' now: \'{{"a":{{"b":4}}}}\' ', "a.b nothing -> 4"),
         (f"{PARAMS}before: '{{\"a\":1}}','0123456789abcdef' now: '{{\"a\":2}}','1123456789abcdef' ", "a 1 -> 2, code"),
         ("Code has changed since last execution", "its rule changed"),
         ("Set of input files has changed since last execution", "other inputs than before"),
