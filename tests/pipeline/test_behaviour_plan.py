@@ -26,7 +26,7 @@ PARAMS = [
     ("machine.batch_size", 7, {}),
     ("machine.device", "cpu", {}),
     ("download.tolerance", 0.5, {}),
-    ("encoders.clip.seed", 1, ENCODERS),
+    ("encoders.clip.seed", 1, ENCODERS | {"encoder": 1}),
     ("split.val_share", 0.5, SPLIT),
     ("runs.seeds", [0, 1], SPLIT | {"train_run": 8}),
     ("backbone.grounding", "moment_detr", {"pretrain_grounding": 1, "references": 1, **OF_TASK}),
