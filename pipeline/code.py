@@ -18,6 +18,7 @@ from pipeline.card import load_card
 from pipeline.cli import run
 from pipeline.modules import Sources
 from pipeline.params import Params, TaskName, load_params, select
+from pipeline.plugins import PANELS
 from pipeline.strategies import method_of
 from read.encoders.base import kind_of
 from read.files import write_text
@@ -49,7 +50,7 @@ def entries(stage: str, params: Params, task: str = "", strategy: str = "") -> l
     if strategy:
         found.append(STRATEGIES.module(method_of(strategy, params.strategies[strategy])[0]))
     if stage == "report":
-        found += [PROTOCOLS.module(load_card(params.dataset).metric)]
+        found += [PROTOCOLS.module(load_card(params.dataset).metric), *map(PANELS.module, params.report.panels)]
     return found
 
 

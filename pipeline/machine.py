@@ -9,14 +9,18 @@ import os
 from pathlib import Path
 
 from pipeline.cli import device_of
-from pipeline.params import Machine, load_params
+from pipeline.params import Machine, Params, load_params
 
-TOLD = "READ_MACHINE"
+TOLD, TOLERANCE = "READ_MACHINE", "READ_TOLERANCE"
 
 
-def tell_jobs(machine: Machine) -> None:
-    """Let the jobs that this process starts know how to work."""
-    os.environ[TOLD] = machine.model_dump_json()
+def tell_jobs(params: Params) -> None:
+    """Let the jobs that this process starts know how to work, and what share of videos may be missing.
+
+    The share is told this way, too, since another one by which the list of videos still holds reruns nothing.
+    """
+    os.environ[TOLD] = params.machine.model_dump_json()
+    os.environ[TOLERANCE] = str(params.download.tolerance)
 
 
 def told() -> Machine:
@@ -24,6 +28,11 @@ def told() -> Machine:
     if TOLD in os.environ:
         return Machine.model_validate(json.loads(os.environ[TOLD]))
     return load_params().machine if Path("params.yaml").is_file() else Machine()
+
+
+def tolerance() -> float:
+    """The share of a dataset's videos that may be missing. Raises InputError as `load_params`."""
+    return float(os.environ[TOLERANCE]) if TOLERANCE in os.environ else load_params().download.tolerance
 
 
 def chosen_device() -> str:

@@ -18,10 +18,9 @@ from pipeline.params import DownloadSettings
 from pipeline.sources import UnavailableError, mirror_folders
 from pipeline.sources.base import exclusive, told
 from pipeline.sources.pinned import fetch_pinned
-from pipeline.sources.shards import digest
 from read.data.packages import RECORD, ZIP, Package, form_of, name_in_layout, patterns_of
 from read.errors import InputError
-from read.files import atomic_path, read_json, sha256_of, write_json
+from read.files import atomic_path, digest_of, read_json, sha256_of, write_json
 
 
 def fetch_package(card: Card, download: DownloadSettings, folder: Path) -> Package:
@@ -50,7 +49,7 @@ def _recipe(card: Card) -> list[Any]:
     if card.features.path is not None:
         origin = _origin(card)
         files = _below(origin) if origin.is_dir() else [origin]
-        recipe.append(digest([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]))
+        recipe.append(digest_of([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]))
     return recipe
 
 

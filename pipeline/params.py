@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from pipeline.plugins import PANELS
 from pipeline.strict_yaml import read_yaml
 from read.encoders.base import complete, reads, trained_here
 from read.errors import InputError
@@ -184,6 +185,7 @@ class ReportSection(Section):
     """Stage 8: the page."""
 
     metrics: MetricsSection
+    panels: list[Annotated[str, plugin(PANELS)]]
     examples: Annotated[int, Field(ge=0)]
 
 

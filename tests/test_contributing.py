@@ -23,6 +23,7 @@ values = read_yaml("params.yaml")
 values["backbone"]["grounding"] = "univtg_saliency"
 values["encoders"] |= {"colours": {"grid": 2}, "fine": {"kind": "colours", "grid": 8}}
 values["strategies"] = {"norms": {}}
+values["report"]["panels"].append("spread")
 check_params(values | {"dataset": "garden"})
 assert load_card("garden").metric == "qvhighlights"
 assert not {"torch", "open_clip"} & {*sys.modules}
@@ -58,6 +59,19 @@ model.save("saved")
 assert load_backbone("saved").name == "univtg_saliency"
 norms = trainable_parameters(apply_strategy("norms", model)).names
 assert norms and all(model.get_parameter(name).dim() == 1 for name in norms)
+"""
+
+DRAWN = """
+import dataclasses
+from pathlib import Path
+
+from pipeline.stages.report import build_report
+from tests.pipeline.report_workspace import make_results
+
+inputs = make_results(Path("results"), ("grounding",), shots=(8,), videos=2)
+build_report(dataclasses.replace(inputs, panels=["spread"]), Path("report"))
+page = Path("report/index.html").read_text(encoding="utf-8")
+assert "Range over seeds" in page and 'id="chart-grounding-spread"' in page
 """
 
 ENCODED = """
@@ -129,7 +143,7 @@ def run(copy: Path, code: str) -> None:
 
 def test_every_kind_is_one_file():
     """A dataset is a card and its labels."""
-    kinds = ["annotations.jsonl", "card.yaml", "colours.py", "middle.py", "norms.py", "one_each.py",
+    kinds = ["annotations.jsonl", "card.yaml", "colours.py", "middle.py", "norms.py", "one_each.py", "spread.py",
              "univtg_saliency.py", "windows_only.py"]  # fmt: skip
     assert sorted(Path(name).name for name in FILES) == kinds
 
@@ -140,6 +154,10 @@ def test_what_is_named_is_known_without_its_packages(copy):
 
 def test_each_file_does_its_work(copy):
     run(copy, USED)
+
+
+def test_a_panel_is_drawn(copy):
+    run(copy, DRAWN)
 
 
 def test_a_third_encoder_from_its_making_to_the_prediction(copy):

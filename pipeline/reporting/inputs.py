@@ -96,7 +96,7 @@ class Inputs:
     manifest.json, videos/ and, if anything is to be said of the dataset, dataset.json. `metrics` is the metric that is
     charted, by task: the page has a section for each. `examples` is how many samples of a task are shown with their
     video, `clip_len` seconds per clip. `features` is the features.json that says which videos gave none, `domain` the
-    kind that was adapted to, where it was one of several.
+    kind that was adapted to, where it was one of several, `panels` the charts, in this order.
     """
 
     dataset: str
@@ -108,6 +108,7 @@ class Inputs:
     provenance: Provenance
     features: Path | None = None
     domain: str | None = None
+    panels: Sequence[str] = ("tradeoff", "shots", "kinds", "paired", "curves")
 
 
 @dataclass(frozen=True)

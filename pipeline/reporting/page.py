@@ -107,7 +107,7 @@ def view(results: Results, look: Styles) -> dict[str, Any]:
         "takeaways": takeaways(results),
         "tests": _test_side(results),
         "styles": look,
-        "charts": make_charts(results, look),
+        "charts": make_charts(results, look, results.inputs.panels),
         "showcase": task.showcase(results),
     }
 

@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 try:
     PARAMS = check_params(config)
     check_strategies(PARAMS.strategies)
-    tell_jobs(PARAMS.machine)
+    tell_jobs(PARAMS)
     keep_digests(workflow)
     prepare_run(workflow)
     show_progress(workflow)

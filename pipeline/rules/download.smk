@@ -81,8 +81,9 @@ rule download:
         within=lambda wildcards: within_tolerance(
             wildcards.dataset, PARAMS.download.tolerance
         ),
+        shards=PARAMS.download.shards,
         settings=settings("download", PARAMS, "download.shards"),
         code=code_digest("download", PARAMS),
     shell:
-        "python -m pipeline.stages.download manifest {wildcards.dataset} --shards {PARAMS.download.shards}"
-        " --tolerance {PARAMS.download.tolerance} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.download manifest {wildcards.dataset} --shards {params.shards}"
+        " --settings {params.settings:q} > {log} 2>&1"

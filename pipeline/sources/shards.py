@@ -1,14 +1,13 @@
 """Which shards a dataset has and what each depends on: fast and without a network, for a workflow to plan by."""
 
 import hashlib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pipeline.card import CATALOG, Card, load_card, subtitle_files
 from read.errors import InputError
-from read.files import read_json, sha256_of
+from read.files import digest_of, read_json, sha256_of
 from read.rows import parse_lines, require, vid_of
 
 RAW = Path("data/raw")
@@ -60,7 +59,7 @@ def shard_digests(dataset: str, shards: int, catalog: Path = CATALOG) -> dict[st
     members: dict[str, list[str]] = {shard: [] for shard in shard_ids(shards)}
     for vid in vids:
         members[shard_of(vid, shards)].append(vid)
-    return {shard: digest([origin, shards, members[shard]]) for shard in members}
+    return {shard: digest_of([origin, shards, members[shard]]) for shard in members}
 
 
 def labelled_videos(paths: Iterable[Path]) -> list[str]:
@@ -96,8 +95,3 @@ def within_tolerance(dataset: str, tolerance: float, raw: Path = RAW) -> bool:
     listed = read_json(path)
     missing = len(listed["missing"])
     return missing <= tolerance * (missing + len(listed.get("features") or listed["videos"]))
-
-
-def digest(value: Any) -> str:
-    """A short digest of a JSON-able value."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

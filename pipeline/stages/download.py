@@ -25,7 +25,7 @@ from typing import Any
 from pipeline.annotations import fetch_annotations
 from pipeline.card import Card, load_card
 from pipeline.cli import add_settings, run
-from pipeline.machine import told
+from pipeline.machine import told, tolerance
 from pipeline.params import DownloadSettings
 from pipeline.sources import Source, UnavailableError, make_sources
 from pipeline.sources.base import exclusive
@@ -235,7 +235,8 @@ def _download_settings(arguments: argparse.Namespace) -> DownloadSettings:
     """What the job was given, and how this machine works."""
     machine = told()
     how = {"retries": machine.retries, "timeout": machine.timeout, "mirror": machine.mirror}
-    return DownloadSettings(**how, **{key: vars(arguments)[key] for key in ("shards", "tolerance") if key in arguments})
+    what = {"shards": arguments.shards} if "shards" in arguments else {}
+    return DownloadSettings(**how, **what, tolerance=tolerance() if arguments.command == "manifest" else 0.0)
 
 
 def main() -> None:
@@ -258,8 +259,6 @@ def main() -> None:
             job.add_argument("shard", metavar="NNN", help="name of the shard, 000 to download.shards - 1")
         if command != "annotations":
             job.add_argument("--shards", type=int, required=True, help="how many there are, download.shards")
-        if command == "manifest":
-            job.add_argument("--tolerance", type=float, required=True, help="share that may be missing")
         add_settings(job)
     arguments = parser.parse_args()
     card, settings = load_card(arguments.dataset), arguments.settings

@@ -10,7 +10,6 @@ from pipeline import paths
 from pipeline.cli import add_settings, run
 from pipeline.kept import kept_features, put_by
 from pipeline.machine import chosen_device, told
-from pipeline.sources.shards import digest
 from read.data import Annotation, FeatureStore, load_annotations, write_shard
 from read.data.lengths import Length
 from read.data.packages import Package
@@ -19,7 +18,7 @@ from read.encoders.light import import_encoders
 from read.encoders.program import ffmpeg_binary, ffmpeg_version
 from read.encoders.weights import read_config
 from read.errors import InputError
-from read.files import read_json, read_jsonl, write_json
+from read.files import digest_of, read_json, read_jsonl, write_json
 from read.rows import id_key
 
 CONTEXT = 77  # tokens that CLIP reads at most
@@ -50,7 +49,7 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
 
     print(f"frames by {ffmpeg_version()}, {ffmpeg_binary()}")  # where it is absent, the job fails, and not each video
     extractor, folder, failed = extractor_of(settings), paths.features(dataset), {}
-    made = {vid: digest([code, entry["sha256"]]) for vid, entry in videos.items()} if code else {}
+    made = {vid: digest_of([code, entry["sha256"]]) for vid, entry in videos.items()} if code else {}
     arrays, seconds = kept_features(folder, made, extractor.spec, ffmpeg_version())
     if seconds:
         print(f"{len(seconds)} of {len(videos)} videos have their features already")

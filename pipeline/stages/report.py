@@ -61,6 +61,7 @@ def main() -> None:
         raw=paths.raw(settings.dataset),
         metrics={task: metric_of(task, settings) for task in settings.task},
         examples=settings.report.examples,
+        panels=settings.report.panels,
         clip_len=settings.clip_len,
         provenance=Provenance.model_validate(gather(settings)),
         features=paths.features(settings.dataset) / "features.json",

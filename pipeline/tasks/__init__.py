@@ -7,9 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from torch import nn
 
-from read.plugins import Plugins
+from pipeline.plugins import TASKS
 
-TASKS = Plugins("task", "pipeline.tasks", "WORK")
 Rows = list[dict[str, Any]]
 Baselines = dict[str, dict[str, Any]]  # row -> its `scores` and `by_kind`
 

@@ -93,7 +93,7 @@ def test_words_for_people_count_for_nothing(checkout):
         ("read/encoders/cut.py", set()),  # of prediction
         ("read/encoders/kinds/clip.py", {"encoders", "extract"}),
         ("pipeline/sources/montage/scenes.py", {"download"}),
-        ("pipeline/reporting/charts.py", {"report"}),
+        ("pipeline/reporting/panels/paired.py", {"report"}),
         ("pipeline/stages/split.py", {f"split.{task}" for task in TASKS}),
         ("read/metrics/protocols/tvsum.py", set()),
     ],

@@ -353,13 +353,11 @@ def command(tmp_path: Path, *arguments: str, shards: int = 1) -> subprocess.Pope
     if not (tmp_path / "data" / "catalog").exists():
         (tmp_path / "data" / "catalog").symlink_to(tmp_path / "catalog")
     settings = {"clip_len": 2.0, "features": "videos"}
-    how = {"annotations": [], "shard": ["--shards", str(shards)]} | {
-        "manifest": ["--shards", str(shards), "--tolerance", "0"]
-    }
-    words = [*how[arguments[0]], "--settings", json.dumps(settings)]
+    how = [] if arguments[0] == "annotations" else ["--shards", str(shards)]
+    words = [*how, "--settings", json.dumps(settings)]
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.stages.download", *arguments, *words],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT), "READ_TOLERANCE": "0"}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -392,7 +390,7 @@ def test_bad_input_on_the_command_line_is_one_message(tmp_path):
     job = command(tmp_path, "annotations", "mime")
     message = job.communicate()[1]
     assert job.returncode == 1
-    assert message.startswith("error: dataset 'mime' has no card")
+    assert message.startswith("error: dataset 'mime' is none of mine; did you mean mine?")
     assert "Traceback" not in message
 
 
