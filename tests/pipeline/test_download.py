@@ -355,9 +355,10 @@ def command(tmp_path: Path, *arguments: str, shards: int = 1) -> subprocess.Pope
     settings = {"clip_len": 2.0, "features": "videos"}
     how = [] if arguments[0] == "annotations" else ["--shards", str(shards)]
     words = [*how, "--settings", json.dumps(settings)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "READ_TOLERANCE": "0"}
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.stages.download", *arguments, *words],
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT), "READ_TOLERANCE": "0"}, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
