@@ -54,10 +54,12 @@ def check_fit(state: Mapping[str, Tensor], own: Mapping[str, Tensor], source: st
         raise InputError(f"{source}: not the weights of {of}; {detail}")
 
 
-def save_tensors(state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Write a file of safetensors, whole or not at all."""
+def save_tensors(state: Mapping[str, Tensor], path: str | Path, notes: Mapping[str, str] | None = None) -> None:
+    """Write a file of safetensors, whole or not at all; `notes` stand in its header."""
     with atomic_path(path) as draft:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, draft)
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, draft, dict(notes or {})
+        )
 
 
 def load_tensors(path: str | Path, sha256: str | None = None) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ import torch
 
 from read.encoders.base import ORDER, Encoder, check_frames, common_size, kind_of
 from read.encoders.frames import frames_per_clip, read_clips
-from read.encoders.weights import read_config
+from read.encoders.weights import check_content, read_config
 from read.errors import InputError
 from read.plugins import ENCODERS
 
@@ -130,4 +130,6 @@ def load_encoder(folder: Path, device: str | torch.device = "cpu") -> Encoder:
         InputError: a file is missing or damaged, or there is no such kind.
     """
     kind = kind_of(folder.name, read_config(folder))
-    return ENCODERS.load(kind).load(folder, device)
+    encoder = ENCODERS.load(kind).load(folder, device)
+    check_content(folder, encoder.identity["weights"])
+    return encoder

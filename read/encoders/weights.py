@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from torch import Tensor
 
 from read.addresses import leads_inside
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
-from read.weights import first_line, save_tensors
+from read.weights import first_line, save_tensors, state_digest
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+DIGEST = "digest"  # in the header of the weights: of their content, by which damage shows
 TIMEOUT = 60.0  # seconds without a byte
 
 
@@ -22,8 +24,17 @@ def save_folder(folder: str | Path, state: Mapping[str, Tensor], config: dict[st
     """Write the weights and the config into `folder`, both or neither."""
     with atomic_path(folder) as draft:
         draft.mkdir()
-        save_tensors(state, draft / WEIGHTS)
+        save_tensors(state, draft / WEIGHTS, {DIGEST: state_digest(state)})
         write_json(draft / CONFIG, config)
+
+
+def check_content(folder: str | Path, digest: str) -> None:
+    """Raise InputError where the weights in a folder are not those that `save_folder` wrote, whose digest they tell."""
+    path = Path(folder) / WEIGHTS
+    with safe_open(path, framework="pt") as file:
+        told = (file.metadata() or {}).get(DIGEST, digest)
+    if told != digest:
+        raise InputError(f"{path}: is damaged: its content is not what was written; remove the folder and run again")
 
 
 def read_config(folder: str | Path) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from read.encoders.extractor import load_encoder
+from read.encoders.kinds.slowfast import SlowFast
 from read.encoders.weights import WEIGHTS, download, read_config, save_folder
 from read.errors import InputError
 from read.weights import load_tensors
@@ -33,3 +35,15 @@ def test_download_is_whole_or_absent(tmp_path):
     assert download(source.as_uri(), target).read_bytes() == b"weights"
     source.unlink()
     assert download(source.as_uri(), target).read_bytes() == b"weights", "what is there is not fetched again"
+
+
+def test_a_changed_byte_of_an_encoders_weights_is_noticed(tmp_path):
+    folder = tmp_path / "slowfast"
+    SlowFast.create("slowfast_tiny").save(folder)
+    load_encoder(folder)
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.safetensors: is damaged"):
+        load_encoder(folder)
