@@ -124,6 +124,10 @@ def ask(
     if queries:
         result.adapter, bar = predictor.adapter_for("grounding"), predictor.threshold()
         result.threshold = bar
+        if options.confident and bar is None:
+            print(
+                "note: on its validation videos no moment was right, so --confident leaves nothing out", file=sys.stderr
+            )
         for answer in video.answer(queries):
             moments = [Found(*moment, bar is None or moment.score >= bar) for moment in answer.moments]
             present = bar is None or any(moment.confident for moment in moments)
