@@ -68,7 +68,7 @@ def encoding(bundle: Path, short: Path, path: Path, repeats: int) -> None:
     video = predictor.encode(path)
     both = time.perf_counter() - began
     began = time.perf_counter()
-    clips = np.stack([clip for clip, _ in read_clips(path, settings.fps, settings.clip_len, extractor.clip.size)])
+    clips = np.stack([clip for clip, _ in read_clips(path, settings.fps, settings.clip_len, extractor.size)])
     decoding = time.perf_counter() - began
     began = time.perf_counter()
     for start in range(0, len(clips), settings.batch_size):

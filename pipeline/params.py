@@ -8,7 +8,7 @@ from functools import reduce
 from operator import getitem
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -74,6 +74,11 @@ class DownloadSettings:
     retries: int = 5
     timeout: float = 30.0
     mirror: str | None = None
+
+    @classmethod
+    def of(cls, machine: Machine, **what: Any) -> Self:
+        """The machine's way of downloading; `what` are `shards` and `tolerance`, where they matter."""
+        return cls(retries=machine.retries, timeout=machine.timeout, mirror=machine.mirror, **what)
 
 
 class Extract(Section):

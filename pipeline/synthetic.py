@@ -24,7 +24,7 @@ import yaml
 from pipeline.annotations import fetch_annotations
 from pipeline.card import CARD, CATALOG, Card, load_card
 from pipeline.cli import run
-from pipeline.params import Params, load_params
+from pipeline.params import DownloadSettings, Params, load_params
 from read.data.annotations import clips_of
 from read.data.packages import Files, Form
 from read.errors import InputError
@@ -40,7 +40,7 @@ def make_package(card: Card, params: Params, layout: str, width: int, path: Path
     """Write the package; the numbers of its videos and queries. Raises InputError as the download stage does."""
     form = PACKAGE_LAYOUTS.load(layout)[0]
     with tempfile.TemporaryDirectory() as room:
-        fetch_annotations(card, params.download, params.clip_len, Path(room))
+        fetch_annotations(card, DownloadSettings.of(params.machine), params.clip_len, Path(room))
         queries, summaries = (
             read_jsonl(Path(room, card.name, file)) for file in ("annotations.jsonl", "summaries.jsonl")
         )

@@ -81,7 +81,7 @@ def locked_stages() -> dict[str, LockedStage]:
         return {}
     text = LOCK.read_text(encoding="utf-8")
     try:
-        stages = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"]
+        stages = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text).get_single_data()["stages"]
         found = {name: _locked_stage(name, stage) for name, stage in stages.items() if name != CODE.stem}
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise _broken(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'}") from None

@@ -233,10 +233,8 @@ def _sweep(folder: Path, keep: set[str]) -> None:
 
 def _download_settings(arguments: argparse.Namespace) -> DownloadSettings:
     """What the job was given, and how this machine works."""
-    machine = told()
-    how = {"retries": machine.retries, "timeout": machine.timeout, "mirror": machine.mirror}
     what = {"shards": arguments.shards} if "shards" in arguments else {}
-    return DownloadSettings(**how, **what, tolerance=tolerance() if arguments.command == "manifest" else 0.0)
+    return DownloadSettings.of(told(), **what, tolerance=tolerance() if arguments.command == "manifest" else 0.0)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from pipeline import synthetic
 from pipeline.annotations import fetch_annotations
 from pipeline.card import load_card
 from pipeline.code import settings
-from pipeline.params import Params, check_params, load_params, parse_settings
+from pipeline.params import DownloadSettings, Params, check_params, load_params, parse_settings
 from pipeline.sources.shards import shard_ids
 from pipeline.stages import evaluate, pretrain, report, split
 from pipeline.stages.download import list_shard, write_manifest
@@ -69,11 +69,12 @@ class Bench:
         """The download and the extract stage of a dataset."""
         card, params = load_card(name), self.params(dataset=name)
         assert card.synthetic and card.encoders("package", {"clip": {}}) == []
-        fetch_annotations(card, params.download, params.clip_len)
+        download = DownloadSettings.of(params.machine, shards=2, tolerance=params.download.tolerance)
+        fetch_annotations(card, download, params.clip_len)
         given = parse_settings(settings("extract", params))
         for shard in shard_ids(2):
-            list_shard(card, shard, params.download)
-        write_manifest(card, params.download)
+            list_shard(card, shard, download)
+        write_manifest(card, download)
         for shard in shard_ids(2):
             extract_shard(name, shard, given)
         extract_text(name, given)

@@ -81,7 +81,7 @@ def test_its_card_has_the_labels_and_says_what_it_is(catalog, monkeypatch):
     assert (card.synthetic, card.title, card.metric) == (True, "Mine, synthetic features", "tvsum")
     assert [path.resolve() for path in card.files[1:]] == [path.resolve() for path in original.files[1:]]
     assert card.path(card.features.path).resolve() == (catalog.parent / "manual" / "mine-synthetic.zip").resolve()
-    assert card.encoders("package") == []
+    assert card.encoders("package", {"clip": {}}) == []
     assert "set features: package in params.yaml" in card.instructions
     assert not original.synthetic
 

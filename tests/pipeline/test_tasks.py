@@ -59,7 +59,7 @@ def stages(tmp_path, monkeypatch):
             thing, vid = THINGS[number % 4], f"{dataset}{number}"
             said = "" if number == 3 else f"we see nothing of the {thing}" + " at all" * 30 * (number == 4)
             rows.append({"vid": vid, "transcript": said, "summary": f"the {thing} sleeps"})
-            arrays[f"clip/{vid}"] = rng.normal(size=(3 + number, 5)).astype(np.float32)
+            arrays[f"clip/{vid}"] = rng.normal(size=(3 + number, 64)).astype(np.float32)
         write_jsonl(f"data/raw/{dataset}/summaries.jsonl", rows)
         write_jsonl(f"data/raw/{dataset}/annotations.jsonl", [])
         write_shard(f"data/features/{dataset}", "000", arrays, SPEC)
