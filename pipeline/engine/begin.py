@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import yaml
 
 from pipeline.engine import adopt, aside, confirm, dvc, records, stopping
 from read.errors import InputError
+from read.files import write_text
 
 RUNNING = Path(".snakemake/running")
 _held = []  # the open lock file, for the life of the process
@@ -68,8 +70,20 @@ def _prepare_work(workflow: Any) -> None:
         return
     dvc.set_up()
     dvc.mend()
-    if not records.is_recorded():
+    if records.is_recorded():
+        _record_words()
+    else:
         adopt.tell(adopt.judge(), dry=False)
+
+
+def _record_words() -> None:
+    """Let DVC know sources that changed: what its first stage makes of them stands in code.yaml already."""
+    if not records.LOOKED_AT.is_file() or records.LOOKED_AT.read_text(encoding="utf-8") != records.sources():
+        if json.loads(dvc.command("status", "--json", dvc.CODE.stem) or "{}"):
+            with dvc.keeping_lock():
+                dvc.command("commit", "--force", dvc.CODE.stem)
+            records.mark_recorded()
+        write_text(records.LOOKED_AT, records.sources())
 
 
 def _plan_read_only() -> None:

@@ -12,6 +12,7 @@ from read.files import read_text, write_text
 METADATA = Path(".snakemake/metadata")
 INCOMPLETE = Path(".snakemake/incomplete")  # outputs of jobs that have begun and not ended
 RECORDED = Path(".snakemake/recorded")  # the state of dvc.lock and of the artifacts when they last agreed; of `record`
+LOOKED_AT = Path(".snakemake/sources")  # the state of the sources that dvc.lock knows
 STAMP = ".snakemake_timestamp"  # the time of a folder that is an output
 TICK = 0.001  # seconds; records keep times with fewer digits than the file system
 STEP = 254  # characters of a file's name, by which Snakemake divides longer names of records
@@ -51,6 +52,16 @@ def state() -> str:
     digest = hashlib.sha256(dvc.LOCK.read_bytes() if dvc.LOCK.exists() else b"")
     for folder in sorted({out for stage in dvc.locked_stages().values() for out in stage.outs}):
         for path in artifacts(folder):
+            found = path.stat()
+            digest.update(f"{path} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def sources() -> str:
+    """A digest of the times and sizes of all that DVC's first stage reads."""
+    digest = hashlib.sha256()
+    for path in sorted(path for top in ("data/catalog", "pipeline", "read") for path in Path(top).rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
             found = path.stat()
             digest.update(f"{path} {found.st_size} {found.st_mtime_ns}\n".encode())
     return digest.hexdigest()

@@ -127,3 +127,12 @@ def test_a_second_run_at_the_same_time_is_refused(project):
     project.snakemake("-n")  # planning disturbs nobody
     first.finish()
     project.assert_settled()
+
+
+@pytest.mark.slow
+def test_a_comment_redoes_nothing_and_both_engines_are_settled_again(project):
+    path = project.folder / "read/adapters/recurrent_cache.py"
+    path.write_text(f"# A comment.\n\n{path.read_text()}")
+    assert "code" in json.loads(project.dvc("status", "--json"))
+    assert "Nothing to be done" in project.snakemake()
+    project.assert_settled()
