@@ -82,11 +82,12 @@ def locked_stages() -> dict[str, LockedStage]:
     text = LOCK.read_text(encoding="utf-8")
     try:
         stages = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text).get_single_data()["stages"]
-        found = {name: _locked_stage(name, stage) for name, stage in stages.items() if name != CODE.stem}
+        found = {name: _locked_stage(name, stage) for name, stage in stages.items()}
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise _broken(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'empty'}") from None
     if not text.endswith("\n"):
         raise _broken("its last line has no end")
+    found.pop(CODE.stem, None)
     return found
 
 

@@ -193,7 +193,7 @@ def test_a_record_that_failed_is_made_by_the_next_run(project):
     ("damage", "words"),
     [
         (lambda text: text[: len(text) // 2].rpartition("\n")[0][:-3], "is not whole"),
-        (lambda text: text.replace("    cmd:", "    order:", 1), "stage download@montage has no cmd"),
+        (lambda text: text.replace("    cmd:", "    order:", 1), "stage code has no cmd"),
         (lambda text: text.replace("md5: ", "md5: 0", 1), "the md5 of"),
         (lambda text: "", "is not whole"),
     ],
