@@ -1,8 +1,6 @@
 # In the order in which features are joined; a package of features stands for the encoders that made it.
 ENCODERS = [
-    name
-    for name in PARAMS.encoders
-    if any(name in names for names in NEEDED.values())
+    name for name in PARAMS.encoders if any(name in names for names in NEEDED.values())
 ]
 
 
