@@ -33,35 +33,43 @@ SIGNS = (  # of a reason, in Snakemake's words, the strongest first
 
 def plan(text: str) -> list[str]:
     """Lines from what `snakemake -n` printed: how many jobs of which rule would run, and why."""
-    jobs = [(rule, why(rule, reason)) for rule, reason in JOB.findall(text) if rule != "all"]
-    if not jobs:
+    counts: Counter[tuple[str, str]] = Counter()
+    files: dict[tuple[str, str], list[str]] = {}
+    for rule, reason in JOB.findall(text):
+        if rule != "all":
+            words, named = why(rule, reason)
+            counts[rule, words] += 1
+            files.setdefault((rule, words), []).extend(named)
+    if not counts:
         return ["Nothing would run: all is up to date."]
-    counts = Counter(jobs)
     begins = [job for job in counts if job[1] != FOLLOWS]
     width = max(len(rule) for rule, _ in counts)
-    lines = [f"{counts[job]:5} {job[0]:{width}}  {job[1]}" for job in begins]
+    lines = [f"{counts[job]:5} {job[0]:{width}}  {job[1]}{_some(files[job])}" for job in begins]
     follows = [f"{count} {rule}" for (rule, reason), count in counts.items() if reason == FOLLOWS]
     if len(lines) > LINES - 4:
         rest = sum(counts[job] for job in begins[LINES - 5 :])
         lines = [*lines[: LINES - 5], f"{rest:5} more, for other reasons"]
     if follows:
         lines.append(f"and what follows: {', '.join(follows)}")
-    return [f"{len(jobs)} jobs would run:", *lines]
+    return [f"{counts.total()} jobs would run:", *lines]
 
 
-def why(rule: str, reason: str) -> str:
-    """Snakemake's reason to run a job of a rule, in a few words."""
+def why(rule: str, reason: str) -> tuple[str, list[str]]:
+    """Snakemake's reason to run a job of a rule, in a few words, and the files that it names."""
     if "Params have changed" in reason:
         before, _, now = reason.partition(" before: ")[2].partition(" now: ")
         if words := list(_differences(rule, before, now)):
-            return ", ".join(words[:SHOWN]) + (" ..." if len(words) > SHOWN else "")
+            return ", ".join(words[:SHOWN]) + (" ..." if len(words) > SHOWN else ""), []
     for sign, words in SIGNS:
         if sign in reason:
-            if not sign.endswith(": "):
-                return words
-            names = reason.partition(sign)[2].partition("; ")[0].split(", ")
-            return words + (names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more")
-    return reason[:LONGEST]
+            named = reason.partition(sign)[2].partition("; ")[0].split(", ") if sign.endswith(": ") else []
+            return words, named
+    return reason[:LONGEST], []
+
+
+def _some(names: list[str]) -> str:
+    """The first of some files, and how many more there are."""
+    return "".join(names[:1]) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _differences(rule: str, before: str, now: str) -> Iterator[str]:
