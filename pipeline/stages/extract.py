@@ -64,7 +64,8 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
         arrays |= {f"{encoder}/{vid}": array for encoder, array in features.arrays.items()}
         seconds[vid] = features.seconds
     put_by(folder, shard, videos)
-    made = {vid: made[vid] for vid in made.keys() & seconds.keys()}
+    seconds = {vid: seconds[vid] for vid in videos if vid in seconds}  # in one order, whatever was taken over
+    made = {vid: made[vid] for vid in seconds if vid in made}
     write_shard(folder, shard, arrays, extractor.spec, failed, seconds, ffmpeg_version(), made)
 
 

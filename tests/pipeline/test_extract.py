@@ -182,6 +182,19 @@ def test_another_number_of_shards_regroups_the_features(raw, counted, order):
         assert {vid: float(file.get_tensor(f"clip/{vid}")[0, 0]) for vid in "abcd"} == {vid: ord(vid) for vid in "abcd"}
 
 
+def test_a_shard_lists_its_videos_in_one_order_whatever_was_taken_over(raw, counted):
+    """Equal inputs give equal bytes: neither the order of a set nor what there was before shows."""
+    ids = list("hgfedcba")
+    divide(raw, {"000": ids[3:5]}, {"h": "h"})
+    run("000")
+    divide(raw, {"000": ids}, {"h": "h"})
+    counted.clear()
+    run("000")
+    about, listed = read_json(paths.features("mine") / "000.json"), read_json(raw / "shards/000.json")["videos"]
+    assert len(counted) == 6
+    assert list(about["seconds"]) == list(about["made"]) == list(listed) == ids
+
+
 def test_only_features_of_the_same_content_and_code_are_taken_over(raw, counted, monkeypatch):
     divide(raw, {"000": ["a", "b"]}, {"a": "a"})
     run("000")
