@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,12 @@ def _prepare_work(workflow: Any) -> None:
 def _record_words() -> None:
     """Let DVC know sources that changed: what its first stage makes of them stands in code.yaml already."""
     if not records.LOOKED_AT.is_file() or records.LOOKED_AT.read_text(encoding="utf-8") != records.sources():
-        if json.loads(dvc.command("status", "--json", dvc.CODE.stem) or "{}"):
-            with dvc.keeping_lock():
-                dvc.command("commit", "--force", dvc.CODE.stem)
-            records.mark_recorded()
-        write_text(records.LOOKED_AT, records.sources())
+        with suppress(InputError):  # a DVC that does not work is told of where the run is recorded
+            if json.loads(dvc.command("status", "--json", dvc.CODE.stem) or "{}"):
+                with dvc.keeping_lock():
+                    dvc.command("commit", "--force", dvc.CODE.stem)
+                records.mark_recorded()
+            write_text(records.LOOKED_AT, records.sources())
 
 
 def _plan_read_only() -> None:

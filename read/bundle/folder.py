@@ -32,7 +32,8 @@ PLACES = re.compile(
     r"|summarization/tokenizer/[A-Za-z0-9_-]+\.json"
     rf"|encoders/{NAME}/(model\.safetensors|config\.json)"
 )
-LEFT_BEHIND = (".git", ".gitattributes", ".gitignore", ".cache")  # by git and the hub's client, at the top
+# By git, the hub's client and Snakemake, at the top.
+LEFT_BEHIND = (".git", ".gitattributes", ".gitignore", ".cache", ".snakemake_timestamp")
 MOST_FILES = 10_000
 
 
