@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         began = time.monotonic()
         calm.snakemake()
         seconds = time.monotonic() - began
-        found = disturb(Path(room), plan(options, dice), options.rounds, dice, contents(calm), seconds)
+        found = disturb(Path(room), plan(options, dice), options.rounds, dice, calm, seconds)
     for what, count in found["disturbed"].items():
         print(f"{what}: {count}")
     print(f"moments: {', '.join(f'{stage} {count}' for stage, count in sorted(found['stages'].items()))}")
@@ -73,7 +73,7 @@ def disturb(
     wanted: list[tuple[str, signal.Signals]],
     rounds: int,
     dice: random.Random,
-    truth: dict[str, str],
+    calm: Project,
     seconds: float,
 ) -> dict:
     """Run and disturb, then run to the end.
@@ -83,15 +83,16 @@ def disturb(
         wanted: which engine is disturbed by what.
         rounds: folders that begin empty, over which these are spread.
         dice: of the moments.
-        truth: what an undisturbed run made, as `contents` tells it.
+        calm: a project after an undisturbed run.
         seconds: that it took.
 
     Returns:
         `rounds`, how many of them `survived`, what `differs` in the others, and each of the `events`.
     """
+    truth = contents(calm)
     found = {"seconds": seconds, "rounds": 0, "survived": 0, "differs": {}, "events": []}
     for number in range(min(rounds, max(1, len(wanted)))):
-        project = make_project(room / str(number) / "project")
+        project = calm.clone(room / str(number) / "project", "start")  # the report names the commit
         for engine, kind in wanted[number::rounds]:
             found["events"].append(strike(project, engine, kind, dice.uniform(0, LAST * seconds)))
         project.run(*ENGINES[dice.choice(list(ENGINES))])

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from benchmarks.chaos import contents, disturb
+from benchmarks.chaos import disturb
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ def test_kill_nine_during_extract_train_and_record(project):
 
 def test_runs_disturbed_at_random_come_to_the_end_of_an_undisturbed_one(_finished, tmp_path):
     wanted = [("snakemake", signal.SIGKILL), ("dvc", signal.SIGKILL), ("dvc", signal.SIGTERM)]
-    found = disturb(tmp_path, wanted, 1, random.Random(0), contents(_finished), seconds=60.0)
+    found = disturb(tmp_path, wanted, 1, random.Random(0), _finished, seconds=60.0)
     assert found["survived"] == 1, found["differs"]
     assert len(found["events"]) == 3
 
