@@ -23,7 +23,8 @@ class Verdict:
     Attributes:
         settled: dvc.lock has everything as it stands.
         vouched: files that their stages, as they are now, would make the same.
-        unknown: whether Snakemake's records lack some of these.
+        unknown: whether Snakemake's records lack some of these; where all is settled it goes by DVC in any case, since times
+            may be new of what came out the same.
         lost: files of unknown making.
         missing: files that dvc.lock has of stages as they are now, and that are gone.
     """
@@ -131,7 +132,11 @@ async def _tell(dag: Any, verdict: Verdict, dry: bool) -> None:
         for file in job.output:
             if str(file) in absent or any(Path(file) in path.parents for path in verdict.missing):
                 cache.exists_local[file] = False
-        if job.output and verdict.unknown and all(_vouched(Path(file), verdict.vouched) for file in job.output):
+        if (
+            job.output
+            and (verdict.unknown or verdict.settled)
+            and all(_vouched(Path(file), verdict.vouched) for file in job.output)
+        ):
             adopted.append(job)
     marks = [job for job in dag.jobs if verdict.settled and records.RECORDED.as_posix() in map(str, job.output)]
     for job in adopted:
