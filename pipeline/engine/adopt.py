@@ -23,8 +23,8 @@ class Verdict:
     Attributes:
         settled: dvc.lock has everything as it stands.
         vouched: files that their stages, as they are now, would make the same.
-        unknown: whether Snakemake's records lack some of these; where all is settled it goes by DVC in any case, since times
-            may be new of what came out the same.
+        unknown: whether Snakemake's records lack some of these. Where all is settled it goes by DVC in any case: what
+            came out the same may have a new time.
         lost: files of unknown making.
         missing: files that dvc.lock has of stages as they are now, and that are gone.
     """
