@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
-from read.plugins import BACKBONES
+from read.plugins import BACKBONES, none_of
 from read.settings import check_types, make_settings
 from read.weights import check_fit, load_tensors, read_checkpoint, save_tensors, state_digest
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+WINDOWS = ("auto", "ladder", "runs", "spans")  # ways to read windows off: `read.grounding.windows`
 
 
 class Segment(NamedTuple):
@@ -43,6 +44,11 @@ class GroundingConfig:
         dropout: inside the layers.
         input_dropout: on what the input projections read.
         max_clips: a longer video is read in overlapping pieces of this many clips.
+        joint_start: the first of the columns of the clip features that hold the joint embedding of pictures and
+            sentences, L2-normalised.
+        joint_dim: e, how many these are; 0: the features have no joint space.
+        windows: how windows are read off, as chosen on the source's validation side; "auto": as the class is best read.
+        prior: weight of the joint space's curve beside the model's own scores, chosen likewise; 0: none.
     """
 
     video_dim: int
@@ -54,8 +60,12 @@ class GroundingConfig:
     dropout: float = 0.1
     input_dropout: float = 0.5
     max_clips: int = 75
+    joint_start: int = 0
+    joint_dim: int = 0
+    windows: str = "auto"
+    prior: float = 0.0
 
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ()  # sizes of parts that a model may lack
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("joint_start", "joint_dim")  # sizes of parts that a model may lack
 
     def __post_init__(self) -> None:
         name = type(self).__name__.removesuffix("Config").lower()
@@ -66,6 +76,14 @@ class GroundingConfig:
             raise InputError(f"{name}: {', '.join(wrong)} must be at least 1")
         if wrong := [key for key, value in values.items() if "drop" in key and not 0 <= value < 1]:
             raise InputError(f"{name}: {', '.join(wrong)} must lie in [0, 1)")
+        if self.windows not in WINDOWS:
+            raise InputError(f"{name}: windows {none_of(self.windows, WINDOWS)}")
+        if self.joint_start + self.joint_dim > self.video_dim:
+            raise InputError(f"{name}: the joint space has columns that video_dim {self.video_dim} lacks")
+        if not 0 <= self.prior < float("inf"):
+            raise InputError(f"{name}: prior {self.prior} must be at least 0")
+        if self.prior and not self.joint_dim:
+            raise InputError(f"{name}: a prior needs a joint space, joint_dim is 0")
         if self.hidden % self.heads or self.hidden % 2:
             raise InputError(f"{name}: hidden {self.hidden} must be even and a multiple of heads {self.heads}")
 
@@ -79,7 +97,8 @@ class Backbone(nn.Module, ABC):
     name: ClassVar[str]
     config_class: ClassVar[type[GroundingConfig]]
     dense: ClassVar[bool] = True  # one window and one score per clip; else a set of windows
-    windows: ClassVar[Literal["runs", "spans"]] = "runs"  # how they are best read off: `read.grounding.inference`
+    reads_sentence: ClassVar[bool] = False  # `forward` takes `sentence` (B, e) and `correction` (B, N, e) too
+    windows: ClassVar[Literal["ladder", "runs", "spans"]] = "runs"  # how they are best read off
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Name the class after its file; a subclass that is made elsewhere, as by FSDP, keeps the name."""

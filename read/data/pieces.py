@@ -42,7 +42,9 @@ def _cut(sample: Sample, start: int, length: int) -> Sample:
     begin, whole = start * sample.clip_len, length * sample.clip_len
     question = replace(sample.question, duration=min(sample.question.duration - begin, whole))
     label = None if sample.label is None else _cut_label(sample.label, start, length, sample.clip_len)
-    return replace(sample, video=sample.video[start : start + length], question=question, label=label)
+    part = slice(start, start + length)
+    correction = None if sample.correction is None else sample.correction[part]
+    return replace(sample, video=sample.video[part], question=question, label=label, correction=correction)
 
 
 def _cut_label(annotation: Annotation, start: int, length: int, clip_len: float) -> Annotation:

@@ -1,7 +1,7 @@
 """Samples and batches.
 
 Symbols: B samples, N clips of the longest video, M words of the longest query, W windows of the query that has most,
-dv and dt the features' widths.
+dv and dt the features' widths, e that of the joint space of pictures and sentences.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,18 +19,37 @@ from read.errors import InputError
 
 @dataclass(frozen=True)
 class Sample:
-    """One query on one video: `video` (N, dv), `text` (M, dt), the question, seconds per clip; its label, if any."""
+    """One query on one video.
+
+    Attributes:
+        video: (N, dv) features of the clips.
+        text: (M, dt) of the query's tokens.
+        question: what is asked.
+        clip_len: seconds per clip.
+        label: the answer, if it is known.
+        sentence: (e,) the query in the joint space, L2-normalised; None where the features have none.
+        correction: (N, e) what a map that was not fitted to this label gives beside the model's own; of training.
+    """
 
     video: torch.Tensor
     text: torch.Tensor
     question: Question
     clip_len: float
     label: Annotation | None = None
+    sentence: torch.Tensor | None = None
+    correction: torch.Tensor | None = None
 
     @classmethod
-    def labelled(cls, video: torch.Tensor, text: torch.Tensor, label: Annotation, clip_len: float) -> Self:
+    def labelled(
+        cls,
+        video: torch.Tensor,
+        text: torch.Tensor,
+        label: Annotation,
+        clip_len: float,
+        sentence: torch.Tensor | None = None,
+    ) -> Self:
         """A sample of the question that a label answers."""
-        return cls(video, text, label.question, clip_len, label)
+        return cls(video, text, label.question, clip_len, label, sentence)
 
     @property
     def vid(self) -> str:
@@ -88,7 +107,7 @@ def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor | list]:
         `video` (B, N, dv) and `text` (B, M, dt), each with its mask, `video_mask` (B, N), `text_mask` (B, M). Of
         samples that all have labels, the targets too: `windows` (B, W, 2) with `windows_mask` (B, W), `foreground`
         (B, N), `spans` (B, N, 2), `saliency` (B, N) and `relevant` (B, N); and the list `annotations`. Masks are True
-        at real tokens.
+        at real tokens. `sentence` (B, e) and `correction` (B, N, e), where all samples have one.
     """
     labels = [sample.label for sample in samples if sample.label is not None]
     labelled = len(labels) == len(samples)
@@ -99,4 +118,10 @@ def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor | list]:
     for name in ("video", "text", *(["windows"] if labelled else [])):
         lengths = torch.tensor([len(parts[name]) for parts in each])
         batch[f"{name}_mask"] = torch.arange(int(lengths.max()))[None] < lengths[:, None]
+    sentences = [sample.sentence for sample in samples if sample.sentence is not None]
+    if len(sentences) == len(samples):
+        batch["sentence"] = torch.stack(sentences)
+    corrections = [sample.correction for sample in samples if sample.correction is not None]
+    if len(corrections) == len(samples):
+        batch["correction"] = pad_sequence(corrections, batch_first=True)
     return batch | ({"annotations": labels} if labelled else {})

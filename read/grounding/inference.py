@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from read.adapters.wrapped import unwrap
 from read.data import Sample, collate, pieces
 from read.errors import InputError, NotFiniteError
 from read.grounding.windows import DIGITS, Reading, WindowSettings, mean_scores, windows_of
 
 INPUTS = ("video", "video_mask", "text", "text_mask")
+EXTRA = ("sentence", "correction")  # what `Backbone.reads_sentence` is about
 
 
 def predict(
@@ -66,9 +68,26 @@ def forward_batches(
             part = samples[start : start + batch_size]
             batch = collate(part)
             with torch.no_grad():
-                yield part, model(*(batch[name].to(device) for name in INPUTS))
+                yield part, run(model, {name: batch[name].to(device) for name in (*INPUTS, *EXTRA) if name in batch})
     finally:
         model.train(training)
+
+
+def run(model: nn.Module, batch: dict[str, Any]) -> Any:
+    """The outputs of a backbone, given what it reads of a batch of `read.data.collate`.
+
+    Raises:
+        InputError: it reads the sentence in the joint space, and the features have none.
+    """
+    backbone = unwrap(model)
+    if not backbone.reads_sentence:
+        return model(*(batch[name] for name in INPUTS))
+    if "sentence" not in batch:
+        raise InputError(
+            f"{backbone.name} needs an encoder of pictures and sentences in one space, such as clip, and the features "
+            "have none; extract them again, or name the package's by `joint` in the card"
+        )
+    return model(*(batch[name] for name in INPUTS), **{name: batch[name] for name in EXTRA if name in batch})
 
 
 def check(sample: Sample) -> None:

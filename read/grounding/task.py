@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from read.data import Sample, collate, training_pieces
-from read.grounding.inference import INPUTS, check, predict
+from read.grounding.inference import check, predict, run
 from read.grounding.windows import WindowSettings
 from read.metrics.protocol import get_protocol
 
@@ -36,7 +36,7 @@ class Grounding:
 
     def forward(self, model: nn.Module, batch: dict[str, Any]) -> Any:
         """The model's outputs."""
-        return model(*(batch[name] for name in INPUTS))
+        return run(model, batch)
 
     def losses(self, model: nn.Module, outputs: Any, batch: dict[str, Any]) -> dict[str, Tensor]:
         """The model's own terms."""

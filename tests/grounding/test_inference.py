@@ -35,7 +35,8 @@ def model():
 class Fixed(nn.Module):
     """Answers with given scores and spans."""
 
-    dense, name, windows, config = True, "fixed", "runs", SimpleNamespace(max_clips=75)
+    dense, name, windows, reads_sentence = True, "fixed", "runs", False
+    config = SimpleNamespace(max_clips=75)
 
     def __init__(self, scores, spans=None):
         super().__init__()
