@@ -70,7 +70,7 @@ class UMTConfig(GroundingConfig):
     regression_weight: float = 1.0
     masked: bool = True
 
-    MAY_BE_ZERO = ("text_dim", "audio_dim")
+    MAY_BE_ZERO = (*GroundingConfig.MAY_BE_ZERO, "text_dim", "audio_dim")
 
     def __post_init__(self) -> None:
         super().__post_init__()
