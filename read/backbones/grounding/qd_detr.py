@@ -36,7 +36,7 @@ class QDDETRConfig(MomentDETRConfig):
 
     audio_dim: int = 0
 
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = (*GroundingConfig.MAY_BE_ZERO, "audio_dim")
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = (*MomentDETRConfig.MAY_BE_ZERO, "audio_dim")
 
     def __post_init__(self) -> None:
         super().__post_init__()
