@@ -161,7 +161,7 @@ class Train(Section):
 class EvaluateGrounding(Section):
     """Stage 7 of grounding."""
 
-    windows: Literal["auto", "runs", "spans"]
+    windows: Literal["auto", "ladder", "runs", "spans"]
     random_draws: Count
 
 

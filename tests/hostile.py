@@ -50,7 +50,7 @@ EDITS = {  # kind -> file, change of its JSON
     "adapters-a-list": (CONFIG, put("tasks.grounding.adapters", ["read"])),
     "adapter-null": (CONFIG, put(_ADAPTER, None)),
     "predict-a-list": (CONFIG, put(f"{_ADAPTER}.predict", ["nms"])),
-    "share-text": (CONFIG, put(f"{_ADAPTER}.predict", {"share": "x"})),
+    "nms-text": (CONFIG, put(f"{_ADAPTER}.predict", {"nms": "x"})),
     "threshold-text": (CONFIG, put(f"{_ADAPTER}.threshold", "0.5")),
     "threshold-nan": (CONFIG, put(f"{_ADAPTER}.threshold", float("nan"))),
     "beams-1e6": (CONFIG, put("tasks.summarization.adapters.read.predict.beams", 10**6)),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from read.backbones.base import WINDOWS
 from read.bundle.schema import Check, flag, items, maybe, number, one_of, plain, record, table, text, whole
 
 FORMAT, VERSION = "read-bundle", 1
@@ -14,7 +15,7 @@ _LAYERS, _FINITE = whole(0, 128), number(-1e30, 1e30)
 _WORD = text(200)
 
 SETTINGS: dict[str, dict[str, Check]] = {  # of prediction, as the evaluate stage took them
-    "grounding": {"method": one_of("auto", "runs", "spans"), "share": _SHARE, "nms": _SHARE},
+    "grounding": {"method": one_of(*WINDOWS), "nms": _SHARE},
     "summarization": {
         "beams": whole(1, 32), "max_new_tokens": whole(1, 1024), "no_repeat_ngram": whole(0, 1024),
     },

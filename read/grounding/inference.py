@@ -14,7 +14,7 @@ from torch import nn
 from read.adapters.wrapped import unwrap
 from read.data import Sample, collate, pieces
 from read.errors import InputError, NotFiniteError
-from read.grounding.windows import DIGITS, Reading, WindowSettings, mean_scores, windows_of
+from read.grounding.windows import DIGITS, Curves, Reading, WindowSettings, joined, windows_of
 
 INPUTS = ("video", "video_mask", "text", "text_mask")
 EXTRA = ("sentence", "correction")  # what `Backbone.reads_sentence` is about
@@ -32,14 +32,40 @@ def predict(
         [[start, end, score], ...] best first, `pred_saliency_scores` one per clip.
 
     Raises:
-        InputError: a video or query without tokens, or with a feature that is not finite; outputs that are not finite;
-            "runs" asked of a backbone that does not score clips.
+        InputError: as `read_samples`, and `settled`.
     """
-    windows = windows or WindowSettings()
+    windows = settled(windows or WindowSettings(), model)
+    found = read_samples(model, samples, batch_size)
+    return [
+        prediction_row(sample, readings, windows, model.dense) for sample, readings in zip(samples, found, strict=True)
+    ]
+
+
+def settled(windows: WindowSettings, model: nn.Module) -> WindowSettings:
+    """`windows` with "auto" decided, as the model's config says, else its class.
+
+    Raises:
+        InputError: a way is asked for that the model's outputs do not allow.
+    """
     if windows.method == "auto":
-        windows = replace(windows, method=model.windows)
-    if windows.method == "runs" and not model.dense:
-        raise InputError(f"windows: runs need a score per clip, which {model.name} does not give; take spans")
+        chosen = model.windows if model.config.windows == "auto" else model.config.windows
+        windows = replace(windows, method=chosen)
+    if windows.method not in (known := ways(model)):
+        raise InputError(f"windows: {model.name} cannot be read by {windows.method}, only by {', '.join(known)}")
+    return windows
+
+
+def ways(model: nn.Module) -> list[str]:
+    """The ways to read windows off a model: off the scores of clips, where it is dense; those it regresses."""
+    return ["ladder", "runs"] * model.dense + ["spans"]
+
+
+def read_samples(model: nn.Module, samples: Sequence[Sample], batch_size: int = 64) -> list[list[Reading]]:
+    """What the model says of the pieces of each sample, whatever windows are then read off it.
+
+    Raises:
+        InputError: a video or query without tokens, or with a feature that is not finite; outputs that are not finite.
+    """
     for sample in samples:
         check(sample)
     parts = [(index, piece) for index, sample in enumerate(samples) for piece in pieces(sample, model.config.max_clips)]
@@ -51,9 +77,7 @@ def predict(
         for sample, *of_sample in zip(part, *arrays, strict=True):
             index, piece = next(places)
             readings[index].append(_reading(sample, piece.start, of_sample, model.dense))
-    return [
-        prediction_row(sample, found, windows, model.dense) for sample, found in zip(samples, readings, strict=True)
-    ]
+    return readings
 
 
 def forward_batches(
@@ -114,11 +138,17 @@ def prediction_row(
     sample: Sample, readings: Sequence[Reading], settings: WindowSettings, dense: bool
 ) -> dict[str, Any]:
     """What is predicted of a sample, from what the model said of its pieces; see `predict`."""
-    question = sample.question
+    question, curves = sample.question, curves_of(readings) if dense else None
     return {
         "qid": question.qid,
         "query": question.query,
         "vid": question.vid,
-        "pred_relevant_windows": windows_of(readings, sample.clip_len, question.duration, settings, repeats=dense),
-        "pred_saliency_scores": mean_scores(readings, "clips").astype(float).round(DIGITS).tolist(),
+        "pred_relevant_windows": windows_of(readings, curves, sample.clip_len, question.duration, settings),
+        "pred_saliency_scores": joined(readings, "clips").astype(float).round(DIGITS).tolist(),
     }
+
+
+def curves_of(readings: Sequence[Reading]) -> Curves:
+    """What windows are read off: the scores of a video's clips, first put together from its pieces."""
+    scores = joined(readings, "scores")
+    return Curves(curve=scores, confidence=scores)

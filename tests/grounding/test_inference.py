@@ -12,7 +12,7 @@ from torch import nn
 from read.backbones import build_backbone
 from read.data import Annotation, Sample
 from read.errors import InputError
-from read.grounding.inference import predict
+from read.grounding.inference import predict, settled
 from read.grounding.windows import WindowSettings
 
 SIZES = {"video_dim": 6, "text_dim": 5, "hidden": 16, "layers": 2, "heads": 2, "feed_forward": 24}
@@ -35,8 +35,8 @@ def model():
 class Fixed(nn.Module):
     """Answers with given scores and spans."""
 
-    dense, name, windows, reads_sentence = True, "fixed", "runs", False
-    config = SimpleNamespace(max_clips=75)
+    dense, regresses, name, windows, reads_sentence = True, True, "fixed", "runs", False
+    config = SimpleNamespace(max_clips=75, windows="auto")
 
     def __init__(self, scores, spans=None):
         super().__init__()
@@ -62,7 +62,7 @@ def test_rows_have_the_submission_form(model):
         assert all(0 <= start < end <= each.annotation.duration for start, end, _ in row["pred_relevant_windows"])
 
 
-@pytest.mark.parametrize("method", ["runs", "spans"])
+@pytest.mark.parametrize("method", ["ladder", "runs", "spans"])
 def test_a_batch_gives_what_each_sample_gives_alone(model, method):
     samples, windows = [sample(qid, clips) for qid, clips in enumerate((3, 9, 6))], WindowSettings(method)
     together = predict(model, samples, windows)
@@ -104,8 +104,20 @@ def test_bad_samples_are_named(model):
 def test_bad_outputs_are_named(model):
     with pytest.raises(InputError, match="query 1: the model's outputs hold NaN"):
         predict(Fixed([0.1, math.nan, 0.3, 0.2]), [sample(1, 4)])
-    with pytest.raises(InputError, match="runs need a score per clip"):
-        predict(SimpleNamespace(dense=False, name="detr"), [sample(1, 4)], WindowSettings("runs"))
+
+
+def test_windows_are_read_as_the_outputs_allow_and_as_the_config_says():
+    detr = SimpleNamespace(dense=False, regresses=True, name="detr", windows="spans", config=Fixed.config)
+    assert settled(WindowSettings(), detr).method == "spans"
+    with pytest.raises(InputError, match="detr cannot be read by runs, only by spans"):
+        predict(detr, [sample(1, 4)], WindowSettings("runs"))
+    scores = [0.1, 0.1, 0.1, 0.8, 0.38, 0.8, 0.1, 0.1]
+    model = Fixed(scores)
+    named = {method: predict(model, [sample(1, 8)], WindowSettings(method)) for method in ("ladder", "runs")}
+    assert named["ladder"] != named["runs"] == predict(model, [sample(1, 8)]), "the class's own"
+    model.config = SimpleNamespace(max_clips=75, windows="ladder")
+    assert predict(model, [sample(1, 8)]) == named["ladder"], "what was chosen for this one"
+    assert predict(model, [sample(1, 8)], WindowSettings("runs")) == named["runs"]
 
 
 def test_scores_and_saliency_come_through(model):
@@ -119,16 +131,17 @@ class Local(Fixed):
 
     def __init__(self, max_clips):
         super().__init__([0.0])
-        self.config = SimpleNamespace(max_clips=max_clips)
+        self.config = SimpleNamespace(max_clips=max_clips, windows="auto")
 
     def forward(self, video, video_mask, text, text_mask):
         return {"scores": video[..., 0].sigmoid(), "spans": video[..., 1:3], "saliency": video[..., 3]}
 
 
+@pytest.mark.parametrize("method", ["ladder", "runs"])
 @pytest.mark.parametrize("clips", [10, 11, 25, 1000])
-def test_a_long_video_in_pieces_gives_what_it_gives_whole(clips):
-    long = [sample(1, clips), sample(2, 7), sample(3, clips + 3)]
-    whole, cut = predict(Local(10**6), long), predict(Local(10), long, batch_size=3)
+def test_a_long_video_in_pieces_gives_what_it_gives_whole(clips, method):
+    long, windows = [sample(1, clips), sample(2, 7), sample(3, clips + 3)], WindowSettings(method)
+    whole, cut = predict(Local(10**6), long, windows), predict(Local(10), long, windows, batch_size=3)
     for one, other in zip(whole, cut, strict=True):
         assert one["vid"] == other["vid"]
         np.testing.assert_allclose(one["pred_relevant_windows"], other["pred_relevant_windows"], atol=2e-4)
@@ -137,7 +150,7 @@ def test_a_long_video_in_pieces_gives_what_it_gives_whole(clips):
 
 def test_a_real_backbone_reads_a_video_of_two_hours(model):
     long = sample(1, 3600)
-    for method in ("runs", "spans"):
+    for method in ("ladder", "runs", "spans"):
         (row,) = predict(model, [long], WindowSettings(method))
         assert len(row["pred_saliency_scores"]) == 3600
         assert all(0 <= start < end <= 7200 for start, end, _ in row["pred_relevant_windows"])

@@ -127,7 +127,7 @@ def test_absent_queries_are_those_of_other_videos():
     said = {"a": ("the cat", "the dog"), "b": ("The  cat", "a bird"), "c": ("a fish",)}
     samples = [
         Sample.labelled(torch.full((3, 2), float(ord(vid))), torch.full((4, 2), float(number)),
-               Annotation(f"{vid}{number}", query, vid, 6.0, ((0.0, 2.0),), (), ()), 2.0)
+               Annotation(f"{vid}{number}", query, vid, 6.0, ((0.0, 2.0),), (), ()), 2.0, torch.ones(3))
         for vid, queries in said.items() for number, query in enumerate(queries)
     ]  # fmt: skip
     found = absent_samples(samples)
@@ -137,5 +137,5 @@ def test_absent_queries_are_those_of_other_videos():
         own = {" ".join(query.lower().split()) for query in said[sample.vid]}
         assert " ".join(asked.question.query.lower().split()) not in own
         (origin,) = [each for each in samples if each.text is asked.text]
-        assert origin.question.query == asked.question.query
+        assert origin.question.query == asked.question.query and asked.sentence is origin.sentence
     assert absent_samples(samples[:1]) == []

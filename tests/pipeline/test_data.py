@@ -50,7 +50,7 @@ def test_small_encoders_learn_from_what_pretraining_may_see(tmp_path, monkeypatc
     assert encoders._footage(SimpleNamespace(**given, domain=None)) == {f"v{n}" for n in range(8)}
 
 
-@pytest.mark.parametrize("windows", ["auto", "runs", "spans"])
+@pytest.mark.parametrize("windows", ["auto", "ladder", "runs", "spans"])
 def test_what_chooses_reads_windows_as_the_report_does(tmp_path, monkeypatch, windows):
     write_json(tmp_path / "data/raw/montage/dataset.json", {"metric": "qvhighlights"})
     values = load_params().model_dump(mode="json")
