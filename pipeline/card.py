@@ -71,16 +71,23 @@ def _reader(name: str) -> str:
     return name
 
 
+Encoders = Annotated[list[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]], Field(min_length=1)]
+
+
 class Features(Section):
     """A package of features that others extracted: its address or its place, and how it is laid out.
 
-    `text` says where the features of the queries are from: from the package, or from CLIP where it has none.
+    `encoders` are the names of its arrays, in the order of joining, where the layout leaves them to the card. `joint`
+    is the one in whose space the queries lie as well, if there is such a space. `text` says where the features of the
+    queries are from: from the package, or from CLIP where it has none.
     """
 
     url: Address | None = None
     path: str | None = None
     sha256: Digest | None = None
     layout: Annotated[str, plugin(PACKAGE_LAYOUTS)]
+    encoders: Encoders | None = None
+    joint: str | None = None
     clip_len: Positive
     text: Annotated[str, AfterValidator(_reader)] = "package"
 
@@ -279,8 +286,23 @@ def _mistakes(card: CardFile) -> Iterator[str]:
     yield from _label_mistakes(card)
     if card.videos.source == "manual" and not card.instructions.strip():
         yield "instructions: is missing; source manual needs it, to tell a person where the videos are to be had"
-    if card.features is not None and (card.features.url is None) == (card.features.path is None):
+    if card.features is not None:
+        yield from _feature_mistakes(card.features)
+
+
+def _feature_mistakes(features: Features) -> Iterator[str]:
+    if (features.url is None) == (features.path is None):
         yield "features: takes url or path, one of the two"
+    fixed = PACKAGE_LAYOUTS.constant(features.layout, "ENCODERS")
+    names = fixed or features.encoders or []
+    if fixed and features.encoders is not None:
+        yield f"features.encoders: does not go with the layout {features.layout}, which has {', '.join(fixed)}"
+    if not names:
+        yield f"features.encoders: is missing; the layout {features.layout} has arrays by the names that stand there"
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        yield f"features.encoders: holds {', '.join(twice)} twice"
+    if features.joint is not None and names and features.joint not in names:
+        yield f"features.joint: {none_of(features.joint, names)}"
 
 
 def _source_mistakes(videos: Videos) -> Iterator[str]:

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.archives import DamagedError, Member, copy_content, members
-from pipeline.card import Card
+from pipeline.card import Card, Features
 from pipeline.params import DownloadSettings
 from pipeline.sources import UnavailableError, mirror_folders
 from pipeline.sources.base import exclusive, told
 from pipeline.sources.pinned import fetch_pinned
-from read.data.packages import RECORD, ZIP, Package, form_of, name_in_layout, patterns_of
+from read.data.packages import RECORD, ZIP, Package, form_of, forms_of, name_in_layout, patterns_of
 from read.errors import InputError
 from read.files import atomic_path, digest_of, read_json, sha256_of, write_json
 
@@ -37,7 +37,7 @@ def fetch_package(card: Card, download: DownloadSettings, folder: Path) -> Packa
         if not record.is_file() or not (folder / ZIP).is_file() or read_json(record)["recipe"] != recipe:
             record.unlink(missing_ok=True)
             sha256 = _make(card, download, folder)
-            told = card.features.model_dump(include={"layout", "clip_len", "text"})
+            told = card.features.model_dump(include={"layout", "encoders", "joint", "clip_len", "text"})
             write_json(record, told | {"sha256": sha256, "recipe": recipe})
     return Package(folder)
 
@@ -63,7 +63,7 @@ def _origin(card: Card) -> Path:
 def _make(card: Card, download: DownloadSettings, folder: Path) -> str:
     """Write package.zip; the digest of what it was made from."""
     with _published(card, download, folder) as origin, atomic_path(folder / ZIP) as draft:
-        _pack(origin, card.features.layout, draft)
+        _pack(origin, card.features, draft)
         return card.features.sha256 or sha256_of(origin if origin.is_file() else draft)
 
 
@@ -87,14 +87,14 @@ def _published(card: Card, download: DownloadSettings, folder: Path) -> Iterator
     shutil.rmtree(room, ignore_errors=True)
 
 
-def _pack(origin: Path, layout: str, draft: Path) -> None:
+def _pack(origin: Path, features: Features, draft: Path) -> None:
     """Copy what belongs to the layout from a folder or an archive into a zip; equal content gives equal bytes."""
-    names: dict[str, str] = {}
+    forms, names = forms_of(features.layout, features.encoders), dict[str, str]()
     seen = []
     with zipfile.ZipFile(draft, "w") as bundle:
         for member in _folder_members(origin) if origin.is_dir() else members(origin):
             seen += [member.name] if len(seen) < 3 else []
-            name = name_in_layout(layout, member.name)
+            name = name_in_layout(forms, member.name)
             if name is None:
                 continue
             if name in names:
@@ -102,9 +102,10 @@ def _pack(origin: Path, layout: str, draft: Path) -> None:
             names[name] = member.name
             with bundle.open(zipfile.ZipInfo(name), "w", force_zip64=True) as file:
                 copy_content(member, origin, draft, file)
-    if form_of(layout, names) is None:
-        wanted, there = patterns_of(layout), ", ".join(seen) or "nothing"
-        raise InputError(f"{origin}: holds no features in the layout {layout}, which has {wanted}; there is {there}")
+    if form_of(forms, names) is None:
+        wanted, there = patterns_of(forms), ", ".join(seen) or "nothing"
+        told = f"the layout {features.layout}, which has {wanted}"
+        raise InputError(f"{origin}: holds no features in {told}; there is {there}")
 
 
 def _folder_members(folder: Path) -> Iterator[Member]:

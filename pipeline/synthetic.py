@@ -14,7 +14,6 @@ import io
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +25,20 @@ from pipeline.card import CARD, CATALOG, Card, load_card
 from pipeline.cli import run
 from pipeline.params import DownloadSettings, Params, load_params
 from read.data.annotations import clips_of
-from read.data.packages import Files, Form
+from read.data.packages import Form, forms_of
 from read.errors import InputError
 from read.files import atomic_path, read_jsonl, write_text
 from read.plugins import PACKAGE_LAYOUTS
 
 PACKAGES = Path("data/manual")
+ENCODERS = ["first", "second"]  # where a layout leaves their names to the card
 CLIPS = 30  # of a video whose labels tell no duration
 PATHS = ("annotations", "subtitles", "summaries", "transcripts", "file")  # keys of a card whose strings are paths
 
 
 def make_package(card: Card, params: Params, layout: str, width: int, path: Path) -> tuple[int, int]:
     """Write the package; the numbers of its videos and queries. Raises InputError as the download stage does."""
-    form = PACKAGE_LAYOUTS.load(layout)[0]
+    form = forms_of(layout, ENCODERS)[0]
     with tempfile.TemporaryDirectory() as room:
         fetch_annotations(card, DownloadSettings.of(params.machine), params.clip_len, Path(room))
         queries, summaries = (
@@ -49,39 +49,42 @@ def make_package(card: Card, params: Params, layout: str, width: int, path: Path
     clips = {row["vid"]: CLIPS for row in summaries}
     clips |= {row["vid"]: clips_of(row["duration"], params.clip_len) for row in queries}
     with atomic_path(path) as draft, zipfile.ZipFile(draft, "w") as bundle:
-        for name, rows, key in _files(form, clips, queries):
-            bundle.writestr(zipfile.ZipInfo(name), _array(name, rows, width, key))
+        for name, sizes in _files(form, clips, queries).items():
+            bundle.writestr(zipfile.ZipInfo(name), _content(name, sizes, width))
     return len(clips), len(queries)
 
 
-def _files(form: Form, clips: dict[str, int], queries: list[dict[str, Any]]) -> Iterator[tuple[str, int, str]]:
-    """The name of each file, the rows of its array, and the key of the array."""
-    sizes: dict[tuple[str, Files], int] = {}
+def _files(form: Form, clips: dict[str, int], queries: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """The name of each file -> the key of each of its arrays -> the array's rows."""
+    sizes: dict[str, dict[str, int]] = {}
     for vid, count in clips.items():
-        sizes |= {(files.name(vid=vid), files): count for files in form.videos.values()}
+        for files in form.videos.values():
+            sizes.setdefault(files.name(vid=vid), {})[files.key] = count
     for row in queries:
-        sizes[form.text.name(qid=row["qid"], vid=row["vid"]), form.text] = len(row["query"].split())
-    return ((name, rows, files.key) for (name, files), rows in sizes.items())
+        sizes[form.text.name(qid=row["qid"], vid=row["vid"])] = {form.text.key: len(row["query"].split())}
+    return sizes
 
 
-def _array(name: str, rows: int, width: int, key: str) -> bytes:
-    """An .npz with the array under a key, or an .npy: (rows, width) standard normal numbers, the same for each name."""
+def _content(name: str, sizes: dict[str, int], width: int) -> bytes:
+    """An .npz with arrays under their keys, or an .npy, whose key is "": standard normal, the same for each name."""
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-    noise = np.random.default_rng(seed).standard_normal((rows, width)).astype(np.float16)
+    random = np.random.default_rng(seed)
+    noise = {key: random.standard_normal((rows, width)).astype(np.float16) for key, rows in sizes.items()}
     file = io.BytesIO()
-    np.savez(file, **{key: noise}) if key else np.save(file, noise)
+    np.savez(file, **noise) if "" not in noise else np.save(file, noise[""])
     return file.getvalue()
 
 
 def card_text(card: Card, package: str, layout: str, clip_len: float) -> str:
     """The card of the new dataset: that of the old one, without videos."""
+    named = {} if PACKAGE_LAYOUTS.constant(layout, "ENCODERS") else {"encoders": ENCODERS}
     values = yaml.safe_load((card.folder / CARD).read_text(encoding="utf-8"))
     values = {key: _moved(key, value, card.name) for key, value in values.items()} | {
         "title": f"{card.title}, synthetic features",
         "instructions": "There are no videos of a synthetic dataset: set features: package in params.yaml.\n",
         "synthetic": True,
         "videos": {"source": "manual", "folder": "videos"},
-        "features": {"path": package, "layout": layout, "clip_len": clip_len},
+        "features": {"path": package, "layout": layout, **named, "clip_len": clip_len},
     }
     about = f"# {card.title} with features that are noise, made by `python -m pipeline.synthetic {card.name}`.\n"
     return about + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, overload
 
+import numpy as np
 import torch
-from torch import nn
 
 from read.bundle import Bundle, differences
 from read.bundle.models import Models
@@ -183,19 +183,27 @@ class Predictor:
             raise InputError(f"query {empty[0]} of {len(queries)} is empty; a few words are due")
         settings = WindowSettings(**self.bundle.adapters("grounding")[name].get("predict", {}))
         with self._predicting:
-            texts = [nn.functional.normalize(torch.from_numpy(text), dim=-1) for text in self.extractor.text(queries)]
-            samples = [
-                Sample(
-                    video.features.clips, text, Question(number, query, video.path.stem, video.duration), video.clip_len
-                )
-                for number, (query, text) in enumerate(zip(queries, texts, strict=True))
-            ]
+            samples = self._samples(video, queries)
             rows = predict(self._models["grounding"].get(name), samples, settings)
         return [
             Answer(
                 row["query"], [Moment(*window) for window in row["pred_relevant_windows"]], row["pred_saliency_scores"]
             )
             for row in rows
+        ]
+
+    def _samples(self, video: "EncodedVideo", queries: list[str]) -> list[Sample]:
+        """What a model reads of each query: as the features of the stages, all L2-normalised."""
+        texts, sentences = self.extractor.text(queries), self.extractor.sentences(queries)
+        return [
+            Sample(
+                video.features.clips,
+                _unit(texts[number]),
+                Question(number, query, video.path.stem, video.duration),
+                video.clip_len,
+                sentence=None if sentences is None else _unit(sentences[number]),
+            )
+            for number, query in enumerate(queries)
         ]
 
     def _summarize(self, video: "EncodedVideo", transcript: str, adapter: str | None) -> str:
@@ -287,6 +295,10 @@ class EncodedVideo:
             InputError: the bundle has no such adapter or no model for summarization.
         """
         return self.predictor._summarize(self, transcript, adapter)
+
+
+def _unit(rows: np.ndarray) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.from_numpy(rows), dim=-1)
 
 
 def _batch_size(features: dict[str, Any]) -> int:

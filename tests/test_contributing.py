@@ -38,7 +38,7 @@ import torch
 from read.adapters import apply_strategy, trainable_parameters
 from read.backbones import build_backbone, load_backbone
 from read.data import load_annotations
-from read.data.packages import form_of
+from read.data.packages import form_of, forms_of
 from read.metrics.protocol import get_protocol
 from read.plugins import QUERY_LAYOUTS
 
@@ -47,7 +47,7 @@ row = {"qid": 1, "query": "a", "vid": "v", "duration": 9.0, "middle": 3.0, "leng
 notes = Counter()
 assert QUERY_LAYOUTS.load("middle")(row, notes)["relevant_windows"] == [[2.0, 4.0]]
 assert QUERY_LAYOUTS.load("middle")(row | {"length": 0}, notes) is None and notes.total() == 1
-assert list(form_of("one_each", ["videos/a.npy", "queries/1.npy"]).videos) == ["video"]
+assert list(form_of(forms_of("one_each"), ["videos/a.npy", "queries/1.npy"]).videos) == ["video"]
 
 rows = [{"qid": 1, "query": "a heron lands", "vid": "pond", "pred_relevant_windows": [[2.0, 4.0, 0.9]],
          "pred_saliency_scores": [0.1, 0.9, 0.2]}]

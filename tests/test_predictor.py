@@ -14,6 +14,7 @@ from read.backbones.tokenizer import load_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
 from read.bundle import Bundle
 from read.data import FeatureStore, Question, Sample, Summary, write_shard
+from read.data.features import text_arrays
 from read.encoders.cut import cut
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import iter_clips
@@ -46,7 +47,7 @@ def store(workspace, videos, tmp_path_factory):
         for encoder, array in extractor.video(videos / f"{vid}.mp4").arrays.items()
     }
     write_shard(root, "000", arrays, extractor.spec)
-    texts = {str(number): array for number, array in enumerate(extractor.text(QUERIES))}
+    texts = text_arrays(range(len(QUERIES)), extractor.text(QUERIES), extractor.sentences(QUERIES))
     write_shard(root, "text", texts, extractor.spec)
     return FeatureStore(root)
 

@@ -11,6 +11,7 @@ from pipeline.cli import add_settings, run
 from pipeline.kept import kept_features, put_by
 from pipeline.machine import chosen_device, told
 from read.data import Annotation, FeatureStore, load_annotations, write_shard
+from read.data.features import text_arrays
 from read.data.lengths import Length
 from read.data.packages import Package
 from read.encoders.extractor import Extractor, ExtractorSettings, load_encoder
@@ -94,17 +95,20 @@ def extract_text(dataset: str, settings: SimpleNamespace) -> None:
     else:
         extractor = extractor_of(settings)
         package, spec, clip = None, extractor.spec, extractor.reader
+    queries = [annotation.query for annotation in annotations]
     if not annotations:
-        words, labels = [], []
+        words, sentences, labels = [], None, []
     elif clip is None:
-        words = _package_text(package, annotations)
-        labels = [_labels(annotation.query, len(rows)) for annotation, rows in zip(annotations, words, strict=True)]
+        words, sentences = _package_text(package, annotations)
+        if "sentence" in spec:
+            print(f"sentences in the space of {package.joint}: {spec['sentence']}")
+        labels = [_labels(query, len(rows)) for query, rows in zip(queries, words, strict=True)]
     else:
-        words = clip.text([annotation.query for annotation in annotations])
-        labels = [clip.words(annotation.query) for annotation in annotations]
-    qids = [id_key(annotation.qid) for annotation in annotations]
-    write_json(paths.features(dataset) / "words.json", dict(zip(qids, labels, strict=True)))
-    write_shard(paths.features(dataset), "text", dict(zip(qids, words, strict=True)), spec)
+        words, sentences = clip.text(queries), clip.sentences(queries) if "joint" in spec else None
+        labels = [clip.words(query) for query in queries]
+    qids = [annotation.qid for annotation in annotations]
+    write_json(paths.features(dataset) / "words.json", dict(zip(map(id_key, qids), labels, strict=True)))
+    write_shard(paths.features(dataset), "text", text_arrays(qids, words, sentences), spec)
 
 
 def is_packaged(dataset: str) -> bool:
@@ -122,7 +126,7 @@ def _package(dataset: str, settings: SimpleNamespace) -> tuple[Package, dict[str
     """The package, the spec of its features, and an encoder for the queries where it has no features of them.
 
     Raises:
-        InputError: its clips are of another length than params.yaml says.
+        InputError: its clips are of another length than params.yaml says, or its joint space is not the encoder's.
     """
     package = Package(paths.raw(dataset))
     if package.clip_len != settings.clip_len:
@@ -131,15 +135,29 @@ def _package(dataset: str, settings: SimpleNamespace) -> tuple[Package, dict[str
     if package.has_text or not read_jsonl(paths.raw(dataset) / "annotations.jsonl"):
         return package, package.spec, None
     clip = load_encoder(paths.ENCODERS / next(iter(settings.encoders)), chosen_device())
-    return package, package.spec | {"text": clip.identity}, clip
+    spec = package.spec | {"text": clip.identity}
+    if package.joint is not None and not (clip.joint and clip.dim == spec["encoders"][package.joint]["width"]):
+        width = spec["encoders"][package.joint]["width"]
+        there = f"are {clip.dim} wide" if clip.joint else "have no place among pictures"
+        raise InputError(
+            f"{dataset}: the card's joint encoder {package.joint} gives {width} numbers a clip, but sentences that "
+            f"{clip.config['name']} reads {there}; list the encoder that made {package.joint} under encoders"
+        )
+    return package, spec, clip
 
 
-def _package_text(package: Package, annotations: list[Annotation]) -> list[Any]:
-    """Features of the queries' words. Raises InputError where some have none; a score without them would be another."""
-    words, absent = [], []
+def _package_text(package: Package, annotations: list[Annotation]) -> tuple[list[Any], list[Any] | None]:
+    """Features of the queries' words, and their sentences in the joint space, where the card names one.
+
+    Raises:
+        InputError: some have none; a score without them would be another.
+    """
+    words, sentences, absent = [], [], []
     for annotation in annotations:
         try:
             words.append(package.text(annotation.qid, annotation.vid))
+            if package.joint is not None:
+                sentences.append(package.sentence(annotation.qid, annotation.vid))
         except InputError as error:
             absent.append(f"  query {annotation.qid}: {error}")
     if absent:
@@ -147,7 +165,7 @@ def _package_text(package: Package, annotations: list[Annotation]) -> list[Any]:
         head = f"{len(absent)} of {len(annotations)} queries have no features in the package; with text: clip under "
         head += "features in the card, CLIP reads them:"
         raise InputError("\n".join([head, *absent[:SHOWN], *more]))
-    return words
+    return words, sentences if package.joint is not None else None
 
 
 @cache

@@ -1,10 +1,12 @@
 """Feature shards: safetensors files that map a video to its clips and a query to its words.
 
 A dataset's folder holds `000.safetensors`, `001.safetensors`, ... (`<encoder>/<vid>` -> (N, dim)) and
-`text.safetensors` (`<qid>` -> (M, dim)). Beside each lies a sidecar, `000.json`, that records which extractor made it.
+`text.safetensors` (`tokens/<qid>` -> (M, dim), and `sentence/<qid>` -> (e,) where pictures and sentences have a joint
+space). Nothing is normalised before it is read. Beside each lies a sidecar, `000.json`, that records which extractor
+made it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -20,6 +22,7 @@ from read.files import atomic_path, check_sha256, read_json, sha256_of, write_js
 from read.rows import id_key
 
 TEXT = "text"  # the name of the shard that holds the queries
+TOKENS, SENTENCE = "tokens", "sentence"  # what it holds of each
 
 
 def write_shard(
@@ -37,8 +40,9 @@ def write_shard(
     Args:
         root: folder of the dataset's features.
         shard: its name, as "003", or `TEXT`.
-        arrays: `<encoder>/<vid>` -> (N, dim), or `<qid>` -> (M, dim), of the text shard.
-        spec: what made the features (encoders, digests of weights, fps, clip_len).
+        arrays: `<encoder>/<vid>` -> (N, dim); of the text shard, what `text_arrays` gives.
+        spec: what made the features (encoders, digests of weights, fps, clip_len); `joint` names the encoder whose
+            features lie in the space of the sentences.
         failed: video id -> the reason why it has no features.
         seconds: video id -> how long its pictures last; without it, as of features that others published, clips count.
         decoder: the program and version that decoded the videos; another one's pictures differ little, so it is told
@@ -59,6 +63,23 @@ def write_shard(
     about["made"] = dict(made or {})
     about["sha256"] = digest
     write_json(Path(root, f"{shard}.json"), about)
+
+
+def text_arrays(
+    qids: Iterable[int | str], tokens: Iterable[np.ndarray], sentences: Iterable[np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """What the text shard holds.
+
+    Args:
+        qids: of the queries.
+        tokens: (M, dim) of each.
+        sentences: (e,) of each, in the joint space; None where there is none.
+    """
+    keys = [id_key(qid) for qid in qids]
+    arrays = {f"{TOKENS}/{key}": array for key, array in zip(keys, tokens, strict=True)}
+    if sentences is not None:
+        arrays |= {f"{SENTENCE}/{key}": array for key, array in zip(keys, sentences, strict=True)}
+    return arrays
 
 
 class FeatureStore:
@@ -83,6 +104,7 @@ class FeatureStore:
         self._videos: dict[str, tuple[Path, list[str]]] = {}
         self._texts: dict[str, Path] = {}
         self._files: dict[Path, Any] = {}  # open shards: to open one reads a header as long as it has videos
+        self._columns: slice | None = None
         self._cache: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()  # one copy for all of its queries
         self.spec = spec or read_json(sidecars[0])["spec"]
         for sidecar in sidecars:
@@ -136,19 +158,60 @@ class FeatureStore:
         if vid not in self._videos:
             raise InputError(f"{self.root}: no features of video {vid} ({self.failed.get(vid, 'never extracted')})")
         if (features := self._cache.get(vid)) is None:
-            path, encoders = self._videos[vid]
-            order = [*self.spec["encoders"], *sorted(encoders)]
-            names = sorted(encoders, key=order.index)
+            path, names = self._videos[vid][0], self._joined(vid)
             parts = [self._files[path].get_tensor(f"{name}/{vid}") for name in names]
             features = self._cache[vid] = join_features(parts)
         return features
 
     def text(self, qid: int | str) -> torch.Tensor:
         """(M, dim) float32 token features of a query, L2-normalised token by token. Raises InputError where none is."""
-        key = id_key(qid)
+        return self._query(TOKENS, qid)
+
+    @property
+    def joint(self) -> slice | None:
+        """The columns of `video` that are the clips in the joint space of pictures and sentences; None: there is none.
+
+        Raises:
+            InputError: no video has features of the encoder that the spec names.
+        """
+        name = self.spec.get("joint")
+        if name is not None and self._columns is None:
+            for vid, (path, encoders) in self._videos.items():
+                if name in encoders:
+                    names = self._joined(vid)
+                    widths = [self._files[path].get_slice(f"{each}/{vid}").get_shape()[1] for each in names]
+                    start = sum(widths[: names.index(name)])
+                    self._columns = slice(start, start + widths[names.index(name)])
+                    break
+            else:
+                raise InputError(f"{self.root}: no video has features of {name}, whose space is the sentences'")
+        return self._columns
+
+    def sentence(self, qid: int | str) -> torch.Tensor | None:
+        """(e,) float32 of a query in the joint space, L2-normalised; None where there is no such space.
+
+        Raises:
+            InputError: there is one, but the query has no place in it, or one of another width than the clips.
+        """
+        if (columns := self.joint) is None:
+            return None
+        found = self._query(SENTENCE, qid)
+        if found.shape != (width := columns.stop - columns.start,):
+            raise InputError(f"{self.root}: query {qid} is {len(found)} wide in the joint space, its clips are {width}")
+        return found
+
+    def _query(self, kind: str, qid: int | str) -> torch.Tensor:
+        key = f"{kind}/{id_key(qid)}"
         if key not in self._texts:
-            raise InputError(f"{self.root}: no features of query {qid}; run the extract stage again")
+            what = "features" if kind == TOKENS else "sentence embedding"
+            raise InputError(f"{self.root}: no {what} of query {qid}; run the extract stage again")
         return torch.nn.functional.normalize(self._files[self._texts[key]].get_tensor(key), dim=-1)
+
+    def _joined(self, vid: str) -> list[str]:
+        """The encoders of a video, in the order in which their features are joined."""
+        encoders = self._videos[vid][1]
+        order = [*self.spec["encoders"], *sorted(encoders)]
+        return sorted(encoders, key=order.index)
 
 
 def join_features(parts: list[torch.Tensor]) -> torch.Tensor:

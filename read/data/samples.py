@@ -97,7 +97,10 @@ class Sample:
 
 def make_samples(annotations: Iterable[Annotation], features: FeatureStore, clip_len: float) -> list[Sample]:
     """Join annotations with their features. Raises InputError for a video or query without features."""
-    return [Sample.labelled(features.video(a.vid), features.text(a.qid), a, clip_len) for a in annotations]
+    return [
+        Sample.labelled(features.video(a.vid), features.text(a.qid), a, clip_len, features.sentence(a.qid))
+        for a in annotations
+    ]
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor | list]:

@@ -54,6 +54,7 @@ class Encoder(Protocol):
 
     Attributes:
         reads: what it encodes.
+        joint: whether `sentences` and the clips' features lie in one space, as those of CLIP and its kin.
         wants: which clips it takes.
         config: what `save` writes beside the weights, JSON; "name" is the model's.
         identity: whatever has to be equal for features to be mixed, JSON: `config`, the digest of the weights, widths.
@@ -61,6 +62,7 @@ class Encoder(Protocol):
     """
 
     reads: ClassVar[tuple[str, ...]]
+    joint: ClassVar[bool] = False
     wants: Wants
     config: dict[str, Any]
     identity: dict[str, Any]
@@ -99,6 +101,10 @@ class Encoder(Protocol):
 
     def words(self, sentence: str) -> list[str]:
         """What each of the M tokens of `text` stands for."""
+        raise NotImplementedError
+
+    def sentences(self, sentences: list[str]) -> "np.ndarray":
+        """Sentences in the space of the clips' features, float32 (n, d), not normalised; of those that are `joint`."""
         raise NotImplementedError
 
     @classmethod

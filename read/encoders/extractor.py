@@ -63,6 +63,7 @@ class Extractor:
     Attributes:
         encoders: name -> encoder, in that order.
         reader: the first of them that reads text; None: none does.
+        joint: the reader's name, where it sees as well and has one space for both; None: it has none.
         size: side of the frames in pixels.
 
     Raises:
@@ -78,7 +79,9 @@ class Extractor:
     ):
         self.settings = settings
         self.encoders: dict[str, Encoder] = {name: load_encoder(Path(weights_dir) / name, device) for name in names}
-        self.reader = next((encoder for encoder in self.encoders.values() if "text" in encoder.reads), None)
+        reader = next((name for name, encoder in self.encoders.items() if "text" in encoder.reads), None)
+        self.reader = None if reader is None else self.encoders[reader]
+        self.joint = reader if reader in self._seeing and self.reader.joint else None
         seeing = {name: encoder.wants for name, encoder in self._seeing.items()}
         if not seeing:
             raise InputError(f"encoders: of {', '.join(self.encoders) or 'none'}, none reads frames")
@@ -90,7 +93,8 @@ class Extractor:
         """Everything that must be equal for features to be used together, as JSON takes it."""
         frames = {"fps": float(self.settings.fps), "clip_len": float(self.settings.clip_len), "size": self.size}
         frames["joined"] = [*self._seeing]  # in this order, which dicts that are equal do not tell
-        return {**frames, "encoders": {name: encoder.identity for name, encoder in self.encoders.items()}}
+        joint = {} if self.joint is None else {"joint": self.joint}
+        return {**frames, "encoders": {name: encoder.identity for name, encoder in self.encoders.items()}, **joint}
 
     def video(self, path: str | Path) -> VideoFeatures:
         """The features of a video file; its frames are never all in memory.
@@ -117,6 +121,14 @@ class Extractor:
         if self.reader is None:
             raise InputError(f"encoders: of {', '.join(self.encoders)}, none reads text")
         return self.reader.text(queries)
+
+    def sentences(self, queries: list[str]) -> np.ndarray | None:
+        """Each query in the joint space, float32 (n, e), not normalised; None where there is no such space.
+
+        Raises:
+            InputError: a query is empty.
+        """
+        return None if self.joint is None else self.reader.sentences(queries)
 
     @property
     def _seeing(self) -> dict[str, Encoder]:

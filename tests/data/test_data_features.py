@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
-from read.data import FeatureStore, write_shard
+from read.data import Annotation, FeatureStore, collate, make_samples, write_shard
+from read.data.features import text_arrays
 from read.errors import InputError
 
 SPEC = {"encoders": {"clip": {"weights": "a1"}}, "fps": 8.0, "clip_len": 2.0}
@@ -14,7 +16,7 @@ def store(tmp_path):
     for shard, vid in (("000", "one"), ("001", "two")):
         video = {f"{name}/{vid}": rng.normal(size=(5, dim)) * 9 for name, dim in (("clip", 4), ("slowfast", 6))}
         write_shard(tmp_path, shard, video, SPEC, {f"bad-{vid}": "is empty"})
-    write_shard(tmp_path, "text", {"1": rng.normal(size=(3, 4))}, SPEC)
+    write_shard(tmp_path, "text", text_arrays([1], [rng.normal(size=(3, 4))]), SPEC)
     return tmp_path
 
 
@@ -67,3 +69,61 @@ def test_another_decoder_is_told_and_not_refused(tmp_path):
         write_shard(tmp_path, f"00{number}", {f"clip/{number}": np.ones((2, 4))}, SPEC, decoder=decoder)
     store = FeatureStore(tmp_path)
     assert store.decoders == ["ffmpeg 1", "ffmpeg 2"] and len(store.videos) == 4
+
+
+JOINT = SPEC | {"encoders": {"slowfast": {}, "clip": {}}, "joint": "clip"}
+
+
+@pytest.fixture
+def joint(tmp_path):
+    """Two videos and two queries, 4 wide in CLIP's space."""
+    rng = np.random.default_rng(1)
+    for shard, vid in (("000", "one"), ("001", "two")):
+        arrays = {f"{name}/{vid}": rng.normal(size=(5, dim)) * 9 for name, dim in (("clip", 4), ("slowfast", 6))}
+        write_shard(tmp_path, shard, arrays, JOINT)
+    sentences = rng.normal(size=(2, 4)).astype(np.float32) * 7
+    write_shard(tmp_path, "text", text_arrays([1, "b/c"], rng.normal(size=(2, 3, 8)), sentences), JOINT)
+    return tmp_path, sentences
+
+
+def test_sentences_and_clips_in_their_joint_space(joint):
+    root, sentences = joint
+    store = FeatureStore(root)
+    assert store.joint == slice(6, 10)
+    with safe_open(root / "000.safetensors", "numpy") as file:
+        clips = file.get_tensor("clip/one")
+    columns = store.video("one")[:, store.joint].numpy()
+    np.testing.assert_allclose(columns, clips / np.linalg.norm(clips, axis=1, keepdims=True), atol=1e-6)
+    for qid, sentence in zip((1, "b/c"), sentences, strict=True):
+        np.testing.assert_allclose(store.sentence(qid), sentence / np.linalg.norm(sentence), atol=1e-6)
+        assert store.text(qid).shape == (3, 8)
+    with pytest.raises(InputError, match="no sentence embedding of query 2; run the extract stage again"):
+        store.sentence(2)
+
+
+def test_samples_carry_the_sentence(joint):
+    root, _ = joint
+    store = FeatureStore(root)
+    labels = [Annotation(qid, "q", vid, 10.0, ((0.0, 2.0),), (), ()) for qid, vid in ((1, "two"), ("b/c", "one"))]
+    samples = make_samples(labels, store, 2.0)
+    assert all(torch.equal(sample.sentence, store.sentence(sample.question.qid)) for sample in samples)
+    assert collate(samples)["sentence"].shape == (2, 4)
+
+
+def test_features_without_a_joint_space(store):
+    features = FeatureStore(store)
+    assert features.joint is None and features.sentence(1) is None
+    label = Annotation(1, "q", "one", 10.0, ((0.0, 2.0),), (), ())
+    assert make_samples([label], features, 2.0)[0].sentence is None
+
+
+def test_a_joint_space_that_is_none(joint):
+    root, _ = joint
+    write_shard(root, "text", text_arrays([1], [np.ones((3, 8))], [np.ones(6)]), JOINT)
+    with pytest.raises(InputError, match="query 1 is 6 wide in the joint space, its clips are 4"):
+        FeatureStore(root).sentence(1)
+    for path in root.glob("00*"):
+        path.unlink()
+    write_shard(root, "000", {"slowfast/one": np.ones((2, 6))}, JOINT)
+    with pytest.raises(InputError, match="no video has features of clip, whose space is the sentences'"):
+        _ = FeatureStore(root).joint

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from read.data import FeatureStore, write_shard
-from read.data.packages import Package, form_of, name_in_layout, read_array
+from read.data.features import text_arrays
+from read.data.packages import Package, form_of, forms_of, name_in_layout, read_array
 from read.errors import InputError
 from read.plugins import PACKAGE_LAYOUTS
 
@@ -34,12 +35,13 @@ def rows(count: int, dim: int, dtype=np.float32) -> np.ndarray:
     return RANDOM.standard_normal((count, dim)).astype(dtype)
 
 
-def package(folder: Path, layout: str, files: dict[str, bytes], text: str = "package") -> Package:
+def package(folder: Path, layout: str, files: dict[str, bytes], text: str = "package", **said) -> Package:
     folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(folder / "package.zip", "w") as bundle:
         for name, data in files.items():
             bundle.writestr(name, data)
-    (folder / "package.json").write_text(json.dumps({"layout": layout, "clip_len": 2.0, "sha256": "5", "text": text}))
+    record = {"layout": layout, "encoders": None, "joint": None, "clip_len": 2.0, "sha256": "5", "text": text}
+    (folder / "package.json").write_text(json.dumps(record | said))
     return Package(folder)
 
 
@@ -70,15 +72,15 @@ def moment_detr(slow: np.ndarray, clip: np.ndarray, text: np.ndarray, vid: str =
     ],
 )
 def test_what_belongs_to_a_layout(layout, path, name):
-    assert name_in_layout(layout, path) == name
+    assert name_in_layout(forms_of(layout), path) == name
 
 
 def test_the_forms_of_a_layout_are_told_by_their_files():
-    youtube = ["video_features/x_rgb.npy", "video_features/x_opt.npy"]
-    assert form_of("umt", youtube) is PACKAGE_LAYOUTS.load("umt")[0]
-    assert form_of("umt", ["rgb_features/x.npy", "opt_features/x.npy"]) is PACKAGE_LAYOUTS.load("umt")[1]
-    assert form_of("umt", youtube[:1]) is None
-    assert form_of("moment_detr", ["clip_text_features/qid1.npz"]) is None
+    youtube, umt = ["video_features/x_rgb.npy", "video_features/x_opt.npy"], forms_of("umt")
+    assert form_of(umt, youtube) is umt[0]
+    assert form_of(umt, ["rgb_features/x.npy", "opt_features/x.npy"]) is umt[1]
+    assert form_of(umt, youtube[:1]) is None
+    assert form_of(forms_of("moment_detr"), ["clip_text_features/qid1.npz"]) is None
 
 
 def test_moment_detr_in_half_precision_cut_to_the_shortest_encoder(tmp_path):
@@ -98,10 +100,10 @@ def test_moment_detr_in_half_precision_cut_to_the_shortest_encoder(tmp_path):
 def test_a_shard_of_it_is_normalised_as_the_public_loader_does(tmp_path):
     slow, clip, text = rows(5, 6), rows(5, 4), rows(3, 4)
     found = package(tmp_path / "raw", "moment_detr", moment_detr(slow, clip, text))
-    spec = found.spec | {"text": "package"}
+    spec = found.spec
     arrays = {f"{encoder}/{VID}": array for encoder, array in found.video(VID).items()}
     write_shard(tmp_path / "features", "000", arrays, spec)
-    write_shard(tmp_path / "features", "text", {"7": found.text(7, VID)}, spec)
+    write_shard(tmp_path / "features", "text", text_arrays([7], [found.text(7, VID)]), spec)
     store = FeatureStore(tmp_path / "features")
     parts = {"slowfast": slow, "clip": clip}
     unit = {name: part / np.linalg.norm(part, axis=1, keepdims=True) for name, part in parts.items()}
@@ -135,6 +137,75 @@ def test_umt_with_queries_by_video_and_without(tmp_path):
     asked = package(tmp_path / "tvsum", "umt", files | {f"query_features/{VID}.npz": npz(token=token)})
     assert asked.has_text
     np.testing.assert_array_equal(asked.text("any", VID), token)
+
+
+NPZ = {"layout": "npz", "encoders": ["efficientnet", "conse"]}
+
+
+def any_encoders(vid: str = VID, **query) -> dict[str, bytes]:
+    return {
+        f"videos/{vid}.npz": npz(conse=rows(5, 4), efficientnet=rows(5, 6), other=rows(1, 9)),
+        "queries/7.npz": npz(**{"tokens": rows(3, 4)} | query),
+    }
+
+
+def test_encoders_of_any_names_are_joined_in_the_order_of_the_card(tmp_path):
+    files = any_encoders()
+    raw = np.load(io.BytesIO(files[f"videos/{VID}.npz"]))
+    found = package(tmp_path / "one", files=files, **NPZ)
+    assert list(found.video(VID)) == found.spec["joined"] == ["efficientnet", "conse"]
+    for name, array in found.video(VID).items():
+        np.testing.assert_array_equal(array, raw[name])
+    assert "joint" not in found.spec
+    turned = package(tmp_path / "other", files=files, **(NPZ | {"encoders": ["conse", "efficientnet"]}))
+    assert list(turned.video(VID)) == ["conse", "efficientnet"] and turned.spec["joined"] != found.spec["joined"]
+    assert found.lacks("x") == "the package of features lacks videos/x.npz"
+    with pytest.raises(InputError, match="has no 'clip', only conse, efficientnet, other"):
+        package(tmp_path / "third", files=files, **(NPZ | {"encoders": ["clip"]})).video(VID)
+
+
+@pytest.mark.parametrize("given", [{}, {"sentence": rows(1, 4)[0]}, {"sentence": rows(1, 4)}])
+def test_a_sentence_is_the_packages_own_or_the_mean_of_its_tokens(tmp_path, given):
+    tokens = rows(3, 4)
+    found = package(tmp_path, files=any_encoders(tokens=tokens, **given), joint="conse", **NPZ)
+    assert (found.spec["joint"], found.spec["sentence"]) == ("conse", "pooled" if given else "mean of tokens")
+    expected = given["sentence"].reshape(-1) if given else tokens.mean(axis=0)
+    np.testing.assert_allclose(found.sentence(7, VID), expected, rtol=1e-6)
+
+
+def test_moment_detrs_own_embedding_of_a_query_is_its_sentence(tmp_path):
+    text = rows(3, 4)
+    found = package(tmp_path, "moment_detr", moment_detr(rows(5, 6), rows(5, 4), text), joint="clip")
+    assert found.spec["sentence"] == "pooled"
+    np.testing.assert_array_equal(found.sentence(7, VID), text[0])
+
+
+def test_sentences_outside_the_joint_space_are_refused(tmp_path):
+    def said(number: int, joint: str, **query) -> str:
+        with pytest.raises(InputError) as caught:
+            _ = package(tmp_path / str(number), files=any_encoders(**query), joint=joint, **NPZ).spec
+        return str(caught.value)
+
+    assert "of efficientnet, which the card calls joint, clips are 6 wide, but tokens of queries, whose" in said(
+        1, "efficientnet"
+    )
+    assert "clips are 4 wide, but sentences are 6; name another" in said(2, "conse", sentence=rows(1, 6)[0])
+    assert "the card's features.joint 'clip' is none of efficientnet, conse" in said(3, "clip")
+    some = any_encoders(sentence=rows(1, 4)[0]) | {"queries/8.npz": npz(tokens=rows(2, 4))}
+    with pytest.raises(InputError, match=r"queries/8\.npz: has no 'sentence', only tokens"):
+        package(tmp_path / "some", files=some, joint="conse", **NPZ).sentence(8, VID)
+    for number, (wrong, reason) in enumerate(
+        [(rows(2, 4), r"shape is \(2, 4\), not \(dim,\)"), (np.full(4, np.nan), "1 of its 1 rows")]
+    ):
+        some = any_encoders(sentence=rows(1, 4)[0]) | {"queries/8.npz": npz(tokens=rows(2, 4), sentence=wrong)}
+        with pytest.raises(InputError, match=rf"queries/8\.npz: .*{reason}"):
+            package(tmp_path / f"wrong-{number}", files=some, joint="conse", **NPZ).sentence(8, VID)
+
+
+@pytest.mark.parametrize("layout", PACKAGE_LAYOUTS.names())
+def test_cards_are_checked_by_the_encoders_that_the_forms_have(layout):
+    named = PACKAGE_LAYOUTS.constant(layout, "ENCODERS")
+    assert all(tuple(form.videos) == (named or ("a", "b")) for form in forms_of(layout, ["a", "b"]))
 
 
 def test_how2_is_a_folder_of_arrays(tmp_path):

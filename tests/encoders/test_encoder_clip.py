@@ -5,6 +5,7 @@ import open_clip
 import pytest
 import torch
 
+from read.encoders.kinds import clip as clip_module
 from read.encoders.kinds.clip import TINY, Clip, frame_size, new_tiny_clip
 from read.errors import InputError
 
@@ -46,6 +47,18 @@ def test_the_end_token_projects_to_the_text_embedding(clip):
         expected = clip.model.encode_text(clip.tokens(SENTENCES))
         ends = torch.tensor(np.stack([rows[-1] for rows in clip.text(SENTENCES)]))
         torch.testing.assert_close(ends @ clip.model.text_projection, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_sentences_are_what_open_clip_makes_of_them(clip, monkeypatch):
+    monkeypatch.setattr(clip_module, "TEXT_BATCH", 2)
+    found = clip.sentences(SENTENCES)
+    with torch.inference_mode():
+        expected = clip.model.encode_text(open_clip.get_tokenizer(TINY)(SENTENCES))
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
+    assert (found.dtype, found.shape) == (np.float32, (3, clip.dim)) and clip.joint
+    assert clip.sentences([]).shape == (0, clip.dim)
+    with pytest.raises(InputError, match=r"\[0\] of 1 are empty"):
+        clip.sentences([" "])
 
 
 def test_a_sentence_does_not_depend_on_its_neighbours(clip):

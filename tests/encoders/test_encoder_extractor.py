@@ -9,9 +9,10 @@ import torch
 
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import iter_clips, write_video
-from read.encoders.kinds.clip import new_tiny_clip
+from read.encoders.kinds.clip import Clip, new_tiny_clip
 from read.encoders.kinds.slowfast import KINETICS, TINY, SlowFast
 from read.errors import InputError
+from read.files import read_json, write_json
 
 pytestmark = pytest.mark.video
 
@@ -59,6 +60,23 @@ def test_spec_is_json_and_changes_with_what_matters(weights, tmp_path):
     new_tiny_clip().save(tmp_path / "clip")
     SlowFast.load(weights / "slowfast").save(tmp_path / "slowfast")
     assert Extractor(ExtractorSettings(), tmp_path).spec != extractor.spec
+
+
+def test_the_joint_space_is_that_of_the_encoder_that_reads_the_queries(weights, tmp_path, monkeypatch):
+    extractor = Extractor(ExtractorSettings(), weights)
+    assert (extractor.joint, extractor.spec["joint"]) == ("clip", "clip")
+    np.testing.assert_array_equal(extractor.sentences(["a cat"]), extractor.reader.sentences(["a cat"]))
+    shutil.copytree(weights / "slowfast", tmp_path / "slowfast")
+    shutil.copytree(weights / "clip", tmp_path / "first")
+    write_json(tmp_path / "first/config.json", read_json(weights / "clip/config.json") | {"kind": "clip"})
+    assert Extractor(ExtractorSettings(), tmp_path, names=["slowfast", "first"]).spec["joint"] == "first"
+    for attribute, value in (("joint", False), ("reads", ("text",))):  # no such space; no clips in it
+        with monkeypatch.context() as patch:
+            patch.setattr(Clip, attribute, value)
+            other = Extractor(ExtractorSettings(), weights)
+            assert other.sentences(["a cat"]) is None and "joint" not in other.spec
+    blind = Extractor(ExtractorSettings(), weights, names=["slowfast"])
+    assert blind.sentences(["a cat"]) is None and "joint" not in blind.spec
 
 
 def test_real_clips(weights, footage):

@@ -222,7 +222,7 @@ def test_a_full_or_read_only_disk_is_one_message(project, mount, part):
 
 def made_features(folder: Path, specs: dict[str, dict]) -> Path:
     for name, spec in specs.items():
-        arrays = {"1": np.ones((3, 2), np.float32)} if name == "text" else {"clip/a": np.ones((2, 2), np.float32)}
+        arrays = {"tokens/1" if name == "text" else "clip/a": np.ones((2, 2), np.float32)}
         write_shard(folder, name, arrays, spec)
     return folder
 

@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -244,3 +245,34 @@ def test_manual_sources_and_packages_say_enough(tmp_path):
     assert mistakes(tmp_path, annotations="a", videos=archive) == (
         "videos.archive: is missing; source archive needs it"
     )
+
+
+PACKAGE = {"path": "features", "layout": "npz", "encoders": ["efficientnet", "conse"], "clip_len": 2.0}
+
+
+def with_features(tmp_path, **features):
+    videos = {"source": "local", "folder": "videos"}
+    write(tmp_path, "mine", annotations="a.jsonl", videos=videos, features=PACKAGE | features)
+    return load_card("mine", tmp_path).features
+
+
+def test_encoders_of_a_package(tmp_path):
+    assert with_features(tmp_path, joint="conse").joint == "conse"
+    assert with_features(tmp_path, layout="moment_detr", encoders=None, joint="clip").encoders is None
+
+
+@pytest.mark.parametrize(
+    ("features", "reason"),
+    [
+        ({"joint": "clip"}, "features.joint: 'clip' is none of efficientnet, conse"),
+        ({"layout": "umt", "encoders": None, "joint": "clip"}, "features.joint: 'clip' is none of rgb, opt"),
+        ({"layout": "umt"}, "features.encoders: does not go with the layout umt, which has rgb, opt"),
+        ({"encoders": None}, "features.encoders: is missing; the layout npz has arrays by the names"),
+        ({"encoders": ["a", "b", "a"]}, "features.encoders: holds a twice"),
+        ({"encoders": []}, "features.encoders: "),
+        ({"encoders": ["a/b"]}, "features.encoders.0: "),
+    ],
+)
+def test_encoders_that_a_package_cannot_have(tmp_path, features, reason):
+    with pytest.raises(InputError, match=re.escape(f"card.yaml: {reason}")):
+        with_features(tmp_path, **features)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.annotations import fetch_annotations
 from pipeline.sources.shards import shard_digests, shard_ids
@@ -18,7 +19,7 @@ from pipeline.stages.download import list_shard, write_manifest
 from pipeline.stages.encoders import collect as collect_encoders
 from pipeline.stages.extract import collect, extract_shard, extract_text
 from read.data import FeatureStore
-from read.encoders.kinds.clip import new_tiny_clip
+from read.encoders.kinds.clip import Clip, new_tiny_clip
 from read.errors import InputError
 from read.files import read_json, sha256_of, write_json, write_jsonl
 from tests.pipeline.datasets import download, make_card, make_files, options, servers
@@ -240,9 +241,10 @@ def packed(tmp_path, monkeypatch):
     """A function that brings a package through the download stage, in a project in `tmp_path`."""
     monkeypatch.chdir(tmp_path)
 
-    def bring(files, vids=VIDS, layout="moment_detr", tolerance=0.0, text="package", **values):
+    def bring(files, vids=VIDS, layout="moment_detr", tolerance=0.0, text="package", joint=None, **values):
         folder = make_folder(tmp_path / "mine", files)
-        card = card_of(tmp_path, {"path": str(folder), "text": text}, vids, layout, **values)
+        origin = {"path": str(folder), "text": text, "joint": joint, "encoders": values.pop("encoders", None)}
+        card = card_of(tmp_path, origin, vids, layout, **values)
         manifest = download(card, tmp_path, options(tolerance=tolerance), packaged=True)
         (tmp_path / "data").mkdir(exist_ok=True)
         if not (tmp_path / "data" / "raw").exists():
@@ -327,6 +329,58 @@ def test_queries_are_read_by_clip_where_the_card_says_so(packed):
     assert store.spec["text"] == json.loads(json.dumps(clip.identity))
     np.testing.assert_allclose(store.text(0).norm(dim=1), 1.0, atol=1e-5)
     assert read_json("data/features/mine/words.json")["0"] == clip.words("a dog")
+
+
+def any_encoders(**query) -> dict[str, bytes]:
+    """A package of two encoders, as the card names them."""
+    random = np.random.default_rng(0)
+    files = {}
+    for number, vid in enumerate(VIDS):
+        files[f"in/videos/{vid}.npz"] = npz(conse=random.normal(size=(15, 4)), efficientnet=random.normal(size=(15, 6)))
+        told = {name: random.normal(size=shape) for name, shape in query.items()}
+        files[f"in/queries/{number}.npz"] = npz(tokens=random.normal(size=(2, 4)), **told)
+    return files
+
+
+ANY = {"layout": "npz", "encoders": ["efficientnet", "conse"], "joint": "conse"}
+
+
+@pytest.mark.parametrize("query", [{}, {"sentence": (4,)}])
+def test_a_package_of_any_encoders_with_a_joint_space(packed, query):
+    files = any_encoders(**query)
+    packed(files, **ANY)
+    store = extract()
+    assert (store.video("b").shape, store.joint) == ((15, 10), slice(6, 10))
+    raw = np.load(io.BytesIO(files["in/queries/1.npz"]))
+    expected = raw["sentence"] if query else raw["tokens"].mean(axis=0)
+    np.testing.assert_allclose(store.sentence(1), expected / np.linalg.norm(expected), atol=1e-6)
+    clips = np.load(io.BytesIO(files["in/videos/b.npz"]))["conse"]
+    clips /= np.linalg.norm(clips, axis=1, keepdims=True)
+    np.testing.assert_allclose(store.video("b")[:, store.joint], clips, atol=1e-6)
+
+
+def test_a_joint_encoder_in_whose_space_no_query_lies_ends_at_once(packed):
+    packed(any_encoders(), **(ANY | {"joint": "efficientnet"}))
+    with pytest.raises(InputError, match="clips are 6 wide, but tokens of queries, whose mean would be the sentence, "):
+        extract_shard("mine", "000", SETTINGS)
+
+
+def test_clip_reads_the_sentences_of_a_package(packed, monkeypatch):
+    torch.manual_seed(0)
+    clip = new_tiny_clip()
+    clip.save("models/encoders/clip")
+    files = features()
+    packed(files, text="clip", joint="clip")
+    with pytest.raises(InputError, match=r"joint encoder clip gives 4 numbers a clip, but sentences .* are 64 wide"):
+        extract_shard("mine", "000", SETTINGS)
+    for vid in VIDS:
+        files[f"features/clip_features/{vid}.npz"] = npz(features=np.ones((15, clip.dim)))
+    packed(files, text="clip", joint="clip")
+    expected = clip.sentences(["a dog"])[0]
+    np.testing.assert_allclose(extract().sentence(0), expected / np.linalg.norm(expected), atol=1e-5)
+    monkeypatch.setattr(Clip, "joint", False)
+    with pytest.raises(InputError, match=r"sentences that clip_tiny reads have no place among pictures"):
+        extract_shard("mine", "000", SETTINGS)
 
 
 def test_a_dataset_of_summaries_needs_no_text_features(packed, tmp_path):

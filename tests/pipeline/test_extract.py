@@ -38,6 +38,9 @@ class Fake:
     def text(self, queries):
         return [np.ones((len(query.split()), 4), np.float32) for query in queries]
 
+    def sentences(self, queries):
+        return np.arange(1.0, 1 + 4 * len(queries), dtype=np.float32).reshape(-1, 4)
+
     def words(self, query):
         return query.split()
 
@@ -80,6 +83,18 @@ def test_what_cannot_be_decoded_is_listed_with_its_reason(raw, capsys):
     assert f"no features of bad: {reason}" in capsys.readouterr().out
     assert read_json(paths.features("mine") / "words.json") == {"1": ["a", "dog"]}
     assert (store.video("a").shape[1], store.text(1).shape[1]) == (4, 4)
+
+
+def test_sentences_are_kept_where_there_is_a_joint_space(raw, monkeypatch):
+    assert run("000", "001").sentence(1) is None
+    fake = Fake()
+    fake.spec = fake.spec | {"joint": "clip"}
+    monkeypatch.setattr(extract, "extractor_of", lambda settings: fake)
+    write_jsonl(raw / "annotations.jsonl", [QUERY, QUERY | {"qid": 2}])
+    store = run("000", "001")
+    assert store.joint == slice(0, 4)
+    for qid, numbers in ((1, [1.0, 2, 3, 4]), (2, [5.0, 6, 7, 8])):
+        torch.testing.assert_close(store.sentence(qid), torch.tensor(numbers) / torch.tensor(numbers).norm())
 
 
 def test_a_dataset_without_queries_has_an_empty_text_shard(raw):

@@ -41,12 +41,13 @@ def make(monkeypatch, *options) -> None:
     synthetic.main()
 
 
-def opened(path, layout: str = "moment_detr") -> Package:
+def opened(path, layout: str = "moment_detr", encoders=None) -> Package:
     """The package as the download stage leaves it."""
     folder = path.parent / "opened"
     folder.mkdir(exist_ok=True)
     (folder / "package.zip").write_bytes(path.read_bytes())
-    write_json(folder / "package.json", {"layout": layout, "clip_len": 2.0, "sha256": "5", "text": "package"})
+    record = {"layout": layout, "encoders": encoders, "joint": None, "clip_len": 2.0, "sha256": "5", "text": "package"}
+    write_json(folder / "package.json", record)
     return Package(folder)
 
 
@@ -65,6 +66,15 @@ def test_noise_for_every_clip_and_word(catalog, monkeypatch, capsys):
         np.corrcoef(one[:8].ravel(), other[:8].ravel())[0, 1] for one in whole for other in whole if one is not other
     ]
     assert max(map(abs, apart)) < 0.4
+
+
+def test_a_layout_whose_encoders_the_card_names(catalog, monkeypatch):
+    make(monkeypatch, "--layout", "npz")
+    card = load_card("mine-synthetic")
+    package = opened(catalog.parent / "manual" / "mine-synthetic.zip", "npz", card.features.encoders)
+    first, second = package.video("a").values()
+    assert first.shape == second.shape == (15, 16) and not np.array_equal(first, second)
+    assert package.text(1, "b").shape == (3, 16)
 
 
 def test_the_same_noise_each_time(catalog, monkeypatch):

@@ -2,6 +2,7 @@
 
 from read.data.packages import Files, Form
 
+ENCODERS = ("slowfast", "clip")
 FORMS = (
     Form(
         {
@@ -9,5 +10,6 @@ FORMS = (
             "clip": Files("clip_features/{vid}.npz", "features"),
         },
         Files("clip_text_features/qid{qid}.npz", "last_hidden_state"),
+        Files("clip_text_features/qid{qid}.npz", "pooler_output"),  # projected, as by CLIP's encode_text
     ),
 )

@@ -2,4 +2,5 @@
 
 from read.data.packages import Files, Form
 
+ENCODERS = ("features",)
 FORMS = (Form({"features": Files("{vid}.npy")}),)

@@ -2,6 +2,7 @@
 
 from read.data.packages import Files, Form
 
+ENCODERS = ("rgb", "opt")
 FORMS = (
     Form(
         {"rgb": Files("video_features/{vid}_rgb.npy"), "opt": Files("video_features/{vid}_opt.npy")},
