@@ -97,8 +97,9 @@ class Backbone(nn.Module, ABC):
     name: ClassVar[str]
     config_class: ClassVar[type[GroundingConfig]]
     dense: ClassVar[bool] = True  # one window and one score per clip; else a set of windows
+    regresses: ClassVar[bool] = True  # `spans` are learned, and not the clips themselves
     reads_sentence: ClassVar[bool] = False  # `forward` takes `sentence` (B, e) and `correction` (B, N, e) too
-    windows: ClassVar[Literal["ladder", "runs", "spans"]] = "runs"  # how they are best read off
+    windows: ClassVar[Literal["ladder", "runs", "spans"]] = "spans"  # how they are read off until that is chosen
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Name the class after its file; a subclass that is made elsewhere, as by FSDP, keeps the name."""

@@ -95,7 +95,6 @@ class MomentDETR(Backbone):
 
     config_class = MomentDETRConfig
     dense = False
-    windows = "spans"
     stacks: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
     def __init__(self, config: MomentDETRConfig) -> None:

@@ -109,7 +109,6 @@ class UMT(Backbone):
     """The model. `states` are the decoder's clips, and the words as the query generator maps them, where it has one."""
 
     config_class = UMTConfig
-    windows = "spans"
 
     def __init__(self, config: UMTConfig) -> None:
         super().__init__(config)
@@ -125,7 +124,7 @@ class UMT(Backbone):
         self.query_dec = QueryDecoder(*layer, config.layers, config.positions)
         self.pred_head = nn.ModuleList([SaliencyHead(d)] * config.saliency + [BoundaryHead(d)] * config.boundary)
         if not config.boundary:
-            self.windows = "runs"  # of salient clips: there are no centres to read windows from
+            self.regresses, self.windows = False, "ladder"  # there are no centres to read windows from
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_normal_(module.weight)
