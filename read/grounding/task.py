@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from read.data import Sample, collate, training_pieces
+from read.data import Annotation, Sample, collate, training_pieces
 from read.grounding.inference import check, predict, run
 from read.grounding.windows import WindowSettings
 from read.metrics.protocol import get_protocol
@@ -45,6 +45,18 @@ class Grounding:
     def score(self, model: nn.Module, samples: Sequence[Sample]) -> float:
         """See `validation_score`."""
         return validation_score(model, samples, self.windows, self.metric)
+
+    def score_videos(self, model: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
+        """The metric's `choice` for each video's queries."""
+        rows = predict(model, samples, self.windows)
+        videos: dict[str, list[tuple[dict[str, Any], Annotation]]] = {}
+        for row, sample in zip(rows, samples, strict=True):
+            videos.setdefault(sample.vid, []).append((row, sample.annotation))
+        choice, clip_len = get_protocol(self.metric).choice, samples[0].clip_len
+        return {
+            vid: choice([row for row, _ in pairs], [label for _, label in pairs], clip_len)
+            for vid, pairs in videos.items()
+        }
 
 
 def validation_score(
