@@ -1,11 +1,13 @@
 """Grounding as a task that `read.train` can train: samples of `read.data`, losses of a `Backbone`, mAP."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
 
+from read.adapters.wrapped import unwrap
+from read.backbones.joint_space import JointSpace
 from read.data import Annotation, Sample, collate, training_pieces
 from read.grounding.inference import check, predict, run
 from read.grounding.windows import WindowSettings
@@ -25,9 +27,14 @@ class Grounding:
     metric: str = "qvhighlights"
 
     def prepare(self, model: nn.Module, samples: Sequence[Sample]) -> list[Sample]:
-        """Checked samples; of videos longer than the model's `max_clips`, the pieces `training_pieces`."""
+        """Checked samples; of videos longer than the model's `max_clips`, the pieces `training_pieces`.
+
+        Where a map was fitted to them, they get the `correction` of `read.backbones.joint_space`.
+        """
         for sample in samples:
             check(sample)
+        if isinstance(space := getattr(unwrap(model), "space", None), JointSpace):
+            samples = [replace(sample, correction=space.correction(sample.vid, sample.video)) for sample in samples]
         return [part for sample in samples for part in training_pieces(sample, model.config.max_clips)]
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from read.backbones.base import Backbone, GroundingConfig, Segment
+from read.backbones.base import Backbone, Segment, TransformerConfig
 from read.backbones.blocks import (
     MLP,
     AttentionBlock,
@@ -34,7 +34,7 @@ UNUSED_KEYS = "txt_position_embed."
 
 
 @dataclass(frozen=True)
-class MomentDETRConfig(GroundingConfig):
+class MomentDETRConfig(TransformerConfig):
     """The defaults are the published ones.
 
     Attributes:

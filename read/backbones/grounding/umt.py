@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from read.backbones.base import Backbone, GroundingConfig, Segment
+from read.backbones.base import Backbone, Segment, TransformerConfig
 from read.backbones.dense_losses import MASKED
 from read.backbones.umt_layers import (
     CrossModalEncoder,
@@ -38,7 +38,7 @@ CROSS_BLOCKS = {
 
 
 @dataclass(frozen=True)
-class UMTConfig(GroundingConfig):
+class UMTConfig(TransformerConfig):
     """The defaults are those published for QVHighlights, but for `audio_dim`, which is 2048 there.
 
     Attributes:
@@ -70,7 +70,7 @@ class UMTConfig(GroundingConfig):
     regression_weight: float = 1.0
     masked: bool = True
 
-    MAY_BE_ZERO = (*GroundingConfig.MAY_BE_ZERO, "text_dim", "audio_dim")
+    MAY_BE_ZERO = (*TransformerConfig.MAY_BE_ZERO, "text_dim", "audio_dim")
 
     def __post_init__(self) -> None:
         super().__post_init__()
