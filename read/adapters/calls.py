@@ -76,7 +76,10 @@ class Call:
         segments = self.segments
         if isinstance(segments, dict):
             prefixes = [prefix for prefix in segments if f"{place.name}.".startswith(f"{prefix}.")]
-            segments = segments[max(prefixes, key=len)] if prefixes else None
+            if not prefixes:
+                told = ", ".join(segments)
+                raise InputError(f"{place.name}: the model's segments tell of the tokens in {told} only")
+            segments = segments[max(prefixes, key=len)]
         if segments is not None:
             return segments
         batch, length = tokens.shape[:2]
@@ -223,7 +226,7 @@ class Stack:
             return
         call = thread.running.pop()
         if isinstance(output, dict) and isinstance(states := output.get("states"), dict):
-            masks = output.get("masks") or call.sides  # a model may read fewer tokens than it is given
+            masks = call.sides | (output.get("masks") or {})  # a model may read fewer tokens than it is given
             thread.outputs = {key: (value, masks.get(key)) for key, value in states.items() if key in MODALITIES}
         cache = getattr(output, "past_key_values", None) or call.cache
         if call.new_states and cache is not None:

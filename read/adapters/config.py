@@ -10,25 +10,32 @@ from read.plugins import none_of, suggest
 RECURRENT = ("rnn", "gru", "lstm")
 MIXERS = ("none", *RECURRENT, "conv")
 PLACEMENTS = ("sequential", "parallel")
-SUB_BLOCKS = ("feed_forward", "attention")
+LINEAR = {"projection": 0.5, "joint": 2}  # places that are one linear layer, and the share of r that a branch has there
+SUB_BLOCKS = ("feed_forward", "attention", *LINEAR)
+PLACES = ("projection", "feed_forward", "joint")
 
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """An adapter Y = base + scale * GELU(mixer(X W_down)) W_up around a transformer's sub-block.
+    """An adapter Y = base + scale * GELU(mixer(X W_down)) W_up around parts of a model.
+
+    These are sub-blocks of a transformer's layers, or linear layers: those of the input projections, and the map into
+    the joint space of pictures and sentences. Beside a linear layer the branch is always parallel.
 
     The default is READ in its residual form; `residual=False` is the paper's.
 
     Attributes:
         mixer: what runs over the tokens between the projections: none, rnn, gru, lstm or conv (depthwise).
-        bottleneck: r, the width between the projections.
+        bottleneck: r, the width between the projections. Beside an input projection it is r / 2, rounded down but at
+            least 1, in the joint space 2 r; the one size for all.
         placement: `sequential`, X = base = the sub-block's output; `parallel`, X = the sub-block's input.
         scale: factor of the branch.
         residual: mixer(z) = z + cell(z) in place of cell(z).
         bidirectional: a second cell reads the tokens backwards and the two are added. Recurrent mixers only.
         kernel_size: width of the convolution, odd.
-        after: the sub-blocks that are adapted: feed_forward, attention or both.
-        shared: one bottleneck for all layers of the same width.
+        after: the places that are adapted, any of projection, feed_forward, attention, joint. Those of a kind that the
+            model lacks are passed over, as long as it has any.
+        shared: one bottleneck for all places of the same kind of width.
         targets: glob patterns of module names (or of their ends) to adapt, instead of looking for sub-blocks. `*` is
             anything between two dots, `**` anything at all.
         causal: the `targets` are causal layers: no token may see a later one. Where the model says so itself, by its
@@ -45,7 +52,7 @@ class AdapterConfig:
     residual: bool = True
     bidirectional: bool = False
     kernel_size: int = 3
-    after: tuple[str, ...] = ("feed_forward",)
+    after: tuple[str, ...] = PLACES
     shared: bool = False
     targets: tuple[str, ...] = ()
     causal: bool = False
@@ -63,7 +70,7 @@ class AdapterConfig:
         for name in self.after:
             yield from _not_one_of("after", name, SUB_BLOCKS)
         if not self.after:
-            yield "after names no sub-block"
+            yield "after names no place"
         for name in ("residual", "bidirectional", "shared", "causal"):
             if not isinstance(getattr(self, name), bool):
                 yield f"{name} is {getattr(self, name)!r}, not true or false"
@@ -82,6 +89,14 @@ class AdapterConfig:
             yield "causal is known of the layers that are found without targets"
         if not all(isinstance(name, str) for name in self.targets):
             yield f"targets are {self.targets!r}, not patterns of module names"
+
+    def width_at(self, kind: str) -> int:
+        """The width between the projections at a place of `kind`."""
+        return max(1, int(LINEAR.get(kind, 1) * self.bottleneck))
+
+    def is_parallel(self, kind: str) -> bool:
+        """Whether the branch at a place of `kind` reads what the place takes, not what it gives."""
+        return kind in LINEAR or self.placement == "parallel"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them."""

@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from read.adapters.calls import MODALITIES
-from read.adapters.config import AdapterConfig
+from read.adapters.config import LINEAR, AdapterConfig
 from read.adapters.frozen_attention import hook_attention, unhook_attention
 from read.adapters.layer import Bottleneck
 from read.adapters.runtime import Adapters
-from read.adapters.sub_blocks import OWN, Place, find_places, width_of
+from read.adapters.sub_blocks import OWN, Place, find_places, widths_of
 from read.adapters.wrapped import SavePretrained, plain, refuse_peft, unwrap, unwrap_to_change
 from read.errors import InputError
 from read.plugins import suggest
@@ -47,9 +47,10 @@ def inject(model: nn.Module, config: AdapterConfig | None = None, name: str = "d
     """Freeze `model`, add an adapter to it in place, and make that the active and only trainable part.
 
     The adapted model computes what it did, bit for bit, until the adapter is trained. Sub-blocks are found by what the
-    model offers (`feed_forward_blocks()`, `attention_blocks()`), in BART, PEGASUS, T5, BERT, CLIP, VideoMAE of
-    transformers and CLIP of open_clip, or by `config.targets`. A model with `segments(...)`, whose parameters are some
-    of forward's, tells which tokens are which sequence; otherwise all are one, with `attention_mask` as its mask.
+    model offers (`feed_forward_blocks()`, `attention_blocks()`, and the linear layers `projection_blocks()` and
+    `joint_blocks()`), in BART, PEGASUS, T5, BERT, CLIP, VideoMAE of transformers and CLIP of open_clip, or by
+    `config.targets`. A model with `segments(...)`, whose parameters are some of forward's, tells which tokens are which
+    sequence; otherwise all are one, with `attention_mask` as its mask.
 
     Args:
         model: the backbone, as it is or in nn.DataParallel.
@@ -150,8 +151,8 @@ def alignment_states(model: nn.Module) -> list[AlignmentStates]:
     """The bottlenecks' Z of the last forward pass, per adapted layer with tokens of both modalities.
 
     Where video and text have layers of their own, as in two-tower models, the first of one goes with the first of the
-    other, and so on. Where the adapted layers see one modality only, the `states` of the model's outputs, (B, N, d) and
-    (B, M, d), are aligned instead.
+    other, and so on; the pairs of input projections come before all others. Where the adapted layers see one modality
+    only, the `states` of the model's outputs, (B, N, d) and (B, M, d), are aligned instead.
 
     Raises:
         InputError: the active strategy does not align, no forward pass has run, or a modality is absent.
@@ -159,13 +160,13 @@ def alignment_states(model: nn.Module) -> list[AlignmentStates]:
     adapters = getattr(unwrap(model), "adapters", None)
     if adapters is None or not adapters.record_narrow:
         raise InputError("no states to align: the active strategy is none that aligns")
-    sides = _narrow_states(adapters)
-    threads = {name: stack.thread for name, stack in adapters.stacks.items()}
-    if not all(sides.values()):
-        sides = {key: [found.outputs[key] for found in threads.values() if key in found.outputs] for key in sides}
-    if not all(sides.values()):
+    pairs = _narrow_states(adapters)
+    if not pairs:
+        outputs = [stack.thread.outputs for stack in adapters.stacks.values()]
+        sides = ([found[side] for found in outputs if side in found] for side in MODALITIES)
+        pairs = list(zip(*sides, strict=False))
+    if not pairs:
         raise InputError("no states to align: the adapted layers do not tell video tokens from text tokens")
-    pairs = zip(sides["video"], sides["text"], strict=False)
     return [AlignmentStates(video[0], _real(*video), text[0], _real(*text)) for video, text in pairs]
 
 
@@ -174,8 +175,13 @@ def _real(tokens: Tensor, mask: Tensor | None) -> Tensor:
     return torch.ones_like(tokens[..., 0], dtype=torch.bool) if mask is None else mask.to(tokens.device) != 0
 
 
-def _narrow_states(adapters: Adapters) -> dict[str, list[tuple[Tensor, Tensor | None]]]:
-    sides: dict[str, list[tuple[Tensor, Tensor | None]]] = {modality: [] for modality in MODALITIES}
+States = tuple[Tensor, Tensor | None]  # of one modality in a layer, and their mask
+
+
+def _narrow_states(adapters: Adapters) -> list[tuple[States, ...]]:
+    """Pairs of video and text; places of one width go together, those beside input projections first."""
+    kinds = ("projection", "", "joint")
+    sides: dict[str, dict[str, list[States]]] = {kind: {side: [] for side in MODALITIES} for kind in kinds}
     for name in adapters.keys_of[adapters.active or ""]:
         place = adapters.places[name]
         thread = adapters.stacks[place.stack].thread
@@ -183,20 +189,24 @@ def _narrow_states(adapters: Adapters) -> dict[str, list[tuple[Tensor, Tensor | 
             raise InputError(f"no states to align: {name} has not run in this thread since the strategy was applied")
         call, narrow = thread.narrow[name]
         for segment in call.sequences(place, narrow):
-            if segment.modality in sides:
+            if segment.modality in MODALITIES:
                 part = narrow[:, segment.start : segment.stop]
-                sides[segment.modality].append((part, segment.mask))
-    return sides
+                sides[place.kind if place.kind in kinds else ""][segment.modality].append((part, segment.mask))
+    return [pair for found in sides.values() for pair in zip(*found.values(), strict=False)]
 
 
 def _build(model: nn.Module, places: Iterable[Place], config: AdapterConfig) -> tuple[nn.ModuleDict, dict[str, str]]:
     bottlenecks, keys = nn.ModuleDict(), {}
     for place in places:
-        width = width_of(model, place.name)
-        key = f"width_{width}" + "_causal" * place.causal if config.shared else plain(place.name).replace(".", "/")
+        inputs, outputs = widths_of(model, place)
+        key = plain(place.name).replace(".", "/")
+        if config.shared:
+            kind = f"{place.kind}_{inputs}_{outputs}" if place.kind in LINEAR else f"width_{outputs}"
+            key = kind + "_causal" * place.causal
         if key not in bottlenecks:
             like = _last_weight(model, place.name)
-            bottlenecks[key] = Bottleneck(width, config, place.causal).to(like.device, like.dtype)
+            sized = replace(config, bottleneck=config.width_at(place.kind))
+            bottlenecks[key] = Bottleneck(inputs, outputs, sized, place.causal).to(like.device, like.dtype)
         keys[place.name] = key
     return bottlenecks, keys
 

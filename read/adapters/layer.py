@@ -1,12 +1,12 @@
 """The bottleneck: two projections with something that mixes tokens between them.
 
-    Z = X W_down + b_down              (B, T, r)
+    Z = X W_down + b_down              (B, T, r), X (B, T, d_in)
     H = mixer(Z)                       over tokens, each sequence by itself
-    branch = GELU(H) W_up + b_up       (B, T, d), zero at the start
+    branch = GELU(H) W_up + b_up       (B, T, d_out), zero at the start
 
 `mixer` is nothing (Houlsby et al. 2019; Chen et al., AdaptFormer, 2022), a recurrent cell (READ) or a depthwise
-convolution (Pan et al., ST-Adapter, 2022). Symbols: B samples, T tokens, d width, r bottleneck; a mixer sees R rows
-of L places, real tokens first.
+convolution (Pan et al., ST-Adapter, 2022). Symbols: B samples, T tokens, d_in and d_out widths, which are one and the
+same but beside a linear layer, r bottleneck; a mixer sees R rows of L places, real tokens first.
 """
 
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ State = tuple[Tensor, ...]  # what a causal mixer carries from one call to the n
 class Branch(NamedTuple):
     """What a bottleneck gives.
 
-    `delta` (B, T, d) is added to the base, `narrow` (B, T, r) is Z, `state` is the mixer's after the last real token.
+    `delta` (B, T, d_out) is added to the base, `narrow` (B, T, r) is Z, `state` the mixer's after the last real token.
     """
 
     delta: Tensor
@@ -106,13 +106,13 @@ class Convolution(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """One adapter for a sub-block of width d. `up` starts at zero, so the branch does."""
+    """One adapter, d_in wide where it reads and d_out where it gives. `up` starts at zero, so the branch does."""
 
-    def __init__(self, width: int, config: AdapterConfig, causal: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, config: AdapterConfig, causal: bool = False) -> None:
         super().__init__()
         r = config.bottleneck
-        self.down = nn.Linear(width, r)
-        self.up = nn.Linear(r, width)
+        self.down = nn.Linear(inputs, r)
+        self.up = nn.Linear(r, outputs)
         self.residual = config.residual
         self.mixer: Recurrence | Convolution | None = None
         if config.mixer in RECURRENT:
@@ -125,7 +125,7 @@ class Bottleneck(nn.Module):
     def forward(
         self, tokens: Tensor, layout: TokenLayout | None = None, state: State | None = None, keep: bool = False
     ) -> Branch:
-        """The branch for `tokens` (B, T, d).
+        """The branch for `tokens` (B, T, d_in).
 
         Args:
             tokens: the input X.

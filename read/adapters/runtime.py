@@ -126,7 +126,9 @@ class Hook:
     def enter(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         """Forward pre-hook: hold the sub-block's input for a parallel branch."""
         adapters = self.adapters
-        if adapters.active is not None and adapters.configs[adapters.active].placement == "parallel":
+        if adapters.bottleneck(self.place) is None:
+            return
+        if adapters.configs[adapters.active or ""].is_parallel(self.place.kind):
             tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
             self.stack.thread.inputs[self.place.name] = next(tensors)
 
@@ -142,7 +144,7 @@ class Hook:
         name, thread, adapters = self.place.name, self.stack.thread, self.adapters
         assert adapters.active is not None, "or there is no bottleneck"
         config = adapters.configs[adapters.active]
-        inputs = thread.inputs.pop(name) if config.placement == "parallel" else base
+        inputs = thread.inputs.pop(name) if config.is_parallel(self.place.kind) else base
         recurs, records = config.mixer != "none", adapters.record_narrow and not recomputing()
         call = self.stack.current(name, inputs) if recurs or records else None
         bottleneck = (adapters.here() if call is None else call.adapters or adapters).bottleneck(self.place)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from read.adapters.config import AdapterConfig
+from read.adapters.config import LINEAR, AdapterConfig
 from read.adapters.families import HEADS, Family, family_of
 from read.adapters.surroundings import is_batch_first, is_causal, stack_of
 from read.errors import InputError
@@ -19,7 +19,7 @@ STARTS = {"fc2": "fc1", "linear2": "linear1"}  # last linear layer of a feed-for
 
 @dataclass(frozen=True)
 class Place:
-    """A sub-block that can take an adapter.
+    """A part of a model that can take an adapter.
 
     Attributes:
         name: of the module whose output joins the residual.
@@ -28,6 +28,7 @@ class Place:
         modality: of the tokens, where the stack cannot tell.
         causal: no token may see a later one.
         batch_first: tokens are (B, T, d), not (T, B, d).
+        kind: one of `read.adapters.config.SUB_BLOCKS`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Place:
     modality: str
     causal: bool = False
     batch_first: bool = True
+    kind: str = "feed_forward"
 
     @property
     def layer(self) -> str:
@@ -66,10 +68,10 @@ def find_places(model: nn.Module, config: AdapterConfig) -> list[Place]:
 
 
 def sub_blocks(model: nn.Module, kind: str) -> list[Place]:
-    """The `feed_forward` or `attention` blocks of a model that are known without being named."""
+    """The places of a kind, one of `read.adapters.config.SUB_BLOCKS`, that are known without being named."""
     places: list[Place] = []
     for name, module, family in _stacks(model):
-        places += _in_family(module, name, family, kind) if family else _offered(module, name, kind)
+        places += _offered(module, name, kind) if family is None else _in_family(module, name, family, kind)
     return places
 
 
@@ -128,7 +130,16 @@ def own_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: value for name, value in model.named_parameters() if name.split(".")[0] not in OWN}
 
 
-def width_of(model: nn.Module, name: str) -> int:
+def widths_of(model: nn.Module, place: Place) -> tuple[int, int]:
+    """The widths of what a branch at `place` reads, and of what it gives."""
+    if place.kind in LINEAR:
+        linear: Any = model.get_submodule(place.name)
+        return linear.in_features, linear.out_features
+    width = _width_of(model, place.name)
+    return width, width
+
+
+def _width_of(model: nn.Module, name: str) -> int:
     """d, the width of what a sub-block gives: its last linear layer's, or that of the norm beside it."""
     linears = [module for module in model.get_submodule(name).modules() if isinstance(module, nn.Linear)]
     if linears:
@@ -142,16 +153,16 @@ def width_of(model: nn.Module, name: str) -> int:
 
 
 def _offered(module: Any, name: str, kind: str) -> Iterable[Place]:
-    blocks = module.feed_forward_blocks() if kind == "feed_forward" else module.attention_blocks()
-    for block in blocks:
+    offered = getattr(module, f"{kind}_blocks", None)  # a model of a user's need not know of all kinds
+    for block in offered() if offered else ():
         path, _, last = block.rpartition(".")
         entry = _below(path, STARTS[last]) if last in STARTS else block
-        yield Place(_below(name, block), _below(name, entry), name, "tokens")
+        yield Place(_below(name, block), _below(name, entry), name, "tokens", kind=kind)
 
 
 def _in_family(module: nn.Module, name: str, family: Family, kind: str) -> Iterable[Place]:
-    patterns = (family.feed_forward,) if kind == "feed_forward" else family.attention
-    layout = {"causal": family.causal(module, name), "batch_first": getattr(module, "batch_first", True)}
+    patterns = {"feed_forward": (family.feed_forward,), "attention": family.attention}.get(kind, ())
+    layout = {"causal": family.causal(module, name), "batch_first": getattr(module, "batch_first", True), "kind": kind}
     modality = "video" if "visual" in name else "written" if family.writes(module, name) else family.modality
     for block, _ in module.named_modules():
         if not any(_matches(block, pattern) for pattern in patterns):

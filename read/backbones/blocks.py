@@ -93,6 +93,16 @@ def input_projection(inputs: int, hidden: int, layers: int, dropout: float) -> n
     return nn.Sequential(*(InputLayer(width, hidden, dropout, i < layers - 1) for i, width in enumerate(widths)))
 
 
+def linear_layers(model: nn.Module, *parts: str) -> dict[str, nn.Module]:
+    """The linear layers in the named parts of a model, under their dotted names."""
+    return {
+        name: module
+        for part in parts
+        for name, module in model.get_submodule(part).named_modules(prefix=part)
+        if isinstance(module, nn.Linear)
+    }
+
+
 class MLP(nn.Module):
     """`layers` linear layers with ReLU between them."""
 

@@ -247,19 +247,25 @@ def test_alignment_states_are_the_bottlenecks_of_real_tokens(univtg, batch, awak
     from read.adapters import apply_strategy
 
     model = awake(apply_strategy("read_pvla", univtg(), mixer="rnn", bottleneck=5))
+    adapters = model.adapters["default"]
     with pytest.raises(InputError, match="has not run"):
         alignment_states(model)
-    seen = []
-    block = model.get_submodule("transformer.encoder.layers.0.linear2")
+    block, seen = model.get_submodule("transformer.encoder.layers.0.linear2"), []
     block.register_forward_hook(lambda module, args, output: seen.append(output))
+    entered = {name: [] for name in model.projection_blocks()}
+    for name, linear in model.projection_blocks().items():
+        linear.register_forward_pre_hook(lambda module, args, name=name: entered[name].append(args[0]))
     model(**batch)
     states = alignment_states(model)
-    assert len(states) == 2
-    expected = model.adapters["default"]["transformer/encoder/layers/0/feed_forward"].down(seen[0])
-    assert states[0].video.shape == (3, 7, 5) and states[0].text.shape == (3, 5, 5)
-    torch.testing.assert_close(torch.cat((states[0].video, states[0].text), dim=1), expected)
-    assert torch.equal(states[1].video_mask, batch["video_mask"])
-    assert torch.equal(states[1].text_mask, batch["text_mask"])
+    assert [state.video.shape for state in states] == [(3, 7, 2), (3, 7, 2), (3, 7, 5), (3, 7, 5)]
+    for depth in range(2):  # a projection of the video goes with that of the words
+        for side, state in (("vid", states[depth].video), ("txt", states[depth].text)):
+            name = f"input_{side}_proj.{depth}.net.1"
+            assert torch.equal(state, adapters[name.replace(".", "/")].down(entered[name][0]))
+    expected = adapters["transformer/encoder/layers/0/feed_forward"].down(seen[0])
+    torch.testing.assert_close(torch.cat((states[2].video, states[2].text), dim=1), expected)
+    for state in states:
+        assert torch.equal(state.video_mask, batch["video_mask"]) and torch.equal(state.text_mask, batch["text_mask"])
     sum(state.video.sum() + state.text.sum() for state in states).backward()
     assert all(p.grad is not None for n, p in model.named_parameters() if p.requires_grad and ".down." in n)
 
@@ -299,3 +305,105 @@ def test_states_are_recorded_only_where_a_strategy_aligns(univtg, batch):
     model(**batch)
     with pytest.raises(InputError, match="none that aligns"):
         alignment_states(model)
+
+
+class Towers(nn.Module):
+    """Linear projections of clips and words, and a map into a joint space; nothing else mixes tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.video, self.text, self.map = nn.Linear(6, 8), nn.Linear(5, 8), nn.Linear(8, 4)
+
+    def feed_forward_blocks(self):
+        return {}
+
+    def attention_blocks(self):
+        return {}
+
+    def projection_blocks(self):
+        return {"video": self.video, "text": self.text}
+
+    def joint_blocks(self):
+        return {"map": self.map}
+
+    def segments(self, video_mask, text_mask):
+        clips = [Segment("video", 0, video_mask.shape[1], video_mask)]
+        return {"video": clips, "text": [Segment("text", 0, text_mask.shape[1], text_mask)], "map": clips}
+
+    def forward(self, video, video_mask, text, text_mask):
+        clips, words = self.video(video), self.text(text)
+        states = {"video": clips, "text": words.mean(1, keepdim=True)}
+        return {"joint": self.map(clips), "text": words, "states": states, "masks": {"text": text_mask[:, :1]}}
+
+
+def towers_batch():
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.arange(7) < torch.tensor([[7], [4]])
+    return {
+        "video": torch.randn(2, 7, 6, generator=generator), "video_mask": mask,
+        "text": torch.randn(2, 3, 5, generator=generator), "text_mask": torch.tensor([[1, 1, 1], [1, 1, 0]]).bool(),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("placement", ["sequential", "parallel"])
+@pytest.mark.parametrize(("bottleneck", "widths"), [(1, (1, 2)), (5, (2, 10)), (8, (4, 16))])
+def test_a_branch_beside_a_linear_layer_is_parallel(awake, placement, bottleneck, widths):
+    torch.manual_seed(0)
+    plain, batch = Towers(), towers_batch()
+    config = AdapterConfig(mixer="gru", bottleneck=bottleneck, placement=placement, scale=0.7)
+    model = awake(inject(copy.deepcopy(plain), config))
+    adapters = model.adapters["default"]
+    assert [len(adapters[name].down.weight) for name in ("video", "text", "map")] == [widths[0], *widths]
+
+    def expected(name, tokens, mask):
+        adapter = adapters[name]
+        z = adapter.down(tokens)
+        h = [torch.cat((z[i, :n] + adapter.mixer.cell(z[i : i + 1, :n])[0][0], z[i, n:]))
+             for i, n in enumerate(mask.sum(1).tolist())]  # fmt: skip
+        branch = F.gelu(torch.stack(h)) @ adapter.up.weight.T + adapter.up.bias
+        return plain.get_submodule(name)(tokens) + 0.7 * branch
+
+    video, words = batch["video_mask"], batch["text_mask"]
+    clips = expected("video", batch["video"], video)
+    got = model(**batch)
+    torch.testing.assert_close(got["joint"][video], expected("map", clips, video)[video])
+    torch.testing.assert_close(got["text"][words], expected("text", batch["text"], words)[words])
+
+
+def test_kinds_that_a_model_lacks_are_passed_over():
+    def found(model, *after):
+        return [place.name for place in find_places(model, AdapterConfig(after=after))]
+
+    assert found(Towers(), "feed_forward", "projection", "attention") == ["video", "text"]
+    with pytest.raises(InputError, match="feed_forward and attention blocks are not known"):
+        found(Towers(), "feed_forward", "attention")
+
+
+def test_one_modality_alone_is_aligned_by_the_models_states():
+    from read.adapters import apply_strategy
+
+    batch, model = towers_batch(), apply_strategy("read_pvla", Towers(), after="joint")
+    outputs = model(**batch)
+    (state,) = alignment_states(model)
+    assert state.video is outputs["states"]["video"] and state.text is outputs["states"]["text"]
+    assert torch.equal(state.video_mask, batch["video_mask"]) and torch.equal(
+        state.text_mask, batch["text_mask"][:, :1]
+    )
+    model = apply_strategy("read_pvla", Towers())
+    model(**batch)
+    assert [(state.video.shape, state.text.shape) for state in alignment_states(model)] == [((2, 7, 4), (2, 3, 4))]
+
+
+def test_tokens_that_segments_do_not_tell_of_are_refused():
+    class Silent(Towers):
+        def segments(self, video_mask, text_mask):
+            found = super().segments(video_mask, text_mask)
+            return {"video": found["video"], "map": found["map"]}
+
+    with pytest.raises(InputError, match="text: the model's segments tell of the tokens in video, map only"):
+        inject(Silent())(**towers_batch())
+
+
+def test_shared_branches_are_one_for_each_pair_of_widths():
+    keys = inject(Towers(), AdapterConfig(mixer="none", shared=True)).adapters["default"].keys()
+    assert list(keys) == ["projection_6_8", "projection_5_8", "joint_8_4"]

@@ -20,7 +20,7 @@ WIDTH, R = 10, 6
 
 def bottleneck(seed=0, **settings):
     torch.manual_seed(seed)
-    layer = Bottleneck(WIDTH, AdapterConfig(bottleneck=R, **settings))
+    layer = Bottleneck(WIDTH, WIDTH, AdapterConfig(bottleneck=R, **settings))
     nn.init.normal_(layer.up.weight)
     nn.init.normal_(layer.up.bias)
     return layer
@@ -99,7 +99,7 @@ def test_gradients_equal_those_of_each_sequence_alone(kind):
 
 
 def test_branch_is_zero_before_training():
-    layer = Bottleneck(WIDTH, AdapterConfig(bottleneck=R))
+    layer = Bottleneck(WIDTH, WIDTH, AdapterConfig(bottleneck=R))
     assert not layer(torch.randn(2, 5, WIDTH)).delta.any()
 
 
@@ -107,7 +107,7 @@ def test_branch_is_zero_before_training():
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_causal_mixer_goes_on_from_its_state(kind, masked):
     torch.manual_seed(0)
-    layer = Bottleneck(WIDTH, AdapterConfig(bottleneck=R, mixer=kind), causal=True)
+    layer = Bottleneck(WIDTH, WIDTH, AdapterConfig(bottleneck=R, mixer=kind), causal=True)
     nn.init.normal_(layer.up.weight)
     tokens = torch.randn(3, 9, WIDTH)
     mask = torch.ones(3, 9, dtype=torch.bool)
@@ -130,7 +130,7 @@ def test_a_causal_mixer_goes_on_from_its_state(kind, masked):
 @pytest.mark.parametrize("kind", ["rnn", "gru", "lstm", "conv"])
 def test_a_causal_mixer_does_not_see_later_tokens(kind):
     torch.manual_seed(0)
-    layer = Bottleneck(WIDTH, AdapterConfig(bottleneck=R, mixer=kind), causal=True)
+    layer = Bottleneck(WIDTH, WIDTH, AdapterConfig(bottleneck=R, mixer=kind), causal=True)
     nn.init.normal_(layer.up.weight)
     tokens = torch.randn(1, 8, WIDTH)
     changed = tokens.clone()

@@ -109,8 +109,9 @@ def test_a_new_strategy_is_one_file(univtg, tmp_path, monkeypatch):
 def test_trainable_parameters_count(univtg):
     model = apply_strategy("adapter", univtg(), bottleneck=4)
     found = trainable_parameters(model)
-    per_place = 32 * 4 + 4 + 4 * 32 + 32
-    assert found.total == sum(found.counts.values()) == 4 * per_place
+    widths = [(12 + 2, 32, 2), (32, 32, 2), (8, 32, 2), (32, 32, 2), *[(32, 32, 4)] * 2]  # projections, feed-forward
+    expected = sum(inputs * r + r + r * outputs + outputs for inputs, outputs, r in widths)
+    assert found.total == sum(found.counts.values()) == expected
     assert found.share == pytest.approx(found.total / (sum(p.numel() for p in univtg().parameters()) + found.total))
 
 

@@ -112,7 +112,7 @@ def test_states_are_those_of_the_thread_that_made_them(univtg, batch):
     model = apply_strategy("read_pvla", univtg())
     with ThreadPoolExecutor(1) as thread:
         thread.submit(model, **batch).result()
-        assert len(thread.submit(alignment_states, model).result()) == 2
+        assert len(thread.submit(alignment_states, model).result()) == 4
     with pytest.raises(InputError, match="has not run in this thread"):
         alignment_states(model)
 

@@ -44,8 +44,19 @@ def test_heads():
     assert trainable_parameters(apply_strategy("proj", build())).total == 4 * (16 + 1)
 
 
+def test_alignment_takes_the_mappings_of_video_and_words(batch):
+    model, entered = apply_strategy("read_pvla", build()), {}
+    for name, linear in model.projection_blocks().items():
+        linear.register_forward_pre_hook(lambda module, args, name=name: entered.update({name: args[0]}))
+    model(*(batch[name] for name in INPUTS), audio=batch["audio"])
+    (states,) = alignment_states(model)
+    for state, part in ((states.video, "video_enc"), (states.text, "query_gen")):
+        name = f"{part}.mapping.linear"
+        assert torch.equal(state, model.adapters["default"][name.replace(".", "/")].down(entered[name]))
+
+
 def test_alignment_takes_the_states_where_no_layer_holds_words(batch):
-    model = apply_strategy("read_pvla", build())
+    model = apply_strategy("read_pvla", build(), after="feed_forward")
     outputs = model(*(batch[name] for name in INPUTS), audio=batch["audio"])
     (states,) = alignment_states(model)
     assert states.video is outputs["states"]["video"] and states.text is outputs["states"]["text"]

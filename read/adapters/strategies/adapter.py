@@ -1,10 +1,13 @@
-"""Houlsby's adapter: a bottleneck after attention and after the feed-forward block."""
+"""Houlsby's adapter without its second place: he has a bottleneck after attention as well.
+
+That is `after: [attention, feed_forward]`. The default are the places of all kinds of bottleneck, so that what differs
+between them is the bottleneck alone.
+"""
 
 from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
-    "bottleneck after attention and feed-forward",
+    "plain bottleneck",
     "Houlsby et al. 2019",
     mixer="none",
-    after=("attention", "feed_forward"),
 )

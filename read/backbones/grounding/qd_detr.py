@@ -87,9 +87,11 @@ class QDDETR(MomentDETR):
         return ["span_embed", "class_embed", "saliency_proj1", "saliency_proj2"]
 
     def segments(self, video_mask: Tensor, text_mask: Tensor) -> dict[str, list[Segment]]:
-        """Clips; the global token and clips in the encoder; the moment queries in the decoder."""
-        (batch, clips), queries = video_mask.shape, self.config.queries
+        """Clips or words; the global token and clips in the encoder; the moment queries in the decoder."""
+        (batch, clips), words, queries = video_mask.shape, text_mask.shape[1], self.config.queries
         return {
+            "input_vid_proj": [Segment("video", 0, clips, video_mask)],
+            "input_txt_proj": [Segment("text", 0, words, text_mask)],
             "transformer.t2v_encoder": [Segment("video", 0, clips, video_mask)],
             "transformer.encoder": [
                 Segment("global", 0, 1, video_mask.new_ones(batch, 1)),

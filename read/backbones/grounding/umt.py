@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from read.backbones.base import Backbone, Segment, TransformerConfig
+from read.backbones.base import Backbone, GroundingConfig, Segment
+from read.backbones.blocks import linear_layers
 from read.backbones.dense_losses import MASKED
 from read.backbones.umt_layers import (
     CrossModalEncoder,
@@ -38,7 +39,7 @@ CROSS_BLOCKS = {
 
 
 @dataclass(frozen=True)
-class UMTConfig(TransformerConfig):
+class UMTConfig(GroundingConfig):
     """The defaults are those published for QVHighlights, but for `audio_dim`, which is 2048 there.
 
     Attributes:
@@ -70,7 +71,7 @@ class UMTConfig(TransformerConfig):
     regression_weight: float = 1.0
     masked: bool = True
 
-    MAY_BE_ZERO = (*TransformerConfig.MAY_BE_ZERO, "text_dim", "audio_dim")
+    MAY_BE_ZERO = (*GroundingConfig.MAY_BE_ZERO, "text_dim", "audio_dim")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,6 +110,7 @@ class UMT(Backbone):
     """The model. `states` are the decoder's clips, and the words as the query generator maps them, where it has one."""
 
     config_class = UMTConfig
+    windows = "spans"
 
     def __init__(self, config: UMTConfig) -> None:
         super().__init__(config)
@@ -124,7 +126,7 @@ class UMT(Backbone):
         self.query_dec = QueryDecoder(*layer, config.layers, config.positions)
         self.pred_head = nn.ModuleList([SaliencyHead(d)] * config.saliency + [BoundaryHead(d)] * config.boundary)
         if not config.boundary:
-            self.regresses, self.windows = False, "ladder"  # there are no centres to read windows from
+            self.windows = "runs"  # of salient clips: there are no centres to read windows from
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_normal_(module.weight)
@@ -143,13 +145,18 @@ class UMT(Backbone):
             if isinstance(module, MultiheadAttention) and not name.startswith("query_gen.")
         }
 
+    def projection_blocks(self) -> dict[str, nn.Module]:
+        """`...mapping.linear` of the encoders and of the query generator."""
+        parts = ("video_enc", "audio_enc", "query_gen")
+        return linear_layers(self, *(f"{part}.mapping" for part in parts if getattr(self, part) is not None))
+
     def heads(self) -> list[str]:
         """All heads."""
         return ["pred_head"]
 
     def segments(self, video_mask: Tensor, text_mask: Tensor) -> dict[str, list[Segment]]:
-        """Clips of video or audio, or bottleneck tokens; the decoder's queries are clips that have read the words."""
-        clips = video_mask.shape[1]
+        """Clips of video or audio, words, or bottleneck tokens; the decoder's queries are clips that read the words."""
+        clips, words = video_mask.shape[1], text_mask.shape[1]
         count = self.config.bottlenecks
         every = {
             "video": [Segment("video", 0, clips, video_mask)],
@@ -157,7 +164,13 @@ class UMT(Backbone):
             "bottleneck": [Segment("bottleneck", 0, count, video_mask.new_ones(len(video_mask), count))],
         }
         blocks = {f"{CROSS}.{name}": every[modality] for modality, names in CROSS_BLOCKS.items() for name in names}
-        return {"video_enc": every["video"], "audio_enc": every["audio"], "query_dec": every["video"], **blocks}
+        return {
+            "video_enc": every["video"],
+            "audio_enc": every["audio"],
+            "query_gen.mapping": [Segment("text", 0, words, text_mask)],
+            "query_dec": every["video"],
+            **blocks,
+        }
 
     def forward(
         self, video: Tensor, video_mask: Tensor, text: Tensor, text_mask: Tensor, audio: Tensor | None = None

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from read.backbones.base import Backbone, Segment, TransformerConfig
-from read.backbones.blocks import EncoderLayer, input_projection, sine_positions, with_ends
+from read.backbones.base import Backbone, GroundingConfig, Segment
+from read.backbones.blocks import EncoderLayer, input_projection, linear_layers, sine_positions, with_ends
 from read.backbones.dense_losses import MASKED, saliency_losses, window_losses
 
 LOSS_WEIGHTS = {"span": 10.0, "giou": 1.0, "foreground": 10.0, "saliency_intra": 0.05, "saliency_inter": 0.01}
@@ -25,7 +25,7 @@ UNUSED_KEYS = "txt_position_embed."
 
 
 @dataclass(frozen=True)
-class UniVTGConfig(TransformerConfig):
+class UniVTGConfig(GroundingConfig):
     """The defaults are the published ones, but for `anchor` and `masked_heads`.
 
     Attributes:
@@ -135,14 +135,25 @@ class UniVTG(Backbone):
         """`transformer.encoder.layers.N.attention`; weights stay with the layer."""
         return {f"{name}.attention": layer.attention for name, layer in self.layers.items()}
 
+    def projection_blocks(self) -> dict[str, nn.Module]:
+        """`input_vid_proj.N.net.1` and `input_txt_proj.N.net.1`."""
+        return linear_layers(self, "input_vid_proj", "input_txt_proj")
+
     def heads(self) -> list[str]:
         """The boundary, foreground and saliency heads."""
         return ["span_embed", "class_embed", "weightedpool"]
 
-    def segments(self, video_mask: Tensor, text_mask: Tensor) -> list[Segment]:
-        """Clips first, then words."""
+    def segments(self, video_mask: Tensor, text_mask: Tensor) -> dict[str, list[Segment]]:
+        """Clips and words apart in the projections; clips first, then words in the encoder."""
         clips, words = video_mask.shape[1], text_mask.shape[1]
-        return [Segment("video", 0, clips, video_mask), Segment("text", clips, clips + words, text_mask)]
+        return {
+            "input_vid_proj": [Segment("video", 0, clips, video_mask)],
+            "input_txt_proj": [Segment("text", 0, words, text_mask)],
+            "transformer.encoder": [
+                Segment("video", 0, clips, video_mask),
+                Segment("text", clips, clips + words, text_mask),
+            ],
+        }
 
     def forward(
         self, video: Tensor, video_mask: Tensor, text: Tensor, text_mask: Tensor, audio: Tensor | None = None
