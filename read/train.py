@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
@@ -23,7 +23,7 @@ AlignmentTerm = Callable[[nn.Module], Tensor]  # of the model's last forward: th
 
 
 class Task(Protocol):
-    """All that tasks differ in. What a sample is, only the task knows."""
+    """All that tasks differ in. What a sample is, only the task knows; all have the id of their video as `vid`."""
 
     def prepare(self, model: nn.Module, samples: Sequence[Any]) -> list[Any]:
         """Samples to train on, in pieces that the model takes. Raises InputError for one that is no good."""
@@ -40,6 +40,9 @@ class Task(Protocol):
     def score(self, model: nn.Module, samples: Sequence[Any]) -> float:
         """The number that chooses states and learning rates; higher is better. `samples` are as `fit` was given."""
 
+    def score_videos(self, model: nn.Module, samples: Sequence[Any]) -> dict[str, float]:
+        """The same number of each video's samples alone, by the video's id; only `read.tuning` asks for it."""
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -53,7 +56,7 @@ class TrainSettings:
         warmup: share of the steps in which the learning rate rises linearly.
         schedule: what follows: "cosine" down to zero, or "constant".
         eval_every: steps between two validations; the state before the first step is validated too.
-        seed: of the order of samples and of dropout, and where `tune` builds models, of their fresh parts.
+        seed: of the order of samples and of dropout, and where `read.tuning.tune` builds models, of their fresh parts.
     """
 
     steps: int = 200
@@ -87,19 +90,6 @@ class History:
     best_score: float = -math.inf
 
 
-@dataclass
-class Tuned:
-    """The best run of a learning-rate grid, and every trial as `learning_rate`, `score`, `best_step`.
-
-    `score` and `best_step` are None where the run diverged.
-    """
-
-    model: nn.Module
-    history: History
-    learning_rate: float
-    trials: list[Row]
-
-
 def fit(
     model: nn.Module,
     task: Task,
@@ -127,62 +117,44 @@ def fit(
         InputError: nothing to train, no samples, or a sample that is no good.
         NotFiniteError: a loss is not finite, and the message names the step and the term; or a prediction.
     """
-    if not _trained(model):
-        raise InputError("train: the model has no parameter that requires a gradient; nothing would train")
-    if not train or not val:
-        raise InputError(f"train: {len(train)} samples to train on, {len(val)} to validate on; neither may be empty")
+    _check(model, train, val)
     train = task.prepare(model, train)
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
-        return _fit(model, task, train, val, settings, alignment, on_epoch or (lambda row: None))
+        return _fit(model, task, train, val, settings, alignment, on_epoch or (lambda row: None), settings.steps)
 
 
-def tune(
-    build_model: Callable[[], nn.Module],
+def train_until(
+    model: nn.Module,
     task: Task,
     train: Sequence[Any],
-    val: Sequence[Any],
     settings: TrainSettings,
-    learning_rates: Sequence[float],
+    step: int,
     alignment: AlignmentTerm | None = None,
     on_epoch: Callable[[Row], None] | None = None,
-) -> Tuned:
-    """Run `fit` once per learning rate, each on a model built anew under its seed, and return the best by validation.
+) -> None:
+    """Train `model` in place as `fit` does, to one step of the same schedule and without looking at any validation.
 
-    A rate at which the run diverges is out of the race. Rows for `on_epoch` carry the `learning_rate` of their trial as
-    `trial`. Raises InputError for an empty grid, and NotFiniteError where every rate diverges.
+    Rows for `on_epoch` are those of `fit` without `score`. Raises as `fit`.
     """
-    if not learning_rates:
-        raise InputError("train: the grid of learning rates is empty")
-    best, trials, reasons = None, [], []
-    for rate in learning_rates:
-        with torch.random.fork_rng():
-            torch.manual_seed(settings.seed)
-            model = build_model()
-        report = (lambda row, rate=rate: on_epoch({"trial": rate, **row})) if on_epoch else None
-        try:
-            history = fit(model, task, train, val, replace(settings, learning_rate=rate), alignment, report)
-        except NotFiniteError as error:
-            trials.append({"learning_rate": rate, "score": None, "best_step": None})
-            reasons.append(f"at {rate:g}: {error}")
-            continue
-        trials.append({"learning_rate": rate, "score": history.best_score, "best_step": history.best_step})
-        if best is None or history.best_score > best.history.best_score:
-            best = Tuned(model, history, rate, trials)
-    if best is None:
-        raise NotFiniteError(f"every learning rate diverges; {'; '.join(reasons)}")
-    return best
+    _check(model, train)
+    train = task.prepare(model, train)
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        _fit(model, task, train, None, settings, alignment, on_epoch or (lambda row: None), step)
 
 
 def _fit(
     model: nn.Module,
     task: Task,
     train: Sequence[Any],
-    val: Sequence[Any],
+    val: Sequence[Any] | None,
     settings: TrainSettings,
     alignment: AlignmentTerm | None,
     on_epoch: Callable[[Row], None],
+    last_step: int,
 ) -> History:
+    """Both ways to train; without `val` the model is left in its last state."""
     trained = _trained(model)
     parameters = list(trained.values())
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
@@ -190,18 +162,18 @@ def _fit(
     history, best, sums, last, began = History(), {}, {}, 0, time.perf_counter()
     batches = _batches(train, settings.batch_size, settings.seed, task.collate)
     model.train()
-    for step in range(settings.steps + 1):
-        if step % settings.eval_every == 0 or step == settings.steps:
+    for step in range(last_step + 1):
+        if step % settings.eval_every == 0 or step == last_step:
             means = {name: float(total) / (step - last) for name, total in sums.items()}
-            row = {"step": step, "score": task.score(model, val), **means}
+            row = {"step": step, **({} if val is None else {"score": task.score(model, val)}), **means}
             row |= {"learning_rate": schedule.get_last_lr()[0], "seconds": time.perf_counter() - began}
             history.rows.append(row)
-            if row["score"] > history.best_score:
+            if val is not None and row["score"] > history.best_score:
                 history.best_step, history.best_score = step, row["score"]
                 best = {name: parameter.detach().clone() for name, parameter in trained.items()}
             on_epoch(row)
             sums, last = {}, step
-        if step == settings.steps:
+        if step == last_step:
             break
         terms = loss_terms(model, task, next(batches), alignment)
         loss = _total(terms, step)
@@ -213,10 +185,18 @@ def _fit(
         for name, term in (terms | {"loss": loss}).items():
             sums[name] = sums.get(name, 0) + term.detach()
     with torch.no_grad():
-        for name, parameter in trained.items():
-            parameter.copy_(best[name])
+        for name, value in best.items():
+            trained[name].copy_(value)
     model.eval()
     return history
+
+
+def _check(model: nn.Module, train: Sequence[Any], val: Sequence[Any] | None = None) -> None:
+    if not _trained(model):
+        raise InputError("train: the model has no parameter that requires a gradient; nothing would train")
+    if not train or (val is not None and not val):
+        looked = "" if val is None else f", {len(val)} to validate on; neither may be empty"
+        raise InputError(f"train: {len(train)} samples to train on{looked}")
 
 
 def _trained(model: nn.Module) -> dict[str, nn.Parameter]:

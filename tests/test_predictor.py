@@ -76,6 +76,24 @@ def test_answers_are_what_the_evaluate_stage_writes(predictor, workspace, store,
         assert answer.saliency == row["pred_saliency_scores"]
 
 
+def test_models_get_the_features_that_the_stages_keep(predictor, store, videos, monkeypatch):
+    got = []
+
+    def watched(model, samples, settings):
+        got.extend(samples)
+        return predict(model, samples, settings)
+
+    monkeypatch.setattr("read.predictor.predict", watched)
+    predictor.encode(videos / "party.mp4").answer(QUERIES)
+    columns = store.joint
+    assert columns is not None and predictor.bundle.features["joint"] == "clip"
+    for number, sample in enumerate(got):
+        assert torch.equal(sample.text, store.text(number)) and torch.equal(sample.sentence, store.sentence(number))
+        cosine = sample.video[:, columns] @ sample.sentence  # both are of length 1
+        assert cosine.abs().max() <= 1 + 1e-5
+    assert len(got) == len(QUERIES)
+
+
 def test_summaries_are_what_the_evaluate_stage_writes(predictor, workspace, store, videos):
     backbone = workspace / "models/backbone/summarization"
     model = load_adapter(VisualGuidance.load(backbone), folder_of(workspace, "read/k2-s0", "summarization"))

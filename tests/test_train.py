@@ -17,11 +17,11 @@ from read.adapters import alignment_states, apply_strategy
 from read.alignment import Alignment
 from read.backbones import build_backbone
 from read.data import Annotation, Sample, collate
-from read.errors import InputError, NotFiniteError
+from read.errors import InputError
 from read.grounding.task import Grounding, validation_score
 from read.grounding.windows import WindowSettings
 from read.metrics.grounding import random_level
-from read.train import TrainSettings, fit, loss_terms, tune
+from read.train import TrainSettings, fit, loss_terms, train_until
 from read.transport import partial_alignment_loss
 
 SIZES = {
@@ -182,39 +182,6 @@ def test_learning_rate_rises_and_falls():
     assert {read.train._share(step, constant) for step in range(10, 101)} == {1.0}
 
 
-def test_tuning_takes_the_best_rate_and_records_all(train, val):
-    started, rows = [], []
-
-    def build():
-        started.append(small(seed=torch.initial_seed()))
-        return started[-1]
-
-    digest = small(seed=4).digest()
-    settings = TrainSettings(steps=20, batch_size=16, eval_every=20)
-    tuned = tune(build, Grounding(), train, val, replace(settings, seed=4), [1e-6, 3e-3], on_epoch=rows.append)
-    assert [trial["learning_rate"] for trial in tuned.trials] == [1e-6, 3e-3]
-    assert tuned.history.best_score == max(trial["score"] for trial in tuned.trials)
-    assert tuned.model is started[[1e-6, 3e-3].index(tuned.learning_rate)]
-    assert validation_score(tuned.model, val, WindowSettings()) == tuned.history.best_score
-    assert Counter(row["trial"] for row in rows) == {1e-6: 2, 3e-3: 2} and digest != tuned.model.digest()
-    assert rows[0]["score"] == rows[2]["score"], "every rate starts from the same weights"
-    with pytest.raises(InputError, match="grid of learning rates is empty"):
-        tune(build, Grounding(), train, val, replace(settings, seed=4), [])
-
-
-def test_a_rate_that_diverges_is_out_of_the_race(train, val):
-    """A real divergence: at 1e30 the first step overflows the weights, and the second loss is not finite."""
-    settings = TrainSettings(steps=4, batch_size=16, eval_every=1, clip_norm=1e30)
-    tuned = tune(small, Grounding(), train, val, settings, [1e30, 1e-3])
-    assert tuned.learning_rate == 1e-3
-    assert tuned.trials[0] == {"learning_rate": 1e30, "score": None, "best_step": None}
-    assert tuned.trials[1]["score"] == tuned.history.best_score
-    with pytest.raises(
-        NotFiniteError, match=r"every learning rate diverges; at 1e\+30: .*(not finite at step|NaN or infinity)"
-    ):
-        tune(small, Grounding(), train, val, settings, [1e30])
-
-
 class Line:
     """The simplest task: samples are pairs of numbers; each is cut in two."""
 
@@ -242,8 +209,20 @@ def test_any_task_trains():
     history = fit(model, Line(), points, points, settings)
     assert model.weight.item() == pytest.approx(3, abs=0.1) and history.best_score > -0.5
     assert set(history.rows[-1]) == {"step", "score", "loss", "squares", "none", "learning_rate", "seconds"}
-    tuned = tune(lambda: nn.Linear(1, 1), Line(), points, points, settings, [1e-6, 0.1])
-    assert tuned.learning_rate == 0.1
+
+
+def test_training_to_a_step_is_that_part_of_the_whole(train, val, ever_better):
+    whole, part = small(), small()
+    states, rows = {}, []
+    settings = TrainSettings(steps=6, batch_size=8, eval_every=2)
+    fit(whole, Grounding(), train, val, settings, on_epoch=lambda row: states.update({row["step"]: whole.digest()}))
+    train_until(part, Grounding(), train, settings, 3, on_epoch=rows.append)
+    assert [row["step"] for row in rows] == [0, 2, 3] and not any("score" in row for row in rows)
+    assert part.digest() not in states.values() and not part.training
+    train_until(part := small(), Grounding(), train, settings, 4)
+    assert part.digest() == states[4]
+    with pytest.raises(InputError, match="0 samples to train on"):
+        train_until(part, Grounding(), [], settings, 4)
 
 
 def test_alignment_adds_its_weighted_term(train, val):

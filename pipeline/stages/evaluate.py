@@ -15,7 +15,7 @@ from torch import nn
 from pipeline import paths
 from pipeline.cli import run, task_parser
 from pipeline.machine import chosen_device
-from pipeline.tasks import Work, work_on
+from pipeline.tasks import Work, print_warnings, work_on
 from read.adapters import load_adapter
 from read.alignment import Alignment
 from read.files import atomic_path, check_sha256, read_json, write_json, write_jsonl
@@ -81,7 +81,9 @@ def write_scores(
     write_jsonl(folder / "predictions.jsonl", rows)
     counts = {"n_samples": len(samples), "n_videos": len({sample.vid for sample in samples})}
     rule = {"protocol": split["protocol"], "optimistic": split["optimistic"]}
-    write_json(folder / "scores.json", record | rule | counts | work.scores(rows, samples))
+    scores = work.scores(rows, samples)
+    print_warnings(scores)
+    write_json(folder / "scores.json", record | rule | counts | scores)
 
 
 def write_attention(folder: Path, arrays: dict[str, np.ndarray], notes: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pipeline import paths
 from pipeline.cli import run, task_parser
 from pipeline.curves import write_curve
 from pipeline.machine import chosen_device
-from pipeline.tasks import work_on
+from pipeline.tasks import print_warnings, work_on
 from read.files import sha256_of, write_json
 from read.train import History, TrainSettings, fit
 
@@ -43,6 +43,8 @@ def main() -> None:
     else:
         score = work.task(settings.source).score(model, val)
         history = History([{"step": 0, "score": score}], 0, score)
+    settled = work.settle(model, val)
+    print_warnings(settled)
     work.save(model)
     folder = paths.backbone(arguments.task)
     write_curve(folder / "curve.csv", history.rows)
@@ -54,6 +56,7 @@ def main() -> None:
         "best_step": history.best_step,
         "score": history.best_score,
         "features": spec if steps else None,  # what others trained on is not told
+        **settled,
     }
     if commit := getattr(model, "commit", None):  # of the hub; a name without @<commit> may mean another tomorrow
         summary |= {"commit": commit, "pinned": settings.backbone.endswith(f"@{commit}")}

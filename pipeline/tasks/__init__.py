@@ -34,6 +34,12 @@ class Work(Protocol):
     def source(self) -> tuple[nn.Module, list[Any], dict[str, Any], int]:
         """A model to pretrain, samples and features' maker as of `samples`, and the steps that it is to train."""
 
+    def settle(self, model: nn.Module, val: Sequence[Any]) -> dict[str, Any]:
+        """Choose on the source's validation side what is no weight, into the model's config, and say what was chosen.
+
+        `warnings` are sentences about predictions there.
+        """
+
     def save(self, model: nn.Module) -> None:
         """Write the pretrained model, and what belongs to it, to its place."""
 
@@ -50,7 +56,7 @@ class Work(Protocol):
         """A row for every sample."""
 
     def scores(self, rows: Rows, samples: Sequence[Any]) -> dict[str, Any]:
-        """`scores` of all rows, and `by_kind` where samples are of kinds."""
+        """`scores` of all rows, `by_kind` where samples are of kinds, and `warnings`: sentences about the rows."""
 
     def baselines(self, samples: Sequence[Any]) -> Baselines:
         """Rows that frame a table and need no model."""
@@ -59,6 +65,12 @@ class Work(Protocol):
         self, model: nn.Module, samples: Sequence[Any], alignment: Aligner | None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Which clips belong to which words: an array a sample, and what its picture needs to know; none for most."""
+
+
+def print_warnings(found: dict[str, Any]) -> None:
+    """Print what stands among `warnings`."""
+    for warning in found["warnings"]:
+        print(f"warning: {warning}")
 
 
 def work_on(task: str, settings: SimpleNamespace) -> Work:

@@ -1,7 +1,7 @@
 """Grounding in the stages: the moments and highlights that a sentence describes."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +14,7 @@ from read.backbones import Backbone, build_backbone, get_backbone, load_backbone
 from read.data import Annotation, Sample, make_samples
 from read.errors import InputError
 from read.files import read_json
+from read.grounding.choice import choose_windows, warnings_of
 from read.grounding.inference import forward_batches, predict
 from read.grounding.task import Grounding
 from read.grounding.threshold import absent_samples, best_threshold, confidence
@@ -50,6 +51,15 @@ class GroundingWork:
             return load_public(self.settings.backbone, wanted.checkpoint, dims, wanted.max_clips), samples, spec, 0
         return build(self.settings.backbone, wanted, dims), samples, spec, wanted.steps
 
+    def settle(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
+        """How windows are read off."""
+        chosen, scores = choose_windows(model, val, metric_name(self.settings.source))
+        model.config = replace(model.config, windows=chosen)
+        told = ", ".join(f"{name} {score:.1f}" for name, score in scores.items())
+        print(f"windows are read off by {chosen}; scores on the source's validation side: {told}")
+        warnings = warnings_of(self.predict(model, val), [sample.annotation for sample in val])
+        return {"windows": {"chosen": chosen, "scores": scores}, "warnings": warnings}
+
     def save(self, model: Backbone) -> None:
         """Write the backbone."""
         model.save(paths.backbone(NAME))
@@ -76,14 +86,15 @@ class GroundingWork:
         return predict(model, samples, WindowSettings(self.settings.evaluate.windows))
 
     def scores(self, rows: Rows, samples: Sequence[Sample]) -> dict[str, Any]:
-        """Scores of all queries and of each kind of query, by the dataset's own metric."""
+        """Scores of all queries and of each kind of query, by the dataset's own metric; warnings."""
         metric, clip_len = metric_of(self.settings.dataset), self.settings.clip_len
 
         def score(part: list[Annotation]) -> dict[str, float]:
             wanted = {annotation.qid for annotation in part}
             return metric.scores([row for row in rows if row["qid"] in wanted], part, clip_len)
 
-        return by_kind(samples, score) | {"by_video": by_video(samples, score)}
+        warnings = warnings_of(rows, [sample.annotation for sample in samples])
+        return by_kind(samples, score) | {"by_video": by_video(samples, score), "warnings": warnings}
 
     def baselines(self, samples: Sequence[Sample]) -> Baselines:
         """`random` ranks clips and draws windows by chance, `oracle` predicts the ground truth."""

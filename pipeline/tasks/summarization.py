@@ -81,6 +81,10 @@ class SummarizationWork:
         samples, spec = self._samples(source, videos, longest_transcript(model))
         return model, samples, spec, wanted.steps
 
+    def settle(self, model: VisualGuidance, val: Sequence[SummarySample]) -> dict[str, Any]:
+        """There is nothing to choose."""
+        return {"warnings": []}
+
     def save(self, model: VisualGuidance) -> None:
         """Write the model and its tokenizer."""
         model.save(paths.backbone(NAME))
@@ -113,6 +117,7 @@ class SummarizationWork:
             "scores": evaluate(rows, [_reference(sample) for sample in samples]),
             "by_kind": {},
             "by_video": by_video(rows, samples),
+            "warnings": [],
         }
 
     def baselines(self, samples: Sequence[SummarySample]) -> Baselines:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from torch import Tensor, nn
 
+from read.backbones.joint_space import JointSpace
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 from read.plugins import BACKBONES, none_of
@@ -33,37 +34,24 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class GroundingConfig:
-    """Sizes and rates that every backbone has; a subclass adds its own, and says what the published ones are.
+    """What every backbone is told of its features; a subclass adds its own fields.
 
     Attributes:
         video_dim: width of the clip features.
         text_dim: width of the word features.
-        hidden: d.
-        layers: of the encoder, and of the decoder where there is one.
-        feed_forward: inner width of the feed-forward blocks.
-        dropout: inside the layers.
-        input_dropout: on what the input projections read.
         max_clips: a longer video is read in overlapping pieces of this many clips.
         joint_start: the first of the columns of the clip features that hold the joint embedding of pictures and
             sentences, L2-normalised.
         joint_dim: e, how many these are; 0: the features have no joint space.
         windows: how windows are read off, as chosen on the source's validation side; "auto": as the class is best read.
-        prior: weight of the joint space's curve beside the model's own scores, chosen likewise; 0: none.
     """
 
     video_dim: int
     text_dim: int
-    hidden: int = 256
-    layers: int = 2
-    heads: int = 8
-    feed_forward: int = 1024
-    dropout: float = 0.1
-    input_dropout: float = 0.5
     max_clips: int = 75
     joint_start: int = 0
     joint_dim: int = 0
     windows: str = "auto"
-    prior: float = 0.0
 
     MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("joint_start", "joint_dim")  # sizes of parts that a model may lack
 
@@ -80,12 +68,38 @@ class GroundingConfig:
             raise InputError(f"{name}: windows {none_of(self.windows, WINDOWS)}")
         if self.joint_start + self.joint_dim > self.video_dim:
             raise InputError(f"{name}: the joint space has columns that video_dim {self.video_dim} lacks")
+
+
+@dataclass(frozen=True)
+class TransformerConfig(GroundingConfig):
+    """Sizes and rates of those that are transformers; a subclass says what the published ones are.
+
+    Attributes:
+        hidden: d.
+        layers: of the encoder, and of the decoder where there is one.
+        feed_forward: inner width of the feed-forward blocks.
+        dropout: inside the layers.
+        input_dropout: on what the input projections read.
+        prior: weight of the joint space's curve beside the model's own scores, chosen as `windows` is; 0: none.
+    """
+
+    hidden: int = 256
+    layers: int = 2
+    heads: int = 8
+    feed_forward: int = 1024
+    dropout: float = 0.1
+    input_dropout: float = 0.5
+    prior: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = type(self).__name__.removesuffix("Config").lower()
+        if self.hidden % self.heads or self.hidden % 2:
+            raise InputError(f"{name}: hidden {self.hidden} must be even and a multiple of heads {self.heads}")
         if not 0 <= self.prior < float("inf"):
             raise InputError(f"{name}: prior {self.prior} must be at least 0")
         if self.prior and not self.joint_dim:
             raise InputError(f"{name}: a prior needs a joint space, joint_dim is 0")
-        if self.hidden % self.heads or self.hidden % 2:
-            raise InputError(f"{name}: hidden {self.hidden} must be even and a multiple of heads {self.heads}")
 
 
 class Backbone(nn.Module, ABC):
@@ -97,8 +111,9 @@ class Backbone(nn.Module, ABC):
     name: ClassVar[str]
     config_class: ClassVar[type[GroundingConfig]]
     dense: ClassVar[bool] = True  # one window and one score per clip; else a set of windows
+    regresses: ClassVar[bool] = True  # `spans` are learned, and not the clips themselves
     reads_sentence: ClassVar[bool] = False  # `forward` takes `sentence` (B, e) and `correction` (B, N, e) too
-    windows: ClassVar[Literal["ladder", "runs", "spans"]] = "runs"  # how they are best read off
+    windows: ClassVar[Literal["ladder", "runs", "spans"]] = "spans"  # how they are read off until that is chosen
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Name the class after its file; a subclass that is made elsewhere, as by FSDP, keeps the name."""
@@ -110,6 +125,14 @@ class Backbone(nn.Module, ABC):
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
+        self.prior: JointSpace | None = None
+        if weight := getattr(config, "prior", 0.0):
+            self.add_prior(JointSpace(config.video_dim, config.joint_start, config.joint_dim, trains=False), weight)
+
+    def add_prior(self, space: JointSpace, weight: float) -> None:
+        """Take a joint space beside the model's own scores: `read.grounding.inference` fuses their curves."""
+        self.config = dataclasses.replace(self.config, prior=weight)
+        self.prior = space
 
     @abstractmethod
     def forward(

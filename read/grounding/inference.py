@@ -57,7 +57,7 @@ def settled(windows: WindowSettings, model: nn.Module) -> WindowSettings:
 
 def ways(model: nn.Module) -> list[str]:
     """The ways to read windows off a model: off the scores of clips, where it is dense; those it regresses."""
-    return ["ladder", "runs"] * model.dense + ["spans"]
+    return ["ladder", "runs"] * model.dense + ["spans"] * model.regresses
 
 
 def read_samples(model: nn.Module, samples: Sequence[Sample], batch_size: int = 64) -> list[list[Reading]]:

@@ -1,12 +1,14 @@
 """Grounding as a task that `read.train` can train: samples of `read.data`, losses of a `Backbone`, mAP."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
 
-from read.data import Sample, collate, training_pieces
+from read.adapters.wrapped import unwrap
+from read.backbones.joint_space import JointSpace
+from read.data import Annotation, Sample, collate, training_pieces
 from read.grounding.inference import check, predict, run
 from read.grounding.windows import WindowSettings
 from read.metrics.protocol import get_protocol
@@ -25,9 +27,14 @@ class Grounding:
     metric: str = "qvhighlights"
 
     def prepare(self, model: nn.Module, samples: Sequence[Sample]) -> list[Sample]:
-        """Checked samples; of videos longer than the model's `max_clips`, the pieces `training_pieces`."""
+        """Checked samples; of videos longer than the model's `max_clips`, the pieces `training_pieces`.
+
+        Where a map was fitted to them, they get the `correction` of `read.backbones.joint_space`.
+        """
         for sample in samples:
             check(sample)
+        if isinstance(space := getattr(unwrap(model), "space", None), JointSpace):
+            samples = [replace(sample, correction=space.correction(sample.vid, sample.video)) for sample in samples]
         return [part for sample in samples for part in training_pieces(sample, model.config.max_clips)]
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
@@ -45,6 +52,18 @@ class Grounding:
     def score(self, model: nn.Module, samples: Sequence[Sample]) -> float:
         """See `validation_score`."""
         return validation_score(model, samples, self.windows, self.metric)
+
+    def score_videos(self, model: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
+        """The metric's `choice` for each video's queries."""
+        rows = predict(model, samples, self.windows)
+        videos: dict[str, list[tuple[dict[str, Any], Annotation]]] = {}
+        for row, sample in zip(rows, samples, strict=True):
+            videos.setdefault(sample.vid, []).append((row, sample.annotation))
+        choice, clip_len = get_protocol(self.metric).choice, samples[0].clip_len
+        return {
+            vid: choice([row for row, _ in pairs], [label for _, label in pairs], clip_len)
+            for vid, pairs in videos.items()
+        }
 
 
 def validation_score(

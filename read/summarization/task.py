@@ -58,6 +58,17 @@ class Summarization:
 
         What tables report, but without beams, which would multiply the cost of every validation.
         """
+        return _rouge_l(self._greedy(model, samples), samples)
+
+    def score_videos(self, model: nn.Module, samples: Sequence[SummarySample]) -> dict[str, float]:
+        """The same of each video."""
+        written = self._greedy(model, samples)
+        return {sample.vid: _rouge_l([text], [sample]) for text, sample in zip(written, samples, strict=True)}
+
+    def _greedy(self, model: nn.Module, samples: Sequence[SummarySample]) -> list[str]:
         rows = summarize(model, self.tokenizer, samples, 1, self.max_new_tokens, batch_size=self.batch_size)
-        written, references = [row["summary"] for row in rows], [sample.summary for sample in samples]
-        return rouge(written, references)["ROUGE-L-whitespace"]
+        return [row["summary"] for row in rows]
+
+
+def _rouge_l(written: Sequence[str], samples: Sequence[SummarySample]) -> float:
+    return rouge(written, [sample.summary for sample in samples])["ROUGE-L-whitespace"]

@@ -19,6 +19,8 @@ CASES = {name: (name, {}) for name in backbone_names()}
 CASES |= {f"umt {variant}": ("umt", settings) for variant, settings in VARIANTS.items() if settings}
 CASES["umt short"] = ("umt", {"positions": 5})
 NOT_IDENTICAL_AT_START = {"prompt"}
+BOTTLENECKS = {"adapter", "adaptformer", "read", "read_paper", "read_pvla", "st_adapter", "vl_adapter"}
+PLACELESS = {"joint": {"partial", "prompt", "proj"} | BOTTLENECKS}  # strategies for which a backbone has no place
 PROJECTED = {"input_vid_proj": ["video"], "input_txt_proj": ["text"]}
 MODALITIES = {  # of the segments, by the prefix of the layers
     "univtg": {**PROJECTED, "transformer.encoder": ["video", "text"]},
@@ -79,7 +81,13 @@ def test_padding_changes_nothing(case):
 
 @pytest.mark.parametrize("strategy", ["prompt", "lora", "adapter", "st_adapter", "read"])
 def test_padding_changes_nothing_with_a_trained_strategy(name, batch, strategy):
+    if strategy in PLACELESS.get(name, ()):
+        return
     assert_padding_changes_nothing(wake(apply_strategy(strategy, build(name))).eval(), batch, batch)
+
+
+def is_real(value):
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 @pytest.mark.parametrize("dtype", HALVES)
@@ -111,7 +119,7 @@ def test_half_precision_trains(model, batch, dtype):
 @pytest.mark.parametrize("dtype", HALVES)
 def test_a_whole_model_in_half_precision(model, batch, dtype):
     expected = run(model.eval(), batch)
-    halves = {key: value.to(dtype) if value.is_floating_point() else value for key, value in batch.items()}
+    halves = {key: value.to(dtype) if is_real(value) else value for key, value in batch.items()}
     got = run(model.to(dtype), halves)
     for key in SAID:
         torch.testing.assert_close(got[key].float(), expected[key], atol=0.05, rtol=0.05)
@@ -162,7 +170,7 @@ def test_segments_cover_what_each_block_gives(name, model, batch):
 
 def test_heads_are_prefixes_of_parameters(model):
     names = [key for key, _ in model.named_parameters()]
-    assert model.heads() and all(any(key.startswith(f"{head}.") for key in names) for head in model.heads())
+    assert all(any(key.startswith(f"{head}.") for key in names) for head in model.heads())
 
 
 def test_a_copy_has_blocks_of_its_own(model, batch):
@@ -179,6 +187,10 @@ def test_a_copy_has_blocks_of_its_own(model, batch):
 def test_every_strategy_starts_where_the_model_is_and_trains(case, strategy):
     name, settings = CASES[case]
     batch = make_batch(name)
+    if strategy in PLACELESS.get(name, ()):
+        with pytest.raises(InputError, match=f"{strategy}|JointBackbone"):
+            apply_strategy(strategy, build(name))
+        return
     before = run(build(name, **settings).eval(), batch)
     model = apply_strategy(strategy, build(name, **settings).eval())
     after = run(model, batch)
@@ -217,5 +229,5 @@ def test_save_and_load(model, batch, tmp_path):
 
 def test_files_without_the_weights_that_tell_sizes_are_refused(model, tmp_path):
     torch.save({"model": {}}, tmp_path / "x.ckpt")
-    with pytest.raises(InputError, match="missing keys"):
+    with pytest.raises(InputError, match="no published checkpoints" if model.name == "joint" else "missing keys"):
         type(model).load_published(tmp_path / "x.ckpt")

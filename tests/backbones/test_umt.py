@@ -103,7 +103,8 @@ def test_spans_are_shares_from_first_to_last_clip(batch, offset, width, before, 
 
 def test_what_a_missing_head_is_made_up_for(batch):
     only_saliency, only_boundary = build(boundary=False).eval(), build(saliency=False).eval()
-    assert (only_saliency.windows, only_boundary.windows) == ("runs", "spans")
+    assert (only_saliency.windows, only_boundary.windows) == ("ladder", "spans")
+    assert (only_saliency.regresses, only_boundary.regresses) == (False, True)
     mask = batch["video_mask"]
     outputs = run(only_saliency, batch)
     assert torch.equal(outputs["scores"][mask], outputs["saliency"][mask])

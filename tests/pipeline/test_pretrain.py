@@ -1,14 +1,71 @@
 """The pretrain stage with every backbone: built from params.yaml, or loaded from a public checkpoint."""
 
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
-from pipeline.params import load_params
+from pipeline import paths
+from pipeline.code import settings
+from pipeline.params import check_params, load_params
+from pipeline.stages import pretrain
 from pipeline.tasks.grounding import build, load_public
-from read.backbones import backbone_names, build_backbone
+from read.backbones import backbone_names, build_backbone, load_backbone
+from read.data import write_shard
 from read.errors import InputError
+from read.files import read_json, write_json, write_jsonl
 
 DIMS = (6, 5)
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def source(tmp_path, monkeypatch):
+    """Twelve videos of random features, half of which move with the query; a function that pretrains on them."""
+    shutil.copyfile(ROOT / "dvc.yaml", tmp_path / "dvc.yaml")
+    monkeypatch.chdir(tmp_path)
+    rng, rows, video, text = np.random.default_rng(0), [], {}, {}
+    for number in range(12):
+        video[f"clip/v{number}"] = rng.normal(size=(8, 6)).astype(np.float32)
+        text[str(number)] = rng.normal(size=(3, 5)).astype(np.float32)
+        start = 2.0 * int(rng.integers(0, 6))
+        rows.append({"qid": number, "query": f"thing {number}", "vid": f"v{number}", "duration": 16.0,
+                     "relevant_windows": [[start, start + 4]]})  # fmt: skip
+    write_jsonl("data/raw/there/annotations.jsonl", rows)
+    write_json("data/raw/there/dataset.json", {"metric": "qvhighlights"})
+    spec = {"fps": 8.0, "clip_len": 2.0, "encoders": {}}
+    write_shard("data/features/there", "000", video, spec)
+    write_shard("data/features/there", "text", text, spec)
+    values = load_params(ROOT / "params.yaml").model_dump(mode="json") | {"source": "there", "task": ["grounding"]}
+    small = {"hidden": 16, "layers": 1, "heads": 2, "feed_forward": 16, "steps": 3}
+
+    def run(backbone="univtg", windows="auto"):
+        values["backbone"]["grounding"], values["evaluate"]["grounding"]["windows"] = backbone, windows
+        values["pretrain"]["grounding"] |= small
+        given = settings("pretrain", check_params(values), task="grounding")
+        monkeypatch.setattr(sys, "argv", ["pretrain", "grounding", "--settings", given])
+        pretrain.main()
+        return read_json(paths.backbone("grounding") / "pretrain.json")
+
+    return run
+
+
+@pytest.mark.parametrize("backbone", ["univtg", "qd_detr"])
+def test_how_windows_are_read_is_chosen_on_the_sources_validation_side(source, backbone, capsys):
+    told = source(backbone)["windows"]
+    assert set(told["scores"]) == ({"ladder", "runs", "spans"} if backbone == "univtg" else {"spans"})
+    assert told["scores"][told["chosen"]] == max(told["scores"].values())
+    assert load_backbone(paths.backbone("grounding")).config.windows == told["chosen"]
+    assert f"windows are read off by {told['chosen']}; scores on" in capsys.readouterr().out
+
+
+def test_what_looks_wrong_on_the_sources_validation_side_is_told(source, monkeypatch, capsys):
+    monkeypatch.setattr("pipeline.tasks.grounding.warnings_of", lambda rows, labels: [f"{len(rows)} of {len(labels)}"])
+    assert source()["warnings"] == ["2 of 2"]
+    assert "warning: 2 of 2\n" in capsys.readouterr().out
 
 
 @pytest.fixture

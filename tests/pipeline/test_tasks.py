@@ -14,8 +14,7 @@ from transformers import BartConfig, BartForConditionalGeneration, T5Config, T5F
 from pipeline import paths
 from pipeline.code import settings
 from pipeline.params import check_params, load_params, parse_settings
-from pipeline.stages import evaluate, pretrain, split
-from pipeline.stages.train import train_run
+from pipeline.stages import evaluate, pretrain, split, train
 from pipeline.tasks import work_on
 from read.backbones.tokenizer import train_tokenizer
 from read.data import write_shard
@@ -93,7 +92,7 @@ def test_summarization_from_split_to_scores(stages, tmp_path, backbone, capsys):
     assert read_json(folder / "pretrain.json")["backbone"] == backbone
     assert {path.name for path in (folder / "tokenizer").iterdir()} == {"tokenizer.json", "tokenizer_config.json"}
     for strategy in ("read", "read_pvla"):
-        train_run(TASK, strategy, 3, 0, stages("train"))
+        train.train_run(TASK, strategy, 3, 0, stages("train"))
         evaluate.evaluate(TASK, strategy, stages("evaluate"))
         record = read_json(paths.adapter("mine", TASK, strategy, 3, 0) / "run.json")
         assert (record["alignment"] is None) == (strategy == "read")
@@ -117,6 +116,23 @@ def test_summarization_from_split_to_scores(stages, tmp_path, backbone, capsys):
     assert set(levels) == {"shuffled", "lead"}
     if Path(backbone).name == "bart":  # it has 16 positions
         assert "1 of 12 transcript texts were too long" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("few", "protocol", "folds"), [(3, "honest", 4), (2, "honest", 0), (3, "paper", 0)]
+)  # of 3 videos that train and 1 that validates
+def test_few_labels_choose_in_folds(stages, monkeypatch, few, protocol, folds):
+    monkeypatch.setattr(train, "FEW_VIDEOS", few)
+    stages("split", protocol=protocol)
+    stages("pretrain")
+    train.train_run(TASK, "read", 3, 0, stages("train"))
+    folder = paths.adapter("mine", TASK, "read", 3, 0)
+    record, curve = read_json(folder / "run.json"), list(csv.DictReader((folder / "curve.csv").open()))
+    assert record["folds"] == folds and record["train_videos"] == 3
+    assert record["untuned"] == (record["best_step"] == 0) == (record["gain"] <= (record["gain_se"] or 0))
+    assert [row["step"] for row in curve] == ["0", "2"] and curve[1]["loss"]
+    gain = float(curve[1]["val_score"]) - float(curve[0]["val_score"])
+    assert record["gain"] == pytest.approx(max(gain, 0.0), abs=1e-4)
 
 
 def test_no_training_where_no_step_is_asked_for(stages, tmp_path):

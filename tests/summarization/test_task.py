@@ -21,7 +21,8 @@ from read.errors import InputError
 from read.metrics.summarization import rouge
 from read.summarization.summarize import collate, make_summary_samples, summarize
 from read.summarization.task import Summarization
-from read.train import TrainSettings, fit, loss_terms, tune
+from read.train import TrainSettings, fit, loss_terms
+from read.tuning import tune
 
 pytest.importorskip("transformers")
 DV, ANIMALS, PLACES = 6, ("cat", "horse", "heron", "snake"), ("forest", "desert")
@@ -65,7 +66,9 @@ def small(tokenizer, dropout=0.0, hidden=16):
 def ever_better(monkeypatch):
     """Validation scores that rise, so that the last state is the best."""
     rising = count()
-    monkeypatch.setattr(read.summarization.task.Summarization, "score", lambda *_: next(rising))
+    task = read.summarization.task.Summarization
+    monkeypatch.setattr(task, "score", lambda *_: next(rising))
+    monkeypatch.setattr(task, "score_videos", lambda *args: {sample.vid: next(rising) for sample in args[2]})
 
 
 def test_it_learns_who_from_the_words_and_where_from_the_video(tokenizer, samples, task):
@@ -97,10 +100,10 @@ def test_every_strategy_trains_is_saved_and_loads(name, tokenizer, samples, task
     fit(base, task, samples, samples, replace(SHORT, steps=4))
     aligns = Alignment() if name == "read_pvla" else None
 
-    def build():
+    def build(samples):
         return apply_strategy(name, copy.deepcopy(base), train_head=False)
 
-    before = {key: value.clone() for key, value in build().named_parameters()}
+    before = {key: value.clone() for key, value in build([]).named_parameters()}
     tuned = tune(build, task, samples, samples[:2], SHORT, [1e-3, 1e-2], aligns)
     model = tuned.model
     moved = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
@@ -156,6 +159,11 @@ def test_the_score_is_rouge_l_of_greedy_summaries(tokenizer, samples, task):
     written = [row["summary"] for row in summarize(model, tokenizer, samples, beams=1, max_new_tokens=12)]
     references = [one.summary for one in SUMMARIES]
     assert task.score(model, samples) == rouge(written, references)["ROUGE-L-whitespace"] > 10
+    apart = {
+        one.vid: rouge([text], [one.summary])["ROUGE-L-whitespace"]
+        for text, one in zip(written, SUMMARIES, strict=True)
+    }
+    assert task.score_videos(model, samples) == apart and len(set(apart.values())) > 1
 
 
 def test_a_seed_decides_everything_and_leaves_no_trace(tokenizer, samples, task, ever_better):

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from read.backbones.base import Backbone, GroundingConfig, Segment
+from read.backbones.base import Backbone, Segment, TransformerConfig
 from read.backbones.blocks import (
     MLP,
     AttentionBlock,
@@ -35,7 +35,7 @@ UNUSED_KEYS = "txt_position_embed."
 
 
 @dataclass(frozen=True)
-class MomentDETRConfig(GroundingConfig):
+class MomentDETRConfig(TransformerConfig):
     """The defaults are the published ones.
 
     Attributes:
@@ -96,7 +96,6 @@ class MomentDETR(Backbone):
 
     config_class = MomentDETRConfig
     dense = False
-    windows = "spans"
     stacks: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
     def __init__(self, config: MomentDETRConfig) -> None:

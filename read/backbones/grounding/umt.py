@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from read.backbones.base import Backbone, GroundingConfig, Segment
+from read.backbones.base import Backbone, Segment, TransformerConfig
 from read.backbones.blocks import linear_layers
 from read.backbones.dense_losses import MASKED
 from read.backbones.umt_layers import (
@@ -39,7 +39,7 @@ CROSS_BLOCKS = {
 
 
 @dataclass(frozen=True)
-class UMTConfig(GroundingConfig):
+class UMTConfig(TransformerConfig):
     """The defaults are those published for QVHighlights, but for `audio_dim`, which is 2048 there.
 
     Attributes:
@@ -71,7 +71,7 @@ class UMTConfig(GroundingConfig):
     regression_weight: float = 1.0
     masked: bool = True
 
-    MAY_BE_ZERO = (*GroundingConfig.MAY_BE_ZERO, "text_dim", "audio_dim")
+    MAY_BE_ZERO = (*TransformerConfig.MAY_BE_ZERO, "text_dim", "audio_dim")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,7 +110,6 @@ class UMT(Backbone):
     """The model. `states` are the decoder's clips, and the words as the query generator maps them, where it has one."""
 
     config_class = UMTConfig
-    windows = "spans"
 
     def __init__(self, config: UMTConfig) -> None:
         super().__init__(config)
@@ -126,7 +125,7 @@ class UMT(Backbone):
         self.query_dec = QueryDecoder(*layer, config.layers, config.positions)
         self.pred_head = nn.ModuleList([SaliencyHead(d)] * config.saliency + [BoundaryHead(d)] * config.boundary)
         if not config.boundary:
-            self.windows = "runs"  # of salient clips: there are no centres to read windows from
+            self.regresses, self.windows = False, "ladder"  # there are no centres to read windows from
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_normal_(module.weight)

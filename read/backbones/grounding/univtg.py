@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from read.backbones.base import Backbone, GroundingConfig, Segment
+from read.backbones.base import Backbone, Segment, TransformerConfig
 from read.backbones.blocks import EncoderLayer, input_projection, linear_layers, sine_positions, with_ends
 from read.backbones.dense_losses import MASKED, saliency_losses, window_losses
 
@@ -25,7 +25,7 @@ UNUSED_KEYS = "txt_position_embed."
 
 
 @dataclass(frozen=True)
-class UniVTGConfig(GroundingConfig):
+class UniVTGConfig(TransformerConfig):
     """The defaults are the published ones, but for `anchor` and `masked_heads`.
 
     Attributes:
