@@ -194,7 +194,7 @@ class Predictor:
 
     def _samples(self, video: "EncodedVideo", queries: list[str]) -> list[Sample]:
         """What a model reads of each query: as the features of the stages, all L2-normalised."""
-        texts, sentences = self.extractor.text(queries), self.extractor.sentences(queries)
+        texts, sentences = self.extractor.read(queries)
         return [
             Sample(
                 video.features.clips,

@@ -104,7 +104,8 @@ def extract_text(dataset: str, settings: SimpleNamespace) -> None:
             print(f"sentences in the space of {package.joint}: {spec['sentence']}")
         labels = [_labels(query, len(rows)) for query, rows in zip(queries, words, strict=True)]
     else:
-        words, sentences = clip.text(queries), clip.sentences(queries) if "joint" in spec else None
+        words, sentences = clip.read(queries)
+        sentences = sentences if "joint" in spec else None
         labels = [clip.words(query) for query in queries]
     qids = [annotation.qid for annotation in annotations]
     write_json(paths.features(dataset) / "words.json", dict(zip(map(id_key, qids), labels, strict=True)))

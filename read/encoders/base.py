@@ -107,6 +107,10 @@ class Encoder(Protocol):
         """Sentences in the space of the clips' features, float32 (n, d), not normalised; of those that are `joint`."""
         raise NotImplementedError
 
+    def read(self, sentences: list[str]) -> "tuple[list[np.ndarray], np.ndarray | None]":
+        """`text` and, of those that are `joint`, `sentences`; one that has both from one pass says so."""
+        return self.text(sentences), self.sentences(sentences) if self.joint else None
+
     @classmethod
     def public(cls, model: str, pretrained: str | None) -> str | None:
         """Where anybody can have the weights of `model` that params.yaml calls `pretrained`; None: nowhere."""

@@ -113,14 +113,8 @@ class Extractor:
         return VideoFeatures({name: np.concatenate(rows) for name, rows in arrays.items()}, frames / settings.fps)
 
     def text(self, queries: list[str]) -> list[np.ndarray]:
-        """The features of each query's tokens, float32 (M, d), start and end included.
-
-        Raises:
-            InputError: a query is empty, or no encoder reads text.
-        """
-        if self.reader is None:
-            raise InputError(f"encoders: of {', '.join(self.encoders)}, none reads text")
-        return self.reader.text(queries)
+        """The features of each query's tokens, float32 (M, d), start and end included. Raises InputError as `read`."""
+        return self.read(queries)[0]
 
     def sentences(self, queries: list[str]) -> np.ndarray | None:
         """Each query in the joint space, float32 (n, e), not normalised; None where there is no such space.
@@ -128,7 +122,18 @@ class Extractor:
         Raises:
             InputError: a query is empty.
         """
-        return None if self.joint is None else self.reader.sentences(queries)
+        return None if self.joint is None else self.read(queries)[1]
+
+    def read(self, queries: list[str]) -> tuple[list[np.ndarray], np.ndarray | None]:
+        """`text` and `sentences` in one pass.
+
+        Raises:
+            InputError: a query is empty, or no encoder reads text.
+        """
+        if self.reader is None:
+            raise InputError(f"encoders: of {', '.join(self.encoders)}, none reads text")
+        texts, sentences = self.reader.read(queries)
+        return texts, None if self.joint is None else sentences
 
     @property
     def _seeing(self) -> dict[str, Encoder]:

@@ -57,6 +57,10 @@ def test_sentences_are_what_open_clip_makes_of_them(clip, monkeypatch):
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
     assert (found.dtype, found.shape) == (np.float32, (3, clip.dim)) and clip.joint
     assert clip.sentences([]).shape == (0, clip.dim)
+    words, pooled = clip.read(SENTENCES)
+    np.testing.assert_array_equal(pooled, found)
+    for rows, sentence in zip(words, clip.text(SENTENCES), strict=True):
+        np.testing.assert_array_equal(rows, sentence)
     with pytest.raises(InputError, match=r"\[0\] of 1 are empty"):
         clip.sentences([" "])
 

@@ -35,11 +35,9 @@ class Fake:
             raise InputError(f"{path}: ffmpeg decoded no frame")
         return SimpleNamespace(arrays={"clip": np.ones((3, 4), np.float32)}, seconds=5.5)
 
-    def text(self, queries):
-        return [np.ones((len(query.split()), 4), np.float32) for query in queries]
-
-    def sentences(self, queries):
-        return np.arange(1.0, 1 + 4 * len(queries), dtype=np.float32).reshape(-1, 4)
+    def read(self, queries):
+        words = [np.ones((len(query.split()), 4), np.float32) for query in queries]
+        return words, np.arange(1.0, 1 + 4 * len(queries), dtype=np.float32).reshape(-1, 4)
 
     def words(self, query):
         return query.split()
@@ -164,18 +162,18 @@ def test_a_moment_does_not_end_after_the_pictures_where_the_stated_duration_is_r
 class Counting(Fake):
     """It remembers which videos it read, and gives each features of its own."""
 
-    read: ClassVar[list[str]] = []
+    seen: ClassVar[list[str]] = []
 
     def video(self, path):
-        self.read.append(path.stem)
+        self.seen.append(path.stem)
         return SimpleNamespace(arrays={"clip": np.full((3, 4), float(ord(path.stem)), np.float32)}, seconds=6.0)
 
 
 @pytest.fixture
 def counted(monkeypatch):
     monkeypatch.setattr(extract, "extractor_of", lambda settings: Counting())
-    monkeypatch.setattr(Counting, "read", [])
-    return Counting.read
+    monkeypatch.setattr(Counting, "seen", [])
+    return Counting.seen
 
 
 @pytest.mark.parametrize("order", [("000", "001"), ("001", "000")])

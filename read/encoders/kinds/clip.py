@@ -3,7 +3,7 @@
 Symbols: n clips, T frames in a clip, S their side in pixels, M tokens of a sentence with its start and end, d width.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -122,7 +122,6 @@ class Clip(Encoder):
         features = self.model.encode_image(self.normalise(images))
         return features.unflatten(0, (-1, count)).mean(1).float().cpu().numpy()
 
-    @torch.inference_mode()
     def text(self, sentences: list[str]) -> list[np.ndarray]:
         """Features of tokens, float32 (M, d) for each sentence: start, words, end, after the last layer norm.
 
@@ -131,20 +130,28 @@ class Clip(Encoder):
         Raises:
             InputError: a sentence is empty.
         """
-        features = []
-        for tokens in self._batches(sentences):
-            states = self.model.forward_intermediates(
-                text=tokens, text_indices=1, normalize_intermediates=True, intermediates_only=True
-            )["text_intermediates"][-1]
-            ends = tokens.argmax(-1) + 1  # the end token has the highest number
-            features += [row[:end].float().cpu().numpy() for row, end in zip(states, ends, strict=True)]
-        return features
+        return self.read(sentences)[0]
 
-    @torch.inference_mode()
     def sentences(self, sentences: list[str]) -> np.ndarray:
         """The sentences among the pictures, float32 (n, d): open_clip's `encode_text`. Raises InputError as `text`."""
-        parts = [self.model.encode_text(tokens).float().cpu() for tokens in self._batches(sentences)]
-        return torch.cat([torch.empty(0, self.dim), *parts]).numpy()
+        return self.read(sentences)[1]
+
+    @torch.inference_mode()
+    def read(self, sentences: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
+        """`text` and `sentences` in one pass."""
+        if empty := [number for number, sentence in enumerate(sentences) if not sentence.strip()]:
+            raise InputError(f"sentences {empty[:5]} of {len(sentences)} are empty")
+        features, pooled = [], [torch.empty(0, self.dim)]
+        for start in range(0, len(sentences), TEXT_BATCH):
+            tokens = self.tokens(sentences[start : start + TEXT_BATCH])
+            found = self.model.forward_intermediates(
+                text=tokens, text_indices=1, normalize=False, normalize_intermediates=True
+            )
+            ends = tokens.argmax(-1) + 1  # the end token has the highest number
+            states = found["text_intermediates"][-1]
+            features += [row[:end].float().cpu().numpy() for row, end in zip(states, ends, strict=True)]
+            pooled.append(found["text_features"].float().cpu())
+        return features, torch.cat(pooled).numpy()
 
     def words(self, sentence: str) -> list[str]:
         """What each of the M tokens of `text` stands for."""
@@ -154,12 +161,6 @@ class Clip(Encoder):
     def tokens(self, sentences: list[str]) -> torch.Tensor:
         """Token numbers (n, context length), zeros after the end."""
         return self._tokenizer(sentences).to(self.device)
-
-    def _batches(self, sentences: list[str]) -> Iterator[torch.Tensor]:
-        if empty := [number for number, sentence in enumerate(sentences) if not sentence.strip()]:
-            raise InputError(f"sentences {empty[:5]} of {len(sentences)} are empty")
-        for start in range(0, len(sentences), TEXT_BATCH):
-            yield self.tokens(sentences[start : start + TEXT_BATCH])
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Pixels, uint8 (n, S, S, 3), as the model takes them: float32 (n, 3, S, S)."""
