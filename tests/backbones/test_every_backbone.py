@@ -19,8 +19,7 @@ CASES = {name: (name, {}) for name in backbone_names()}
 CASES |= {f"umt {variant}": ("umt", settings) for variant, settings in VARIANTS.items() if settings}
 CASES["umt short"] = ("umt", {"positions": 5})
 NOT_IDENTICAL_AT_START = {"prompt"}
-BOTTLENECKS = {"adapter", "adaptformer", "read", "read_paper", "read_pvla", "st_adapter", "vl_adapter"}
-PLACELESS = {"joint": {"partial", "prompt", "proj"} | BOTTLENECKS}  # strategies for which a backbone has no place
+PLACELESS = {"joint": {"partial", "prompt", "proj"}}  # strategies for which a backbone has no place
 PROJECTED = {"input_vid_proj": ["video"], "input_txt_proj": ["text"]}
 MODALITIES = {  # of the segments, by the prefix of the layers
     "univtg": {**PROJECTED, "transformer.encoder": ["video", "text"]},
