@@ -67,6 +67,7 @@ class JointBackbone(Backbone):
             "scores": (1 + cosine) / 2,
             "saliency": _smooth(cosine, video_mask),
             "states": {"video": clips, "text": sentence[:, None]},
+            "masks": {"text": torch.ones_like(sentence[:, :1], dtype=torch.bool)},  # of the sentence, not of its words
             "cosine": cosine,
         }
 
