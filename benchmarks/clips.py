@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,10 @@ def load_clips(folder: Path, minilm: Path) -> Clips:
         told = {row["video_id"]: row["sentence"] for row in csv.DictReader(file)}
     if absent := [name for name in ids if name not in told]:
         raise InputError(f"{folder / CAPTIONS}: has no caption of {absent[0]} ({len(absent)} are missing)")
-    spans = list(zip(offsets[:-1], offsets[1:], strict=True))
-    features = [{name: array[start:end].astype(np.float32) for name, array in arrays.items()} for start, end in spans]
+    features = [
+        {name: array[start:end].astype(np.float32) for name, array in arrays.items()}
+        for start, end in pairwise(offsets)
+    ]
     captions = [told[name] for name in ids]
     return Clips(features, captions, tokens_of(captions, minilm))
 
@@ -100,7 +103,7 @@ def sides_of(clips: Clips, seed: int, shift: bool) -> dict[str, list[int]]:
     """The clips of the source, of the target's test side and of its train side; twins on one side.
 
     With `shift`, source and target lie on two ends of the captions' first principal component, and topics differ.
-    Twins that fall to the target are tested on: any two videos of the train side may have to part, to train or validate.
+    Twins that fall to the target are its test side's: of the train side, any two videos may part to train and validate.
     """
     dice = np.random.default_rng(seed)
     bundles = twins_of(clips)

@@ -37,7 +37,7 @@ from read.errors import InputError
 from read.files import read_json, write_json, write_text
 
 DATASET, SOURCE, TASK = "real", "real_source", "grounding"
-BACKBONES, STRATEGIES = ("univtg", "joint"), ("read", "adapter", "lora", "full")
+BACKBONES, STRATEGIES = ("univtg",), ("read", "adapter", "lora", "full")
 NUMBERS = {"map": "MR-full-mAP", "ap": "HL-clip-AP", "r1_5": "MR-full-R1@0.5"}
 DEFAULT = ROOT.parent / "shared" / "real"
 Row = dict[str, Any]
@@ -146,7 +146,7 @@ def run_stage(
     task = TASK if TASK in arguments else None
     told = settings(stage, load_params(), *without, task=task, strategy=strategy)
     with (
-        open("log.txt", "a", encoding="utf-8") as log,
+        Path("log.txt").open("a", encoding="utf-8") as log,
         redirect_stdout(log),
         redirect_stderr(log),
         patch.object(sys, "argv", [stage, *arguments, "--settings", told]),
