@@ -1,4 +1,4 @@
-"""Parameters that are fitted in closed form for a run, as a map into a joint space: whose they are, and who trains them."""
+"""Parameters that are fitted in closed form for a run, as a map into a joint space: whose they are, who trains them."""
 
 import copy
 
