@@ -38,6 +38,12 @@ def fetch_annotations(card: Card, download: DownloadSettings, clip_len: float, r
     notes: Counter[str] = Counter()
     if card.videos.source == "montage":
         _make_annotations(card, clip_len, folder)
+    elif card.videos.source == "stitched":
+        from pipeline.sources.stitched import stitch
+
+        write_jsonl(folder / "segments.jsonl", [])
+        write_jsonl(folder / "summaries.jsonl", [])
+        stitch(card, download, clip_len, folder, notes)
     else:
         write_jsonl(folder / "segments.jsonl", [])
         write_jsonl(folder / "summaries.jsonl", _summary_rows(card, download, folder) if card.summaries else [])

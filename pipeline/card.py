@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
 
-from pipeline.params import Positive, Section, plugin, validated
+from pipeline.params import Positive, Section, Share, plugin, validated
 from pipeline.strict_yaml import read_yaml
 from read.errors import InputError
 from read.files import sha256_of
@@ -98,7 +98,7 @@ class Videos(Section):
     With `ranges` a video's id is that of a page and a part of it in seconds, `<id>_<start>_<end>`.
     """
 
-    source: Literal["local", "url", "youtube", "archive", "manual", "montage"]
+    source: Literal["local", "url", "youtube", "archive", "manual", "montage", "stitched"]
     folder: str | None = None
     url: VideoUrl | None = None
     archive: ArchiveOrigin | None = None
@@ -108,8 +108,15 @@ class Videos(Section):
     extensions: list[Suffix] | None = None
     domain: Literal["source", "target"] | None = None
     train: Count | None = None
+    val: Count | None = None
     test: Count | None = None
     seed: int | None = None
+    captions: str | None = None
+    per: Annotated[int, Field(ge=1, le=1000)] | None = None
+    seconds: Annotated[list[Positive], Field(min_length=2, max_length=2)] | None = None
+    cut: Literal["hard", "crossfade"] | None = None
+    distractors: Annotated[int, Field(ge=0, le=1000)] | None = None
+    source_share: Share | None = None
 
 
 # source -> (keys it needs, keys it may have)
@@ -120,7 +127,12 @@ KEYS = {
     "archive": ({"archive"}, {"sha256", "mirror", "extensions"}),
     "manual": ({"folder"}, {"sha256", "mirror", "extensions"}),
     "montage": ({"domain", "train", "test", "seed"}, set()),
+    "stitched": (
+        {"captions", "per", "seconds", "cut", "train", "seed"},
+        {"folder", "url", "extensions", "val", "test", "distractors", "domain", "source_share"},
+    ),
 }
+MADE = {"montage": "annotations and summaries", "stitched": "annotations, of videos.captions"}  # by the source itself
 
 
 class CardFile(Section):
@@ -212,14 +224,14 @@ class Card:
 
     @property
     def has_remote_annotations(self) -> bool:
-        """Whether queries or summaries have to be downloaded or converted before the videos' ids are known."""
-        return any(not isinstance(origin, str) for origin in self.labels.values())
+        """Whether queries or summaries have to be downloaded, converted or stitched before the videos are known."""
+        return self.videos.source == "stitched" or any(not isinstance(origin, str) for origin in self.labels.values())
 
     @property
     def files(self) -> list[Path]:
         """The card and the files that it names, for a workflow to depend on."""
         named = [origin for origin in self.labels.values() if isinstance(origin, str)]
-        named += [path for path in (self.transcripts, self.videos.sha256) if path]
+        named += [path for path in (self.transcripts, self.videos.sha256, self.videos.captions) if path]
         parts = [
             file for origin in self.labels.values() if isinstance(origin, list) for file in self.part_files(origin)
         ]
@@ -318,14 +330,34 @@ def _source_mistakes(videos: Videos) -> Iterator[str]:
             yield f"videos.{key}: is empty; source {source} needs it"
     if source == "montage" and videos.train == videos.test == 0:
         yield "videos.train: is 0 like videos.test; at least one video is needed"
+    if source == "stitched":
+        yield from _stitched_mistakes(videos)
+
+
+def _stitched_mistakes(videos: Videos) -> Iterator[str]:
+    if (videos.folder is None) == (videos.url is None):
+        yield "videos: takes folder or url, one of the two, for the clips"
+    if videos.url is not None and videos.extensions is not None:
+        yield "videos.extensions: goes with folder"
+    if (videos.domain is None) != (videos.source_share is None):
+        yield "videos.source_share: goes with domain, each card naming the share of the clips that are the source's"
+    for key in ("train", "val") if videos.domain == "source" else ("train", "test"):
+        if not getattr(videos, key):
+            yield f"videos.{key}: is missing or 0; of these videos a stitched {videos.domain or 'target'} needs some"
+    if videos.domain == "source" and videos.test:
+        yield "videos.test: does not go with domain source, on which nothing is reported"
+    if videos.seconds is not None and videos.seconds[0] > videos.seconds[1]:
+        yield f"videos.seconds: {videos.seconds[0]:g} is more than {videos.seconds[1]:g}; the least comes first"
+    if videos.cut == "crossfade" and videos.seconds is not None and videos.seconds[0] < 2:
+        yield "videos.seconds: a piece has to last 2 s at least where it fades at both ends, for a second each"
 
 
 def _label_mistakes(card: CardFile) -> Iterator[str]:
     source = card.videos.source
     given = [key for key in ("annotations", "subtitles", "summaries", "transcripts") if getattr(card, key) is not None]
-    if source == "montage" and given:
-        yield f"{given[0]}: does not go with source montage, which makes its annotations and summaries"
-    if source != "montage" and not given:
+    if source in MADE and given:
+        yield f"{given[0]}: does not go with source {source}, which makes its {MADE[source]}"
+    if source not in MADE and not given:
         yield "annotations: is missing, like summaries; a file beside the card, or url and sha256"
     if {"annotations", "subtitles"} <= {*given}:
         yield "subtitles: stands beside annotations; queries come from one of the two"

@@ -9,13 +9,18 @@ from read.errors import InputError
 from read.files import check_sha256, read_json
 
 
+def labels_file(task: str, dataset: str) -> Path:
+    """Where a dataset's queries or summaries are."""
+    return paths.raw(dataset) / {"grounding": "annotations.jsonl", "summarization": "summaries.jsonl"}[task]
+
+
 def load_labels(task: str, dataset: str, settings: SimpleNamespace) -> list[Annotation] | list[Summary]:
     """The queries or the summaries of a dataset whose features are there.
 
     Raises:
         InputError: it has none, or they have mistakes or do not fit the videos.
     """
-    file = paths.raw(dataset) / {"grounding": "annotations.jsonl", "summarization": "summaries.jsonl"}[task]
+    file = labels_file(task, dataset)
     if not file.stat().st_size:
         raise InputError(f"{dataset}: its card names nothing that is labelled for {task}; take {task} out of `task`")
     if task == "grounding":

@@ -34,6 +34,10 @@ def make_sources(card: Card, download: DownloadSettings, folder: Path) -> list[S
             from pipeline.sources.montage import Montage
 
             return [Montage(videos.domain, videos.seed)]
+        case "stitched":
+            from pipeline.sources.stitched import Stitched
+
+            return [Stitched(card, download, folder)]
         case "url":
             from pipeline.sources.url import Url
 

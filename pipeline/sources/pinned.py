@@ -46,6 +46,8 @@ def unpinned(card: Card) -> list[str]:
     found = []
     if videos.sha256 is None and videos.source in ("url", "youtube"):
         found.append("videos, one by one: no table of digests (videos.sha256)")
+    if videos.source == "stitched" and videos.url is not None:
+        found.append("clips, one by one; pieces.jsonl tells the digests of what came")
     if videos.sha256 is None and videos.source == "archive" and videos.archive.sha256 is None:
         found.append(f"{without_secrets(videos.archive.url)}: no digest (videos.archive.sha256)")
     if features is not None and features.url is not None and features.sha256 is None:

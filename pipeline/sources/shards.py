@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.card import CATALOG, Card, load_card, subtitle_files
+from pipeline.card import CATALOG, MADE, Card, load_card, subtitle_files
 from read.errors import InputError
 from read.files import digest_of, read_json, sha256_of
 from read.rows import parse_lines, require, vid_of
@@ -33,6 +33,10 @@ def dataset_videos(card: Card, raw: Path = RAW) -> list[str]:
         from pipeline.sources.montage.scenes import video_ids
 
         return sorted(video_ids(card.videos.domain, card.videos.train, card.videos.test))
+    if card.videos.source == "stitched":
+        from pipeline.sources.stitched import plan
+
+        return sorted(plan.video_ids(card.videos))
     return labelled_videos(
         card.path(origin) if isinstance(origin, str) else raw / card.name / name for name, origin in card.labels.items()
     )
@@ -45,12 +49,15 @@ def shard_digests(dataset: str, shards: int, catalog: Path = CATALOG) -> dict[st
     and after.
     """
     card = load_card(dataset, catalog)
-    origin = card.videos.model_dump(exclude={"mirror", "train", "test"})
+    counts = {"train", "test"} if card.videos.source == "montage" else set()
+    origin = card.videos.model_dump(exclude={"mirror"} | counts)
     if card.videos.sha256 is not None and card.path(card.videos.sha256).is_file():
         origin["sha256"] = sha256_of(card.path(card.videos.sha256))
     if card.features is not None:
         origin["features"] = card.features.model_dump()
-    if card.videos.source == "montage":
+    if card.videos.captions is not None and card.path(card.videos.captions).is_file():
+        origin["captions"] = sha256_of(card.path(card.videos.captions))
+    if card.videos.source in MADE:
         vids = dataset_videos(card)
     else:
         vids = labelled_videos(card.path(path) for path in card.labels.values() if isinstance(path, str))

@@ -4,6 +4,9 @@ annotations.jsonl    the dataset's queries, checked; empty where it has summarie
 segments.jsonl       labelled segments, by which small encoders learn; empty where a dataset has none
 summaries.jsonl      a transcript and a summary per video, checked; empty likewise
 videos/<vid>.<ext>   the videos
+clips/, clips.jsonl  where they are stitched, the clips that were downloaded for it, and what was seen of all of them;
+pieces.jsonl         which piece of which clip is where in each video,
+pieces/<digest>.mp4  and the pieces
 package.zip          in their place, where the card names features and params.yaml asks for them
 shards/<NNN>.json    what one shard has, with sizes and digests, and what it lacks, with reasons
 manifest.json        the same for the whole dataset, and what was taken without a digest to check it by
@@ -29,6 +32,7 @@ from pipeline.machine import told, tolerance
 from pipeline.params import DownloadSettings
 from pipeline.sources import Source, UnavailableError, make_sources
 from pipeline.sources.base import exclusive
+from pipeline.sources.pieces import PIECES, pieces_of
 from pipeline.sources.pinned import unpinned
 from pipeline.sources.shards import RAW, dataset_videos, labelled_videos, shard_ids, shard_of
 from read.errors import InputError
@@ -45,7 +49,7 @@ def fetch_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = 
     """
     folder = raw / card.name
     sources = make_sources(card, download, folder)
-    digests = _digest_table(card)
+    digests, pieces = _digest_table(card), pieces_of(card, folder)
     vids = [vid for vid in dataset_videos(card, raw) if shard_of(vid, download.shards) == shard]
     have, missing = {}, {}
     with exclusive(_journal(folder, shard)) as journal:
@@ -55,6 +59,8 @@ def fetch_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = 
             try:
                 if not entry or not _is_current(folder, entry, recipe, digests.get(vid)):
                     entry = _fetch_video(vid, sources, folder, digests.get(vid)) | {"recipe": recipe}
+                    if card.videos.cut == "hard":  # else its pictures are not those of its pieces alone
+                        entry |= {"pieces": pieces[vid]}
                     journal.write(b"\n" + json.dumps({"vid": vid} | entry).encode())  # ends what a killed job began
                     journal.flush()
                 have[vid] = entry
@@ -126,6 +132,7 @@ def _is_current(folder: Path, entry: dict[str, Any], recipe: str, sha256: str | 
         entry["recipe"] == recipe
         and sha256 in (None, entry["sha256"])
         and _has_size(folder, entry)
+        and all((folder / PIECES / name).is_file() for name, _ in entry.get("pieces", ()))
         and sha256_of(folder / "videos" / entry["file"]) == entry["sha256"]
     )
 
@@ -180,6 +187,7 @@ def write_manifest(card: Card, download: DownloadSettings, raw: Path = RAW) -> N
     if packaged:
         manifest["features"] = [vid for vid in vids if vid in merged["features"]]
     _sweep(folder / "videos", {entry["file"] for entry in videos.values()})
+    _sweep(folder / PIECES, {name for parts in pieces_of(card, folder).values() for name, _ in parts})
     _sweep(folder / "shards", {path.name for path in lists})
     _sweep(folder, {path.name for path in folder.iterdir() if path.suffix != ".part"})
     _write_table(folder / "missing.csv", missing)

@@ -6,20 +6,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from pipeline import paths
 from pipeline.cli import add_settings, run
-from pipeline.kept import kept_features, put_by
+from pipeline.kept import kept_features, kept_pieces, put_by
 from pipeline.machine import chosen_device, told
+from pipeline.sources.pieces import PIECES
 from read.data import Annotation, FeatureStore, load_annotations, write_shard
 from read.data.features import text_arrays
 from read.data.lengths import Length
 from read.data.packages import Package
-from read.encoders.extractor import Extractor, ExtractorSettings, load_encoder
+from read.encoders.extractor import Extractor, ExtractorSettings, VideoFeatures, load_encoder
 from read.encoders.light import import_encoders
 from read.encoders.program import ffmpeg_binary, ffmpeg_version
 from read.encoders.weights import read_config
 from read.errors import InputError
-from read.files import digest_of, read_json, read_jsonl, write_json
+from read.files import digest_of, read_json, read_jsonl, sha256_of, write_json
 from read.rows import id_key
 
 CONTEXT = 77  # tokens that CLIP reads at most
@@ -50,24 +53,58 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
 
     print(f"frames by {ffmpeg_version()}, {ffmpeg_binary()}")  # where it is absent, the job fails, and not each video
     extractor, folder, failed = extractor_of(settings), paths.features(dataset), {}
-    made = {vid: digest_of([code, entry["sha256"]]) for vid, entry in videos.items()} if code else {}
+    made = {vid: _made_of(dataset, entry, code, settings.clip_len) for vid, entry in videos.items()} if code else {}
     arrays, seconds = kept_features(folder, made, extractor.spec, ffmpeg_version())
     if seconds:
         print(f"{len(seconds)} of {len(videos)} videos have their features already")
     rest = {vid: entry for vid, entry in videos.items() if vid not in seconds}
+    parts = {digest for vid in rest if isinstance(made.get(vid), list) for digest, _ in made[vid]}
+    pieces = kept_pieces(folder, parts, extractor.spec, ffmpeg_version())
+    if parts:
+        print(f"{len(pieces)} of {len(parts)} pieces of the others have")
     for vid, entry in tqdm(rest.items(), desc=f"{dataset} {shard}", unit="video"):
         try:
-            features = extractor.video(paths.raw(dataset) / "videos" / entry["file"])
+            features = _features(dataset, entry, made.get(vid), extractor, pieces)
         except InputError as error:
             failed[vid] = str(error)
             print(f"{vid}: {error}")
             continue
         arrays |= {f"{encoder}/{vid}": array for encoder, array in features.arrays.items()}
         seconds[vid] = features.seconds
-    put_by(folder, shard, videos)
+    put_by(folder, shard, made)
     seconds = {vid: seconds[vid] for vid in videos if vid in seconds}  # in one order, whatever was taken over
     made = {vid: made[vid] for vid in seconds if vid in made}
     write_shard(folder, shard, arrays, extractor.spec, failed, seconds, ffmpeg_version(), made)
+
+
+def _made_of(dataset: str, entry: dict[str, Any], code: str, clip_len: float) -> str | list[list[Any]]:
+    """See `pipeline.kept`."""
+    folder = paths.raw(dataset) / PIECES
+    parts = [(folder / name, seconds) for name, seconds in entry.get("pieces", ())]
+    if not parts or not all(path.is_file() for path, _ in parts):
+        return digest_of([code, entry["sha256"]])
+    return [[digest_of([code, sha256_of(path)]), round(seconds / clip_len)] for path, seconds in parts]
+
+
+def _features(
+    dataset: str, entry: dict[str, Any], made: Any, extractor: Extractor, pieces: dict[str, dict[str, Any]]
+) -> VideoFeatures:
+    """Features of a video: of the whole, or of its pieces, of which `pieces` holds what is known and what is found.
+
+    Raises:
+        InputError: it, or a piece, cannot be decoded.
+    """
+    if not isinstance(made, list):
+        return extractor.video(paths.raw(dataset) / "videos" / entry["file"])
+    for (digest, rows), (name, _) in zip(made, entry["pieces"], strict=True):
+        if digest not in pieces:
+            pieces[digest] = extractor.video(paths.raw(dataset) / PIECES / name).arrays
+        if found := {len(array) for array in pieces[digest].values()} - {rows}:
+            raise InputError(f"{name}: a piece of {rows} clips has features of {found.pop()}; download it again")
+    joined = {
+        encoder: np.concatenate([pieces[digest][encoder] for digest, _ in made]) for encoder in pieces[made[0][0]]
+    }
+    return VideoFeatures(joined, sum(seconds for _, seconds in entry["pieces"]))
 
 
 def _take_shard(dataset: str, shard: str, vids: list[str], settings: SimpleNamespace) -> None:

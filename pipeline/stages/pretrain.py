@@ -1,6 +1,7 @@
 """Stage 5: the model that is adapted, trained on the source domain or taken from a public checkpoint."""
 
 import random
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -8,21 +9,30 @@ import torch
 from pipeline import paths
 from pipeline.cli import run, task_parser
 from pipeline.curves import write_curve
+from pipeline.data import labels_file
 from pipeline.machine import chosen_device
 from pipeline.tasks import print_warnings, work_on
-from read.files import sha256_of, write_json
+from read.files import read_jsonl, sha256_of, write_json
 from read.train import History, TrainSettings, fit
 
 
-def divide(samples: list[Any], share: float, seed: int) -> tuple[list[Any], list[Any]]:
-    """Samples to train on and to choose the best step by; never the same video in both."""
+def divide(samples: list[Any], share: float, seed: int, named: Collection[str] = ()) -> tuple[list[Any], list[Any]]:
+    """Samples to train on and to choose the best step by; never the same video in both.
+
+    The latter are of the videos `named`, where some are: others may show what these show, as stitched ones do.
+    """
     videos = sorted({sample.vid for sample in samples})
     random.Random(seed).shuffle(videos)
-    held_out = set(videos[: max(1, round(share * len(videos)))])
+    held_out = set(named) & set(videos) or set(videos[: max(1, round(share * len(videos)))])
     return (
         [sample for sample in samples if sample.vid not in held_out],
         [sample for sample in samples if sample.vid in held_out],
     )
+
+
+def named_val(task: str, source: str) -> set[str]:
+    """Videos of the source that its labels call its validation side."""
+    return {row["vid"] for row in read_jsonl(labels_file(task, source)) if row.get("split") == "val"}
 
 
 def main() -> None:
@@ -33,7 +43,7 @@ def main() -> None:
     torch.manual_seed(wanted.seed)
     model, samples, spec, steps = work.source()
     model.to(device)
-    train, val = divide(samples, wanted.val_share, wanted.seed)
+    train, val = divide(samples, wanted.val_share, wanted.seed, named_val(arguments.task, settings.source))
     if steps:
         print(f"{len(train)} samples to train on, {len(val)} to choose the best step by")
         budget = TrainSettings(

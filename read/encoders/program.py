@@ -101,6 +101,12 @@ def raw_source(width: int, height: int, fps: float) -> ffmpeg.Stream:
     return ffmpeg.input("pipe:", v="error", protocol_whitelist="pipe", **shape)
 
 
+def joined_source(names: str | Path) -> ffmpeg.Stream:
+    """A list of our own files that lie beside it, one after the other, as input; never somebody's list."""
+    limits = INPUT | {"format_whitelist": "concat,mov"}
+    return ffmpeg.input(url(names), format="concat", nostdin=None, v="error", **limits)
+
+
 def existing(path: str | Path) -> Path:
     """The path, if a file is there. Raises InputError where there is none, with what is there in its place."""
     path = Path(path)

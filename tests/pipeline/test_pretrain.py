@@ -3,6 +3,7 @@
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def source(tmp_path, monkeypatch):
     rng, rows, video, text = np.random.default_rng(0), [], {}, {}
     for number in range(12):
         video[f"clip/v{number}"] = rng.normal(size=(8, 6)).astype(np.float32)
-        text[f"tokens/{number}"] = rng.normal(size=(3, 5)).astype(np.float32)
+        text[str(number)] = rng.normal(size=(3, 5)).astype(np.float32)
         start = 2.0 * int(rng.integers(0, 6))
         rows.append({"qid": number, "query": f"thing {number}", "vid": f"v{number}", "duration": 16.0,
                      "relevant_windows": [[start, start + 4]]})  # fmt: skip
@@ -98,3 +99,11 @@ def test_every_backbone_is_built_from_the_same_keys(backbone):
         assert getattr(config, name) == getattr(wanted, name)
     assert (config.video_dim, config.text_dim, config.input_dropout) == (*DIMS, wanted.dropout)
     assert not getattr(config, "tef", False)
+
+
+def test_a_source_that_names_its_validation_side_is_not_divided_by_chance():
+    """The videos of a stitched source show the same clips again and again, but for those of its side val."""
+    samples = [SimpleNamespace(vid=f"{side}_{number}") for side in ("train", "val") for number in range(6)]
+    train, val = pretrain.divide(samples, 0.5, 0, {"val_1", "val_2", "elsewhere"})
+    assert {sample.vid for sample in val} == {"val_1", "val_2"} and len(train) == 10
+    assert [len(part) for part in pretrain.divide(samples, 0.25, 0, {"elsewhere"})] == [9, 3]
