@@ -44,6 +44,8 @@ EDITS = {  # kind -> file, change of its JSON
     "fps-nan": (CONFIG, put("features.fps", float("nan"))),
     "fps-infinite": (CONFIG, put("features.fps", float("inf"))),
     "fps-text": (CONFIG, put("features.fps", "8")),
+    "joint-a-path": (CONFIG, put("features.joint", "../clip")),
+    "joint-of-none": (CONFIG, put("features.joint", "slowfast")),
     "no-encoders": (CONFIG, drop("features.encoders")),
     "encoder-a-list": (CONFIG, put("features.encoders.clip", [1])),
     "encoder-nameless": (CONFIG, drop("features.encoders.clip.name")),

@@ -8,9 +8,12 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from read.adapters import apply_strategy, save_adapter
+from read.backbones import build_backbone
 from read.bundle import Bundle, export
 from read.bundle.card import intervals
 from read.bundle.fetch import fetch, public_source
+from read.bundle.shapes import check_adapter
 from read.bundle.vocabulary import unknown_words, words_of
 from read.encoders.kinds.clip import new_tiny_clip
 from read.errors import InputError
@@ -296,12 +299,16 @@ def test_the_worth_of_the_bar_is_in_the_card(own, tmp_path):
     run = folder_of(own, "read/k2-s0")
     worth = {
         "shown": 9, "right": 6, "precision": 2 / 3, "present": 10, "answered": 7, "absent": 10, "answered_absent": 1,
+        "absent_precision": 0.75, "absent_recall": 0.9,
     }  # fmt: skip
     write_json(run / "run.json", read_json(run / "run.json") | {"confidence": worth})
     bundle = export([run], tmp_path / "out")
     text = (bundle.folder / "README.md").read_text(encoding="utf-8")
     assert "6 of 9 moments shown are right, a precision of 0.67; 7 of 10 queries" in text
     assert "and 1 of 10 for what another video shows" in text
+    assert (
+        "right in 75% of its cases (precision), and given to 90% of the queries for what is not there (recall)" in text
+    )
 
 
 def test_code_that_a_tokenizer_names_is_not_packed(own, tmp_path):
@@ -310,3 +317,18 @@ def test_code_that_a_tokenizer_names_is_not_packed(own, tmp_path):
     bundle = export([folder_of(own, "read/k2-s0", "summarization")], tmp_path / "out")
     assert "auto_map" not in read_json(bundle.folder / "summarization/tokenizer/tokenizer_config.json")
     assert len(Predictor.from_bundle(bundle)._models["summarization"].tokenizer)
+
+
+@pytest.mark.parametrize("strategy", ["read", "lora"])
+def test_what_was_fitted_is_part_of_an_adapter(tmp_path, strategy):
+    backbone = build_backbone("joint", video_dim=6, text_dim=4, joint_dim=4)
+    backbone.save(tmp_path / "backbone")
+    with torch.no_grad():
+        backbone.space.map.weight.add_(1)
+    save_adapter(apply_strategy(strategy, backbone), tmp_path / "adapter")
+    check_adapter("grounding", tmp_path / "backbone", tmp_path / "adapter")
+    weights = load_file(tmp_path / "adapter/adapter.safetensors")
+    (fitted,) = (key for key in weights if key.startswith("space.map.") and key.endswith("bias"))
+    save_file({key: value for key, value in weights.items() if key != fitted}, tmp_path / "adapter/adapter.safetensors")
+    with pytest.raises(InputError, match=f"missing keys: {fitted}"):
+        check_adapter("grounding", tmp_path / "backbone", tmp_path / "adapter")

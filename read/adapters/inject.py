@@ -13,7 +13,7 @@ from read.adapters.config import LINEAR, AdapterConfig
 from read.adapters.frozen_attention import hook_attention, unhook_attention
 from read.adapters.layer import Bottleneck
 from read.adapters.runtime import Adapters
-from read.adapters.sub_blocks import OWN, Place, find_places, widths_of
+from read.adapters.sub_blocks import OWN, Place, find_places, fitted_parameters, widths_of
 from read.adapters.wrapped import SavePretrained, plain, refuse_peft, unwrap, unwrap_to_change
 from read.errors import InputError
 from read.plugins import suggest
@@ -23,15 +23,22 @@ from read.plugins import suggest
 class Applied:
     """A strategy in a model: what was asked for, which parameters train, and which of the model's own it changes.
 
-    `values` holds, while the adapter is not active, its values of the model's own parameters (those of a trained head);
-    while it is active, the values that they had before.
+    `fitted` names those of the model that were fitted to labelled videos before the strategy trained; they belong to
+    the run and are saved with it. `values` holds, while the adapter is not active, its values of the model's own
+    parameters (those of a trained head, and what was fitted); while it is active, the values that they had before.
     """
 
     strategy: str | None
     options: dict[str, Any]
     trained: frozenset[str]
     alignment: bool = False
+    fitted: frozenset[str] = frozenset()
     values: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def saved(self) -> frozenset[str]:
+        """Names of all parameters that are the run's."""
+        return self.trained | self.fitted
 
 
 class AlignmentStates(NamedTuple):
@@ -84,7 +91,10 @@ def inject(model: nn.Module, config: AdapterConfig | None = None, name: str = "d
     for place in places:
         adapters.hook(model, place)
     trained = frozenset(f"adapters.{name}.{parameter}" for parameter, _ in bottlenecks.named_parameters())
-    applied(model)[name] = Applied(None, config.to_dict(), trained)
+    record = Applied(None, config.to_dict(), trained, fitted=fitted_parameters(model))
+    deactivate(model)  # so that what was fitted is the model's own, not that of the adapter before
+    record.values = copies_of(model, record.fitted)
+    applied(model)[name] = record
     activate(model, name)
     hook_attention(model)
     write_backbone_only(model)
@@ -139,6 +149,11 @@ def remove(model: nn.Module, name: str) -> None:
         del model.adapters
         model.__dict__.pop("save_pretrained", None)
         unhook_attention(model)
+
+
+def copies_of(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
+    """The values of the named parameters as they are now."""
+    return {name: model.get_parameter(name).detach().clone() for name in sorted(names)}
 
 
 def set_trainable(model: nn.Module, names: Collection[str]) -> None:

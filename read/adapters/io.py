@@ -1,7 +1,7 @@
-"""Save what trained, and load it into the backbone that it was trained with.
+"""Save what a run made, and load it into the backbone that it was trained with.
 
-A folder holds `adapter.safetensors`, the trained parameters by name, and `adapter.json`: the strategy, its options, and
-the digest of the weights that stayed frozen. Nothing is unpickled.
+A folder holds `adapter.safetensors`, the parameters by name that trained or were fitted for the run, and
+`adapter.json`: the strategy, its options, and the digest of the other weights. Nothing is unpickled.
 """
 
 from collections.abc import Collection
@@ -15,8 +15,8 @@ from read.adapters.config import AdapterConfig
 from read.adapters.inject import activate, applied, deactivate, inject, remove
 from read.adapters.registry import apply_strategy
 from read.adapters.runtime import Adapters
-from read.adapters.sub_blocks import OWN
-from read.adapters.wrapped import is_sharded, part_here, plain, unwrap, unwrap_to_change, whole
+from read.adapters.sub_blocks import OWN, fitted_parameters
+from read.adapters.wrapped import is_sharded, original, part_here, plain, unwrap, unwrap_to_change, whole
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 from read.weights import check_fit, load_tensors, save_tensors, state_digest
@@ -28,7 +28,7 @@ PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)
 def save_adapter(
     model: nn.Module, folder: str | Path, *, adapter: str | None = None, extra: dict[str, Any] | None = None
 ) -> None:
-    """Write what trains in `model` to `folder`, whole or not at all.
+    """Write what trains in `model`, and what was fitted before, to `folder`, whole or not at all.
 
     Args:
         model: one to which a strategy was applied or an adapter injected, wrapped for training or not. Where it is
@@ -49,12 +49,12 @@ def save_adapter(
     strays = [key for key, value in parameters.items() if value.requires_grad and key not in record.trained]
     if name == _active(model) and strays:
         raise InputError(f"{', '.join(strays)} train but are not part of {record.strategy or name}, so would be lost")
-    if lost := sorted(record.trained - parameters.keys()):
+    if lost := sorted(record.saved - parameters.keys()):
         raise InputError(f"{', '.join(lost)} are no parameters of the model any more; was it changed, as by peft?")
     if any("_fsdp_wrapped_module" in key for key in parameters) or "FullyShardedDataParallel" in str(type(given)):
         raise InputError("FullyShardedDataParallel holds shards only; shard by torch.distributed.fsdp.fully_shard")
     held = {} if name == _active(model) else record.values
-    weights = {plain(key): whole(held.get(key, parameters[key])) for key in sorted(record.trained)}
+    weights = {plain(key): whole(held.get(key, parameters[key])) for key in sorted(record.saved)}
     values = {
         "strategy": record.strategy,
         "options": record.options,
@@ -118,7 +118,7 @@ def _load(
         inject(model, AdapterConfig.from_dict(values["options"]), adapter)
     else:
         apply_strategy(values["strategy"], model, adapter=adapter, **values["options"])
-    expected = {plain(key): model.get_parameter(key) for key in applied(model)[adapter].trained}
+    expected = {plain(key): model.get_parameter(key) for key in applied(model)[adapter].saved}
     try:
         check_fit(weights, expected, folder / WEIGHTS, "this adapter")
     except InputError:
@@ -146,7 +146,7 @@ def adapter_config(folder: str | Path) -> dict[str, Any]:
 def backbone_digest(model: nn.Module, trained: Collection[str] = ()) -> str:
     """SHA-256 over names, types, shapes and bytes of a model's own weights.
 
-    Those named in `trained` are left out, under whatever other names they are tied to.
+    Those named in `trained` are left out, under whatever other names they are tied to, and those that are fitted.
     The digest is kept on the model and taken again where a weight has been written to since.
     """
     model = unwrap(model)
@@ -160,8 +160,8 @@ def backbone_digest(model: nn.Module, trained: Collection[str] = ()) -> str:
 
 
 def _frozen(model: nn.Module, trained: Collection[str]) -> dict[str, Tensor]:
-    state = {_original(key): value for key, value in model.state_dict(keep_vars=True).items() if _is_own(key)}
-    changed = {id(state[key]) for key in map(_original, trained) if key in state}
+    state = {original(key): value for key, value in model.state_dict(keep_vars=True).items() if _is_own(key)}
+    changed = {id(state[key]) for key in map(original, [*trained, *fitted_parameters(model)]) if key in state}
     return {key: value for key, value in sorted(state.items()) if id(value) not in changed}
 
 
@@ -186,11 +186,6 @@ def _stamp(value: Tensor) -> tuple:
 
 def _is_own(key: str) -> bool:
     return key.split(".")[0] not in OWN and ".lora_" not in key
-
-
-def _original(key: str) -> str:
-    """The key before LoRA, or another, wrapped the module."""
-    return plain(key.replace(".base_layer", ""))
 
 
 def _portable(key: str, adapter: str) -> str:

@@ -8,8 +8,8 @@ from torch import nn
 
 from read.adapters.config import AdapterConfig, check_keys
 from read.adapters.frozen_attention import hook_attention
-from read.adapters.inject import Applied, applied, inject, set_trainable, write_backbone_only
-from read.adapters.sub_blocks import OWN, head_parameters, own_parameters
+from read.adapters.inject import Applied, applied, copies_of, inject, set_trainable, write_backbone_only
+from read.adapters.sub_blocks import OWN, fitted_parameters, head_parameters, own_parameters
 from read.adapters.wrapped import refuse_peft, unwrap_to_change
 from read.errors import InputError
 from read.plugins import STRATEGIES
@@ -105,10 +105,9 @@ def apply_strategy(name: str, model: nn.Module, *, adapter: str = "default", **o
         trained.update(head_parameters(model))
     if not trained:
         raise InputError(f"strategy {name}: nothing would train in {type(model).__name__}")
-    record = Applied(name, options, frozenset(trained), strategy.alignment)
+    record = Applied(name, options, frozenset(trained), strategy.alignment, fitted_parameters(model))
     if strategy.switchable:
-        own = own_parameters(model)
-        record.values = {key: own[key].detach().clone() for key in sorted(trained & own.keys())}
+        record.values = copies_of(model, trained & own_parameters(model).keys() | record.fitted)
         adapters: Any = model.adapters
         adapters.record_narrow = strategy.alignment
     applied(model)[adapter] = record

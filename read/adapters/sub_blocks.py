@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from read.adapters.config import LINEAR, AdapterConfig
 from read.adapters.families import HEADS, Family, family_of
 from read.adapters.surroundings import is_batch_first, is_causal, stack_of
+from read.adapters.wrapped import original, plain
 from read.errors import InputError
 from read.plugins import suggest
 
@@ -126,8 +127,38 @@ def head_parameters(model: nn.Module) -> list[str]:
 
 
 def own_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that are the model's and not a strategy's."""
-    return {name: value for name, value in model.named_parameters() if name.split(".")[0] not in OWN}
+    """The parameters that a strategy may train: the model's and not a strategy's, nor of what is only ever fitted."""
+    never = closed_forms(model)
+    return {
+        name: value
+        for name, value in model.named_parameters()
+        if name.split(".")[0] not in OWN and not name.startswith(never)
+    }
+
+
+def closed_forms(model: nn.Module) -> tuple[str, ...]:
+    """Prefixes of the modules that are fitted in closed form and never trained, which say so: `closed_form = True`."""
+    closed = (name for name, module in model.named_modules() if getattr(module, "closed_form", False) is True)
+    return tuple(_below(name, "") for name in closed)
+
+
+def fitted_parameters(model: nn.Module) -> frozenset[str]:
+    """Names of the parameters that are fitted to labelled videos before a strategy trains.
+
+    A module names those of its own as `fitted`, a tuple. They are a run's, as what trains, not the backbone's.
+
+    Raises:
+        InputError: a module names one that it has not.
+    """
+    wanted = {}
+    for path, module in model.named_modules():
+        names = getattr(module, "fitted", ())
+        if isinstance(names, tuple):  # a model of a user's may mean something else by the word
+            wanted |= {plain(_below(path, name)): name for name in names}
+    found = {original(name): name for name, _ in model.named_parameters()} if wanted else {}
+    if missing := sorted(wanted.keys() - found.keys()):
+        raise InputError(f"{type(model).__name__}: `fitted` names {', '.join(missing)}, which are no parameters")
+    return frozenset(found[name] for name in wanted)
 
 
 def widths_of(model: nn.Module, place: Place) -> tuple[int, int]:

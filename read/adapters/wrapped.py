@@ -61,6 +61,11 @@ def plain(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in PARTS)
 
 
+def original(name: str) -> str:
+    """A parameter's name before LoRA, or another, wrapped the module that holds it."""
+    return plain(name.replace(".base_layer", ""))
+
+
 def is_sharded(value: Tensor) -> bool:
     """Whether a tensor is spread over processes, as FSDP2 (`fully_shard`) leaves it."""
     return hasattr(value, "full_tensor")

@@ -25,7 +25,7 @@ _COUNT = whole(0, 10**9)
 _CONFIDENCE = record(
     {
         **dict.fromkeys(("shown", "right", "present", "answered", "absent", "answered_absent"), _COUNT),
-        "precision": maybe(_SHARE),
+        **dict.fromkeys(("precision", "absent_precision", "absent_recall"), maybe(_SHARE)),
     }
 )
 _CARD_ADAPTER = {

@@ -189,7 +189,12 @@ def _confidence(worth: Mapping[str, Any] | None) -> list[str]:
     said += f"shown are right{share}; {worth['answered']} of {worth['present']} queries for what is there are answered"
     if worth["absent"]:
         said += f", and {worth['answered_absent']} of {worth['absent']} for what another video shows"
-    return [f"{said}. A query below the bar is answered with: not in this video."]
+    said = f"{said}. A query below the bar is answered with: not in this video."
+    if worth["absent_precision"] is not None and worth["absent_recall"] is not None:
+        said += f" That answer is right in {worth['absent_precision']:.0%} of its cases (precision), and given to "
+        said += f"{worth['absent_recall']:.0%} of the queries for what is not there (recall)"
+        said += f"; there were {worth['absent']} of these for {worth['present']} others."
+    return [said]
 
 
 def _scores(adapter: Mapping[str, Any]) -> list[str]:

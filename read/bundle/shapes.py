@@ -59,8 +59,8 @@ def check_adapter(task: str, backbone: Path, folder: Path) -> None:
             inject(model, AdapterConfig.from_dict(values["options"]))
         else:
             apply_strategy(values["strategy"], model, **values["options"])
-        trained = applied(model)["default"].trained
-    wanted = {key.replace("adapters.default.", "adapters.", 1): model.get_parameter(key) for key in trained}
+        saved = applied(model)["default"].saved
+    wanted = {key.replace("adapters.default.", "adapters.", 1): model.get_parameter(key) for key in saved}
     check_fit(shapes, wanted, folder / ADAPTER[0], f"what {ADAPTER[1]} describes")
 
 

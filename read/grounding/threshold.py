@@ -79,17 +79,24 @@ def confidence(
     Returns:
         `shown` windows and how many of them are `right`, for what is there and what is not, and `precision`, their
         share; `present` queries and how many are `answered` with a moment; `absent` queries and how many are
-        `answered_absent` all the same.
+        `answered_absent` all the same. Of the answer "not in this video" `absent_precision`, the share of its cases
+        where it is right, and `absent_recall`, the share of the absent queries that get it. Shares of nothing are None.
     """
     scores, hits, _ = _windows(predictions, annotations)
     wrong = [window[2] for row in absent for window in row["pred_relevant_windows"]]
     shown = sum(score >= bar for score in [*scores, *wrong])
     right = sum(hit and score >= bar for score, hit in zip(scores, hits, strict=True))
+    answered, wrongly = (sum(_top(row) >= bar for row in of) for of in (predictions, absent))
+    rejected, denied = len(absent) - wrongly, len(predictions) - answered
     return {
-        "shown": int(shown), "right": int(right), "precision": right / shown if shown else None,
-        "present": len(predictions), "answered": sum(_top(row) >= bar for row in predictions),
-        "absent": len(absent), "answered_absent": sum(_top(row) >= bar for row in absent),
+        "shown": int(shown), "right": int(right), "precision": _share(right, shown),
+        "present": len(predictions), "answered": answered, "absent": len(absent), "answered_absent": wrongly,
+        "absent_precision": _share(rejected, rejected + denied), "absent_recall": _share(rejected, len(absent)),
     }  # fmt: skip
+
+
+def _share(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None
 
 
 def _windows(predictions: Sequence[dict[str, Any]], annotations: Iterable[Any]) -> tuple[list[float], list[bool], int]:

@@ -90,7 +90,9 @@ def test_what_is_not_there_lifts_the_bar():
     worth = confidence(predictions, annotations, absent, 0.6)
     assert worth == {
         "shown": 4, "right": 2, "precision": 0.5, "present": 3, "answered": 2, "absent": 10, "answered_absent": 2,
+        "absent_precision": 8 / 9, "absent_recall": 0.8,
     }  # fmt: skip
+    assert confidence(predictions, annotations, [], 0.0)["absent_precision"] is None, "that answer is never given"
 
 
 def test_a_model_that_cannot_tell_shows_nothing():

@@ -31,7 +31,7 @@ def source(tmp_path, monkeypatch):
     rng, rows, video, text = np.random.default_rng(0), [], {}, {}
     for number in range(12):
         video[f"clip/v{number}"] = rng.normal(size=(8, 6)).astype(np.float32)
-        text[str(number)] = rng.normal(size=(3, 5)).astype(np.float32)
+        text[f"tokens/{number}"] = rng.normal(size=(3, 5)).astype(np.float32)
         start = 2.0 * int(rng.integers(0, 6))
         rows.append({"qid": number, "query": f"thing {number}", "vid": f"v{number}", "duration": 16.0,
                      "relevant_windows": [[start, start + 4]]})  # fmt: skip

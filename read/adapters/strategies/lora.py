@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from read.adapters.registry import Strategy
-from read.adapters.sub_blocks import head_prefixes
+from read.adapters.sub_blocks import closed_forms, head_prefixes
 from read.errors import InputError, optional_imports
 
 
@@ -32,11 +32,11 @@ def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[
 
 
 def linear_layers(model: nn.Module) -> tuple[list[str], list[str]]:
-    """Names of the linear modules and of the packed attention projections, task heads left out."""
-    heads = tuple(f"{prefix}." for prefix in head_prefixes(model))
+    """Names of the linear modules and of the packed attention projections, without task heads and closed forms."""
+    left = (*(f"{prefix}." for prefix in head_prefixes(model)), *closed_forms(model))
     modules, parameters, attentions = [], [], []
     for name, module in model.named_modules():
-        if f"{name}.".startswith(heads):
+        if f"{name}.".startswith(left):
             continue
         if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
             attentions.append(f"{name}.")
