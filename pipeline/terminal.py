@@ -142,6 +142,8 @@ def show_results(workflow: Any) -> None:
 
 def results_text(folder: Path) -> str:
     """What `show_results` prints of a report's folder."""
+    from pipeline.reporting.tables import WARNINGS  # a second of numpy, at the end of a run only
+
     lines = []
     for task in sorted(path for path in (folder / "metrics").iterdir() if path.is_dir()):
         rows = {file.stem: read_json(file) for file in task.glob("*.json")}
@@ -150,7 +152,10 @@ def results_text(folder: Path) -> str:
         lines += ["", f"{task.name}, {metric}"]
         for name, row in sorted(rows.items(), key=lambda item: item[1][metric]):
             spread = f" ± {row[f'{metric} std']:.1f}" if f"{metric} std" in row else ""
-            lines.append(f"  {name:<{width}}  {row[metric]:5.1f}{spread}")
+            warned = f"  warnings: {row[WARNINGS]}" if WARNINGS in row else ""
+            lines.append(f"  {name:<{width}}  {row[metric]:5.1f}{spread}{warned}")
+    if any("warnings: " in line for line in lines):
+        lines += ["", "What the warnings are stands in the report, below the scores."]
     return "\n".join([*lines, "", f"The report: {(folder / 'index.html').resolve().as_uri()}"])
 
 

@@ -5,8 +5,10 @@ cross-validation (Stone 1974), for those who have so few labelled videos that a 
 trains once a fold, without the videos of that fold, and the step and rate that are best on the mean over all held-out
 videos are trained once more.
 
-Either way the model stays as it was before its first step unless what was chosen is better by more than one standard
-error of the difference, video by video: the best of many states on a few videos is above the first by chance alone.
+Where folds chose, the model stays as it was before its first step unless what was chosen is better by more than one
+standard error of the difference, video by video: the best of many states on a few videos is above the first by chance
+alone. Where a validation side chose, among whom are many fewer than train, that error is as large as most true gains,
+and any gain is taken.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,7 +60,7 @@ class Tuned:
         learning_rate: the best one, also where the model stays untuned.
         trials: every rate as `learning_rate`, `score`, `best_step`; both None where training diverged.
         untuned: whether the state before the first step was kept; `history.best_step` is then 0.
-        gain: of the best step of the best rate.
+        gain: of the best step of the best rate, on the videos that chose.
         folds: that chose; 0 where the validation side did.
     """
 
@@ -81,7 +83,7 @@ def tune(
     alignment: AlignmentTerm | None = None,
     on_epoch: Callable[[Row], None] | None = None,
 ) -> Tuned:
-    """Train at every learning rate, take the best step of the best by `val`, or the untuned state: see the module.
+    """Train at every learning rate, and take the best step of the best by `val`; the untuned state is step 0.
 
     Args:
         build_model: makes the model that is trained, given the samples to train on; called under the seed.
@@ -111,9 +113,10 @@ def cross_validate(
     alignment: AlignmentTerm | None = None,
     on_epoch: Callable[[Row], None] | None = None,
 ) -> Tuned:
-    """The same, where all videos of `train` and `val` choose, held out in turn; the last training is on `train`.
+    """The same where all videos of `train` and `val` choose, held out in turn, and in doubt the untuned state is kept.
 
-    So `val` stays unseen, for whatever else is chosen by it. Rows for `on_epoch` have the number of their `fold`.
+    The last training is on `train` alone: `val` stays unseen, for whatever else is chosen by it. Rows for `on_epoch`
+    have the number of their `fold`.
     """
     search = _Search(build_model, task, train, val, settings, alignment, on_epoch or (lambda row: None))
     return search.by_folds(learning_rates)
@@ -147,9 +150,8 @@ class _Search:
         if best is None:
             raise self.nothing_left()
         history, rate, model = best
-        untuned = self.build(self.train)
-        gain = Gain.of(self.task.score_videos(untuned, self.val), self.task.score_videos(model, self.val))
-        return self.tuned(model if gain.is_real else untuned, rate, gain)
+        before = self.task.score_videos(self.build(self.train), self.val)
+        return self.tuned(model, history, rate, Gain.of(before, self.task.score_videos(model, self.val)))
 
     def by_folds(self, rates: Sequence[float]) -> Tuned:
         """One training a rate and fold, and one more with what was chosen."""
@@ -167,13 +169,14 @@ class _Search:
             chosen = next(place for place, row in enumerate(history.rows) if row["step"] == history.best_step)
             gain, model = Gain.of(scores[0], scores[chosen]), self.build(self.train)
             if not gain.is_real:
-                return self.tuned(model, rate, gain, len(parts))
+                first = History(history.rows, history.rows[0]["step"], history.rows[0]["score"])
+                return self.tuned(model, first, rate, gain, len(parts))
             try:
                 train_until(
                     model, self.task, self.train, replace(self.settings, learning_rate=rate), history.best_step,
                     self.alignment, self.told(trial=rate),
                 )  # fmt: skip
-                return self.tuned(model, rate, gain, len(parts))
+                return self.tuned(model, history, rate, gain, len(parts))
             except NotFiniteError as error:
                 self.found[rate] = error
         raise self.nothing_left()
@@ -222,7 +225,7 @@ class _Search:
         """`on_epoch` for the rows of one training."""
         return lambda row: self.on_epoch({**about, **row})
 
-    def tuned(self, model: nn.Module, rate: float, gain: Gain, folds: int = 0) -> Tuned:
+    def tuned(self, model: nn.Module, history: History, rate: float, gain: Gain, folds: int = 0) -> Tuned:
         """The result, and every trial as it came out."""
         trials = [
             {"learning_rate": each, "score": history.best_score, "best_step": history.best_step}
@@ -230,10 +233,7 @@ class _Search:
             else {"learning_rate": each, "score": None, "best_step": None}
             for each, history in self.found.items()
         ]
-        history = self.left[rate]
-        if not gain.is_real:
-            history = History(history.rows, history.rows[0]["step"], history.rows[0]["score"])
-        return Tuned(model.eval(), history, rate, trials, not gain.is_real, gain, folds)
+        return Tuned(model.eval(), history, rate, trials, history.best_step == 0, gain, folds)
 
     def nothing_left(self) -> NotFiniteError:
         """What is raised where no rate is in the race."""

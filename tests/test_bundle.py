@@ -274,8 +274,36 @@ def test_an_adapter_that_never_got_better_is_told_as_what_it_is(packed):
     card = Bundle.open(packed).config["card"]["tasks"]["grounding"]["adapters"]
     assert card["read_k2_s1"]["untrained"] and not card["read_k2_s0"]["untrained"]
     after = (packed / "README.md").read_text(encoding="utf-8").split("### Adapter `read_k2_s1`")[1]
-    assert "this adapter is that model, zero-shot" in after.split("###")[0]
-    assert "this adapter is that model" not in after.split("###")[1]
+    assert "The untuned state was kept" in after.split("###")[0]
+    assert "untuned" not in after.split("###")[1]
+
+
+def test_what_needs_no_training_stands_beside_a_runs_own_scores(own, tmp_path):
+    run = folder_of(own, "read/k2-s0")
+    plain = export([run], tmp_path / "plain")
+    assert plain.config["card"]["tasks"]["grounding"]["adapters"]["read"]["references"] == {}
+    results = own / "results/runs/toy/grounding"
+    write_json(
+        results / "references.json",
+        {"random": {"scores": {"MR-full-mAP": 3.0}}, "cosine": {"scores": {"MR-full-mAP": 31.25}}},
+    )
+    for draw, value in (("k2-s0", 41.5), ("k2-s1", 7.0)):
+        write_json(results / "map" / draw / "scores.json", {"scores": {"MR-full-mAP": value, "HL-clip-AP": 61.0}})
+    write_json(
+        run / "run.json", read_json(run / "run.json") | {"untuned": True, "gain": 0.5, "gain_se": 0.75, "folds": 4}
+    )
+    bundle = export([run], tmp_path / "out")
+    adapter = bundle.config["card"]["tasks"]["grounding"]["adapters"]["read"]
+    assert adapter["references"] == {
+        "cosine": {"MR-full-mAP": 31.25}, "map": {"MR-full-mAP": 41.5, "HL-clip-AP": 61.0},
+    }  # fmt: skip
+    assert adapter["untrained"] and adapter["training"]["gain_se"] == 0.75 and adapter["training"]["folds"] == 4
+    text = (bundle.folder / "README.md").read_text(encoding="utf-8")
+    assert "| cosine, no training | linear map (ridge) |" in text and "worth its lead over them" in text
+    rows = {row.split(" | ")[0].strip("| "): row.strip("|").split(" | ") for row in text.splitlines() if " | " in row}
+    assert [cell.strip(" |") for cell in rows["MR-full-mAP"][-2:]] == ["31.2", "41.5"]
+    assert [cell.strip(" |") for cell in rows["HL-clip-AP"][-2:]] == ["", "61.0"]
+    assert "no training" not in (plain.folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_words_that_it_learned_from_are_in_the_card(packed, own, tmp_path):

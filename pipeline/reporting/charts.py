@@ -53,19 +53,22 @@ def at_most_shots(results: Results) -> tuple[list[TableRow], str]:
     return [row for row in rows if row.trained and row.shots == counts[-1]], results.metric
 
 
-def reference_lines(figure: go.Figure, results: Results, summaries: Sequence[SeedScores]) -> str:
-    """Draw the references near the data; say where the others are, so that they do not squeeze the scale."""
+def reference_lines(
+    figure: go.Figure, results: Results, framing: Sequence[TableRow], summaries: Sequence[SeedScores]
+) -> str:
+    """Draw rows near the data as lines; say where the others are, so that they do not squeeze the scale.
+
+    What needs no training is always near: it is what training has to surpass.
+    """
     metric, top = results.metric, results.task.scale(results.metric)
-    untrained = [row for row in make_rows(results) if not row.trained]
     ends = [bound for s in summaries for bound in s.interval or (s.mean,)]
-    ends += [row.summary(metric).mean for row in untrained]
+    ends += [row.summary(metric).mean for row in framing if row.runs or row.name in results.task.plain]
     margin = 0.12 * (max(ends) - min(ends)) + top / 100
     low, high = max(0, min(ends) - margin), min(max(top * 1.01, *ends), max(ends) + margin)
     figure.update_yaxes(range=[low, high])
     outside = []
-    framing = reference_rows(results)
-    dashes = dict(zip(framing, DASHES, strict=False))
-    for row in [*framing.values(), *untrained]:
+    dashes = dict(zip(reference_rows(results), DASHES, strict=False))
+    for row in framing:
         value = row.summary(metric).mean
         if not low <= value <= high:
             outside.append(f"{row.label} {results.task.show(value, metric)}")

@@ -28,11 +28,12 @@ class VideoScores(BaseModel):
 
 
 class Reference(BaseModel):
-    """Scores of a row without a model, such as random and oracle."""
+    """Scores of a row without a model, such as random and oracle, and what looks wrong in its predictions."""
 
     scores: Metrics
     by_kind: dict[str, Metrics] = {}
     by_video: list[VideoScores] = []
+    warnings: list[str] = []
 
 
 class GridPoint(BaseModel):
@@ -47,6 +48,8 @@ class Run(Reference):
 
     `train_videos` is how many videos trained: `shots` may count for each kind, and a video may have no features.
     `protocol` names how sides were drawn and steps chosen; `optimistic`: the choice looked at the test side.
+    `untuned`: the state before training was kept; `gain` is that of the best step where it was chosen, `gain_se` its
+    standard error over videos, `folds` those that chose, 0 where a validation side did.
     """
 
     strategy: str
@@ -66,6 +69,15 @@ class Run(Reference):
     train_videos: NonNegativeInt | None = None
     protocol: str | None = None
     optimistic: bool = False
+    untuned: bool = False
+    gain: FiniteFloat | None = None
+    gain_se: FiniteFloat | None = None
+    folds: NonNegativeInt = 0
+
+    @property
+    def untouched(self) -> bool:
+        """Whether there was training, and the model is as it was before."""
+        return self.trainable > 0 and (self.untuned or self.best_step == 0)
 
 
 class Dataset(BaseModel):

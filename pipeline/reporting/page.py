@@ -22,6 +22,7 @@ from pipeline.reporting.tables import (
     percent,
     reference_rows,
     shots_of,
+    warnings_of,
 )
 from pipeline.reporting.takeaways import takeaways
 from read.data import reported_side
@@ -82,14 +83,15 @@ def view(results: Results, look: Styles) -> dict[str, Any]:
     samples = min(run.n_samples for run in results.runs)
     few = samples if samples < FEW_SAMPLES else 0
     by_kind = metrics[:METRICS_BY_KIND] if len(apart) == 2 else [results.metric]
-    frames = task.below | task.above
+    frames = task.below | task.plain | task.above
     return {
         "task": task,
         "results": results,
         "metric": results.metric,
         "metrics": metrics,
         "metric_notes": {name: task.notes[name] for name in metrics if name in task.notes},
-        "reference_notes": {row.label: frames[row.name] for row in references if row.name in frames},
+        "reference_notes": {row.label: frames[row.name] for row in [*references, *untrained] if row.name in frames},
+        "warnings": warnings_of([*references, *rows]),
         "trained": trained,
         "below": [*(row for row in references if row not in above), *untrained],
         "above": above,

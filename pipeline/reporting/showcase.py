@@ -116,7 +116,7 @@ def shown_runs(results: Results) -> list[Run]:
     """Of every strategy the run with the lowest seed, at the largest number of shots; zero-shot first."""
     rows = make_rows(results)
     largest = (shots_of(rows) or [0])[-1]
-    return [row.first for row in rows if not row.trained or row.shots == largest]
+    return [row.first for row in rows if row.shots in (0, largest)]
 
 
 def load_predictions(path: Path, key: str) -> Predictions:

@@ -11,6 +11,9 @@ from pipeline.reporting.inputs import Reference, Results, Run
 from pipeline.reporting.stats import SeedScores, bootstrap, paired, summarise
 
 BASELINE = "adapter"  # the plain bottleneck adapter, which the others are paired with
+WARNINGS = "warnings"  # a key of metric files, where there are any: how many runs have some
+ZERO_SHOT = "zero_shot"  # the row of the backbone as it is
+NAMES = {"cosine": "Cosine, no training", "map": "Linear map (ridge)", "shots": "Shot boundaries + cosine"}
 AVERAGE = "mean of kinds"  # a kind that stands for all: the mean over them, each counting as much
 SAME = 0.01  # points between a score and the mean of its videos' below which it is that mean
 
@@ -28,6 +31,11 @@ class TableRow:
     def label(self) -> str:
         """The name as shown."""
         return label(self.name)
+
+    @property
+    def quoted(self) -> str:
+        """The same within a sentence."""
+        return f"“{self.label}”" if " " in self.label else self.label
 
     @property
     def trained(self) -> bool:
@@ -52,8 +60,18 @@ class TableRow:
 
     @property
     def untouched(self) -> int:
-        """How many runs were best before their first step: what is scored is the backbone as it was."""
-        return sum(run.trainable > 0 and run.best_step == 0 for run in self.runs)
+        """How many runs kept the state before their first step."""
+        return sum(run.untouched for run in self.runs)
+
+    @property
+    def warned(self) -> int:
+        """How many of its runs, or of its single reference, have warnings."""
+        return sum(bool(source.warnings) for source in self.sources)
+
+    @property
+    def sources(self) -> tuple[Reference, ...]:
+        """Its runs, or what stands in their place."""
+        return self.runs or (self.reference,)
 
     @property
     def labelled(self) -> str:
@@ -65,19 +83,24 @@ class TableRow:
 
     def summary(self, metric: str, kind: str | None = None) -> SeedScores | None:
         """Values of a metric over seeds: of all samples, of one kind, or the AVERAGE; None where any is absent."""
-        found = [_value(source, metric, kind) for source in self.runs or (self.reference,)]
+        found = [_value(source, metric, kind) for source in self.sources]
         return None if None in found else summarise(found, self.draws(metric, kind))
 
     def draws(self, metric: str, kind: str | None = None) -> np.ndarray | None:
         """Bootstrap samples over test videos of the mean over seeds; None where it is no mean over videos."""
-        found = [_draws(run, metric, kind) for run in self.runs]
-        return np.mean(found, axis=0) if found and all(draws is not None for draws in found) else None
+        found = [_draws(source, metric, kind) for source in self.sources]
+        return np.mean(found, axis=0) if all(draws is not None for draws in found) else None
 
     def lead(self, other: "TableRow", metric: str) -> SeedScores | None:
-        """Differences to another row, seed by seed and on the same test videos; None without a seed in common."""
-        gaps = paired(self.by_seed(metric), other.by_seed(metric))
-        ours, theirs = self.draws(metric), other.draws(metric)
-        return summarise(gaps.values(), None if ours is None or theirs is None else ours - theirs) if gaps else None
+        """Differences to another row, seed by seed and on the same test videos; None without a seed in common.
+
+        A reference is the same for every seed.
+        """
+        ours = self.by_seed(metric)
+        theirs = dict.fromkeys(ours, other.reference.scores[metric]) if other.reference else other.by_seed(metric)
+        gaps = paired(ours, theirs)
+        draws, others = self.draws(metric), other.draws(metric)
+        return summarise(gaps.values(), None if draws is None or others is None else draws - others) if gaps else None
 
     def by_seed(self, metric: str) -> dict[int, float]:
         """Values by seed."""
@@ -85,8 +108,8 @@ class TableRow:
 
 
 def label(name: str) -> str:
-    """A strategy's name as shown: `read_pvla` reads read-pvla."""
-    return name.replace("_", "-")
+    """A row's name as shown: `read_pvla` reads read-pvla."""
+    return NAMES.get(name, name.replace("_", "-"))
 
 
 def percent(share: float) -> str:
@@ -103,10 +126,27 @@ def make_rows(results: Results) -> list[TableRow]:
 
 
 def reference_rows(results: Results) -> dict[str, TableRow]:
-    """Rows without a model, by name: first those that stand below all strategies, last those above."""
-    places = {name: i for i, name in enumerate((*results.task.below, None, *results.task.above))}
+    """Rows without a model, by name: first chance, then what needs no training, last what stands above all."""
+    task = results.task
+    places = {name: i for i, name in enumerate((*task.below, *task.plain, None, *task.above))}
     names = sorted(results.references, key=lambda name: places.get(name, places[None]))
     return {name: TableRow(name, 0, (), results.references[name]) for name in names}
+
+
+def frame_rows(results: Results, shots: int) -> list[TableRow]:
+    """What frames the strategies at a number of shots: rows without a model, and those of untrained ones."""
+    untrained = [row for row in make_rows(results) if not row.trained and row.shots in (0, shots)]
+    return [*reference_rows(results).values(), *untrained]
+
+
+def warnings_of(rows: Iterable[TableRow]) -> list[tuple[str, str]]:
+    """What looks wrong in predictions: of which row and run, and the sentence."""
+    found = []
+    for row in rows:
+        for source in row.sources:
+            run = f", {source.shots} shots, seed {source.seed}" if row.shots else ""
+            found += [(f"{row.label}{run}", sentence) for sentence in source.warnings]
+    return found
 
 
 def shots_of(rows: Iterable[TableRow]) -> list[int]:
@@ -164,13 +204,15 @@ def metric_files(results: Results) -> dict[str, dict[str, float]]:
     """`<task>/<strategy>-k<shots>.json` -> its scores, the primary first: a row each of `dvc metrics show`."""
     files = {}
     for row in [*make_rows(results), *reference_rows(results).values()]:
-        name = f"{row.name}-k{row.shots}" if row.trained else row.name
+        name = f"{row.name}-k{row.shots}" if row.shots else row.name
         scores = files[f"{results.task.name}/{name}.json"] = {}
         for metric in columns(results):
             summary = row.summary(metric)
             scores[metric] = round(summary.mean, 4)
             if summary.std is not None:
                 scores[f"{metric} std"] = round(summary.std, 4)
+        if row.warned:
+            scores[WARNINGS] = row.warned
     return files
 
 
@@ -183,7 +225,7 @@ def csv_rows(results: Results) -> list[dict]:
         if row.runs:
             sizes = {name: getattr(row.first, name) for name in sizes}
         for kind in [None, *apart, *([AVERAGE] if apart else [])]:
-            for metric in (row.runs or (row.reference,))[0].scores:
+            for metric in row.sources[0].scores:
                 if (summary := row.summary(metric, kind)) is None:
                     continue
                 low, high = summary.interval or ("", "")
@@ -205,7 +247,7 @@ def _value(source: Reference, metric: str, kind: str | None) -> float | None:
     return None if None in values or not values else fmean(values)
 
 
-def _draws(run: Run, metric: str, kind: str | None) -> np.ndarray | None:
+def _draws(run: Reference, metric: str, kind: str | None) -> np.ndarray | None:
     """Bootstrap samples of a run's score, where it is the mean of its videos'."""
     if kind == AVERAGE:
         parts = [_draws(run, metric, one) for one in run.by_kind]

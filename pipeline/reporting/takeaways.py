@@ -7,6 +7,7 @@ from pipeline.reporting.inputs import Results
 from pipeline.reporting.stats import SeedScores
 from pipeline.reporting.tables import (
     BASELINE,
+    ZERO_SHOT,
     TableRow,
     kinds,
     label,
@@ -14,6 +15,7 @@ from pipeline.reporting.tables import (
     percent,
     reference_rows,
     shots_of,
+    warnings_of,
 )
 from pipeline.reporting.task import ReportedTask
 
@@ -63,7 +65,15 @@ class View:
     @property
     def zero_shot(self) -> TableRow | None:
         """The row of the backbone as it is."""
-        return next((row for row in self.everything if not row.trained), None)
+        return next((row for row in self.everything if row.name == ZERO_SHOT), None)
+
+    @property
+    def plain(self) -> list[TableRow]:
+        """Rows that need no training: those without a model, and those fitted to as many labels."""
+        rows = [row for name, row in self.references.items() if name in self.task.plain]
+        return rows + [
+            row for row in self.everything if row.name in self.task.plain and row.shots == self.trained[0].shots
+        ]
 
     def mean(self, row: TableRow, kind: str | None = None) -> float:
         """A row's mean; below all others where it has none."""
@@ -98,9 +108,31 @@ def takeaways(results: Results) -> list[Takeaway]:
     trained = [row for row in rows if row.trained and row.shots == shots[-1]]
     view = View(results.task, results.metric, trained, rows, reference_rows(results), kinds(results))
     makers: Sequence[Callable[[View], Takeaway | None]] = (
-        _within_chance, _highest, _read, _not_above, _budget, _range, _kinds, _shots, _grid, _still_rising, _untouched,
+        against_plain, _within_chance, _highest, _read, _not_above, _budget, _range, _kinds, _shots, _grid,
+        _still_rising, _untouched, _warned,
     )  # fmt: skip
     return [takeaway for make in makers if (takeaway := make(view)) is not None]
+
+
+def against_plain(view: View) -> Takeaway | None:
+    """Whether the best strategy was worth its training."""
+    best, gaps = view.ranked[0], {}
+    for row in view.plain:
+        if gap := best.lead(row, view.metric):
+            gaps[row.quoted] = gap
+    if not gaps:
+        return None
+    level = [name for name, gap in gaps.items() if (gap.interval[0] if gap.interval else gap.mean) <= 0]
+    told = "; ".join(f"to {name} {view.difference(gap)}" for name, gap in gaps.items())
+    start = f"The best strategy, {best.label}, has {view.spread(best)} of {view.metric} with {view.labelled}"
+    differences = f"Difference, seed by seed and on the same test videos: {told}."
+    if level:
+        return Takeaway(
+            f"Training does not beat {_listed(level)}",
+            f"{start}. That is not shown to be better than {_listed(level)}, which need{'s' * (len(level) == 1)} no "
+            f"training. {differences}",
+        )
+    return Takeaway(f"Better than {_listed(list(gaps))}", f"{start}, above what needs no training. {differences}")
 
 
 def _within_chance(view: View) -> Takeaway | None:
@@ -119,7 +151,7 @@ def _highest(view: View) -> Takeaway | None:
     if view.chance:
         return None
     best, *others = view.ranked
-    text = f"{best.label} has the highest mean {view.metric} with {view.labelled}: "
+    text = f"{best.label} has the highest mean {view.metric} of all strategies with {view.labelled}: "
     text += f"{view.spread(best)}, over {_seeds(best)}."
     gaps = {row.label: gap for row in others if (gap := best.lead(row, view.metric))}
     if gaps and all(gap.interval for gap in gaps.values()):
@@ -179,10 +211,11 @@ def _budget(view: View) -> Takeaway | None:
 def _range(view: View) -> Takeaway | None:
     below = [row for name, row in view.references.items() if name not in view.task.above]
     above = [row for name, row in view.references.items() if name in view.task.above]
-    untrained = [view.zero_shot] if view.zero_shot else []
+    fitted = [row for row in view.plain if row.runs]
+    untrained = [*([view.zero_shot] if view.zero_shot else []), *fitted]
     if not (below or above or untrained):
         return None
-    parts = [f"{row.label} {view.number(view.mean(row))}" for row in (*below, *untrained)]
+    parts = [f"{row.quoted} {view.number(view.mean(row))}" for row in (*below, *untrained)]
     if len(view.trained) > 1:
         low, high = (view.number(view.mean(view.ranked[i])) for i in (-1, 0))
         parts.append(f"trained strategies {low} to {high}")
@@ -241,11 +274,22 @@ def _still_rising(view: View) -> Takeaway | None:
 
 
 def _untouched(view: View) -> Takeaway | None:
-    """Runs whose training the validation side found worse than nothing."""
+    """Runs whose training was found no better than none."""
     return _runs_told(
-        view, "Training that did not help", lambda row: row.untouched,
-        "Validation was best before the first step there: what is scored is the backbone as it was (zero-shot).",
+        view, "Untuned state kept", lambda row: row.untouched,
+        "On the labelled videos that choose, no step was better than the state before training, or not by more than "
+        "one standard error there: what is scored is the model untuned.",
     )  # fmt: skip
+
+
+def _warned(view: View) -> Takeaway | None:
+    """Predictions that look wrong."""
+    found = warnings_of([*view.references.values(), *view.everything])
+    if not found:
+        return None
+    (who, sentence), more = found[0], len(found) - 1
+    rest = f" {more} more stand{'s' * (more == 1)} below the scores." if more else ""
+    return Takeaway(f"{len(found)} warning{'s' * (more > 0)}", f"{who}: {sentence.rstrip('.')}.{rest}")
 
 
 def _runs_told(view: View, title: str, count: Callable[[TableRow], int], text: str) -> Takeaway | None:

@@ -15,7 +15,8 @@ class ReportedTask:
     """A task as the report knows it.
 
     `samples` is what is scored, many of them, and `sample` one. `below` and `above` are the rows without a model
-    that frame the score table, each with what it is; `notes` explains metrics, `columns` are those shown. `load`
+    that frame the score table, `plain` those that need no training and that training has to surpass, each with what it
+    is. `notes` explains metrics, `columns` are those shown. `load`
     reads the labels of a dataset's folder, given seconds per clip and the videos' lengths; each has a `vid` and a
     `split`. `showcase` makes the examples from `Results`. `scales` holds the highest value of metrics that are no
     percentage, `counted` are the metrics that are a share of samples, which can be told as a count.
@@ -34,6 +35,7 @@ class ReportedTask:
     showcase: Callable[[Any], dict[str, Any]]
     scales: Mapping[str, float] = field(default_factory=dict)
     counted: tuple[str, ...] = ()
+    plain: Mapping[str, str] = field(default_factory=dict)
 
     def scale(self, metric: str) -> float:
         """The highest value of a metric."""

@@ -34,7 +34,10 @@ _CARD_ADAPTER = {
     "threshold": maybe(_FINITE), "predict": table(".*", plain, 20), "scores": table(".*", _FINITE, 1000),
     "seeds": table(".*", record({"mean": _FINITE, "low": _FINITE, "high": _FINITE, "seeds": whole(2, 10**6)}), 1000),
 }  # fmt: skip
-_CARD_OPTIONS = {"confidence": maybe(_CONFIDENCE), "untrained": flag}
+_CARD_OPTIONS = {
+    "confidence": maybe(_CONFIDENCE), "untrained": flag,
+    "references": table(NAME, table(".*", _FINITE, 1000), 20),
+}  # fmt: skip
 _CARD_TASK = record(
     {
         "backbone": record({}, {"config": record({}, rest=plain)}, plain),

@@ -20,7 +20,7 @@ TAGS = {
 TITLES = {"grounding": "Moments and highlights for a sentence", "summarization": "A summary of a video"}
 TRAINING = (
     "shots", "seed", "trainable", "total", "share", "adapter_bytes", "learning_rate", "steps", "best_step", "val_score",
-    "alignment",
+    "gain", "gain_se", "folds", "alignment",
 )  # fmt: skip
 
 
@@ -66,13 +66,14 @@ def _adapter(run: TrainedRun) -> dict[str, Any]:
         "untrained": is_untrained(run.record),
         "predict": run.record.get("predict", {}),
         "scores": run.record.get("scores", {}),
+        "references": run.untrained_scores(),
         "seeds": intervals(run.scores_of_seeds()),
     }
 
 
 def is_untrained(record: Mapping[str, Any]) -> bool:
-    """Whether no step of a run's training was better than the model as it was pretrained, which the run then is."""
-    return record.get("best_step") == 0
+    """Whether a run's training gained nothing, or too little to believe, so that its untuned state was kept."""
+    return record.get("untuned", False) or record.get("best_step") == 0
 
 
 def intervals(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
@@ -123,8 +124,12 @@ KNOWS = (
     "the page name those that a query has."
 )
 UNTRAINED = (
-    "**No step of its training was better on the validation videos than the model as it was pretrained: this adapter "
-    "is that model, zero-shot.**"
+    "**The untuned state was kept: on the labelled videos that choose, no step of its training was better than the "
+    "model before it, or not by more than one standard error. This is the model untuned.**"
+)
+REFERENCES = {"cosine": "cosine, no training", "map": "linear map (ridge)"}  # rows that need no training, as shown
+NO_TRAINING = (
+    "The last columns are what needs no training, on the same test side: an adapter is worth its lead over them."
 )
 
 _USE = """Adapters made with READ (`pip install read-adapters`). Ask it of any video:
@@ -200,12 +205,20 @@ def _confidence(worth: Mapping[str, Any] | None) -> list[str]:
 def _scores(adapter: Mapping[str, Any]) -> list[str]:
     if not adapter["scores"]:
         return ["This run was not evaluated."]
-    rows = ["| score on the test side | this run | mean over seeds, 95 % interval |", "|---|---|---|"]
+    others = {REFERENCES.get(name, name): row for name, row in adapter.get("references", {}).items()}
+    heads = ["score on the test side", "this run", "mean over seeds, 95 % interval", *others]
+    rows = [_row(heads), "|---" * len(heads) + "|"]
     for name, value in adapter["scores"].items():
         over = adapter["seeds"].get(name)
         told = f"{over['mean']:.1f} [{over['low']:.1f}, {over['high']:.1f}], {over['seeds']} seeds" if over else ""
-        rows.append(f"| {name} | {value:.1f} | {told} |")
-    return ["\n".join(rows), "The interval is Student's t: it speaks of another draw of videos to train on."]
+        beside = [f"{row[name]:.1f}" if name in row else "" for row in others.values()]
+        rows.append(_row([name, f"{value:.1f}", told, *beside]))
+    said = "The interval is Student's t: it speaks of another draw of videos to train on."
+    return ["\n".join(rows), f"{said} {NO_TRAINING}" if others else said]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
 
 
 def _table(values: Mapping[str, Any]) -> str:

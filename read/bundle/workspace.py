@@ -91,6 +91,15 @@ class TrainedRun:
         folder = self.root / "results/runs" / self.dataset / self.task / self.label
         return [read_json(path)["scores"] for path in sorted(folder.glob(f"{shots}-s*/scores.json"))]
 
+    def untrained_scores(self) -> dict[str, dict[str, float]]:
+        """What rows that need no training scored on the same test side, by their name; those that there are."""
+        folder = self.root / "results/runs" / self.dataset / self.task
+        found = {
+            "cosine": (_read(folder / "references.json") or {}).get("cosine"),
+            "map": _read(folder / "map" / self.draw / "scores.json"),
+        }
+        return {name: row["scores"] for name, row in found.items() if row}
+
 
 def find_run(folder: str | Path) -> TrainedRun:
     """The run that the train stage wrote to a folder.

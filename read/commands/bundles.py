@@ -56,8 +56,8 @@ def export(options: argparse.Namespace) -> int:
     for task, content in bundle.config["card"]["tasks"].items():
         for name in (name for name, adapter in content["adapters"].items() if adapter["untrained"]):
             print(
-                f"note: {task}, {name}: no step of its training was better than the model as it was pretrained; what "
-                "is exported is that model, zero-shot",
+                f"note: {task}, {name}: its training gained no more than chance does, so the untuned state was "
+                "kept, and what is exported is the model without training",
                 file=sys.stderr,
             )
     size = sum(path.stat().st_size for path in bundle.folder.rglob("*") if path.is_file())

@@ -38,6 +38,7 @@ LEVELS = {  # of rows without a model
     "grounding": {"oracle": 99, "random": 22},
     "summarization": {"lead": 31, "shuffled": 24},
 }
+PLAIN = ("cosine", "shots")  # of grounding, rows without a model that need no training
 KINDS = ("move", "order")
 QUERIES = ("the camera pans left over the cat", "the coffee <script>alert(1)</script> & after", "zoom onto the moon")
 THINGS = ("cat", "coffee cup", "moon", "rocket", "page of text", "row of coins")
@@ -53,19 +54,27 @@ def make_results(
     videos: int = 6,
     kinds: tuple[str, ...] = KINDS,
     attention: bool = True,
+    plain: float | None = None,
 ) -> Inputs:
     """Write results and raw data under `root`; what `build_report` takes. One further video is missing.
 
-    `attention`: aligning strategies have plans, and all have attention. The last video is silent.
+    `attention`: aligning strategies have plans, and all have attention. The last video is silent. `plain`: the level of
+    grounding's rows that need no training, `cosine`, `shots` and `map`; there are none without it.
     """
     dice = random.Random(5)
     labels = make_raw(root / "raw", dice, videos, kinds)
     for task in tasks:
         apart = kinds if task == "grounding" else ()
-        framing = {name: _level(dice, task, level, apart) for name, level in LEVELS[task].items()}
+        levels = dict(LEVELS[task])
+        rows = list(strategies)
+        if plain is not None and task == "grounding":
+            levels |= dict.fromkeys(PLAIN, plain)
+            rows.append("map")
+        framing = {name: _level(dice, labels[task], task, level, apart) for name, level in levels.items()}
         write_json(root / "runs" / task / "references.json", framing)
-        for strategy in strategies:
-            level = 34 if strategy == "zero_shot" else 40 + 4 * np.log10(TRAINABLE[strategy])
+        for strategy in rows:
+            level = 40 + 4 * np.log10(max(TRAINABLE.get(strategy, 0), 1))
+            level = {"zero_shot": 34, "map": plain}.get(strategy, level)
             for k, seed in [(0, 0)] if strategy == "zero_shot" else [(k, seed) for k in shots for seed in seeds]:
                 folder = root / "runs" / task / strategy / f"k{k}-s{seed}"
                 lift = 3 * np.log2(max(k, 8) / 8)
@@ -109,7 +118,7 @@ def make_raw(raw: Path, dice: random.Random, videos: int, kinds: tuple[str, ...]
 def write_run(folder, task, strategy, k, seed, level, labels, kinds, dice) -> None:
     """scores.json, predictions.jsonl and curve.csv of a run."""
     level += dice.gauss(0, 1.5)
-    trainable = TRAINABLE[strategy]
+    trainable = TRAINABLE.get(strategy, 0)
     rates = (1e-3, 3e-3, 1e-2) if trainable else ()
     grid = [{"learning_rate": rate, "score": level + dice.uniform(-6, 0)} for rate in rates]
     best = max(grid, key=lambda point: point["score"])["learning_rate"] if grid else None
@@ -117,7 +126,7 @@ def write_run(folder, task, strategy, k, seed, level, labels, kinds, dice) -> No
     row |= {"trainable": trainable, "total": TOTAL, "share": trainable / TOTAL, "adapter_bytes": 4 * trainable}
     row |= {"learning_rate": best, "grid": grid, "steps": 200, "best_step": 150, "task": task}
     row |= {"n_samples": len(labels), "n_videos": len({label["vid"] for label in labels})}
-    write_json(folder / "scores.json", row | _level(dice, task, level, kinds))
+    write_json(folder / "scores.json", row | _level(dice, labels, task, level, kinds))
     predict = _windows if task == "grounding" else _summary
     write_jsonl(folder / "predictions.jsonl", [predict(label, dice) for label in labels])
     if trainable:
@@ -145,18 +154,24 @@ def write_attention(folder: Path, task: str, strategy: str, labels: list[dict], 
     write_json(folder / "attention.json", notes)
 
 
-def _level(dice, task, level, kinds) -> dict:
-    """Scores about a level, and each kind a little off it."""
+def _level(dice, labels, task, level, kinds) -> dict:
+    """Scores about a level, each kind a little off it, and each video, whose mean they are."""
     scale = {"CIDEr-D": 0.04}
     scores = {n: (level - 4 * i + dice.uniform(-1, 1)) * scale.get(n, 1) for i, n in enumerate(METRICS[task])}
     scores = {name: max(value, 0.0) for name, value in scores.items()}
     shifts = {kind: 6 - 12 * i / max(len(kinds) - 1, 1) for i, kind in enumerate(kinds)}
+    videos = sorted({label["vid"] for label in labels})
+    offsets = np.linspace(-1, 1, len(videos)) if len(videos) > 1 else [0]
     return {
         "scores": scores,
         "by_kind": {
             kind: {name: min(max(value + shift, 0.0), 100.0) for name, value in scores.items()}
             for kind, shift in shifts.items()
         },
+        "by_video": [
+            {"vid": vid, "samples": 1, "scores": {name: value + offset for name, value in scores.items()}}
+            for vid, offset in zip(videos, offsets, strict=True)
+        ],
     }
 
 

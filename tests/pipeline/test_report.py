@@ -453,7 +453,7 @@ def test_a_diverged_rate_is_named_so(tmp_path):
 @pytest.mark.parametrize(
     ("best", "flag", "title"),
     [
-        (0, "zero-shot kept in 3 of 3", "Training that did not help"),
+        (0, "untuned state kept in 3 of 3", "Untuned state kept"),
         (200, "best at the last step in 3 of 3", "Best at the last step"),
     ],
 )
@@ -461,6 +461,97 @@ def test_a_best_step_at_either_end_is_told(tmp_path, best, flag, title):
     page = small_report(tmp_path, best_step=best)
     assert flag in page.asides["grounding-score-table", "read", "3"]
     assert title in words_of(page)
+
+
+def test_a_gain_too_small_to_believe_is_told(tmp_path):
+    page = small_report(tmp_path, untuned=True, gain=1.25, gain_se=1.5, folds=4)
+    assert "untuned state kept in 3 of 3" in page.asides["grounding-score-table", "read", "3"]
+    assert "Untuned state keptadapter in 3 of 3 runs and read in 3 of 3 runs." in words_of(page)
+    assert words_of(page).count("+1.2 ± 1.5, 4 folds") == 6 and "(untuned)" in page.text
+
+
+@pytest.fixture(scope="module")
+def plain_pages(tmp_path_factory):
+    """Rows that need no training below all strategies, and above them: page, inputs and folder of the report."""
+    made = {}
+    for level in (30.0, 80.0):
+        root = tmp_path_factory.mktemp("plain")
+        names = ("read", "adapter", "zero_shot")
+        inputs = make_results(root, ("grounding",), names, shots=(8, 32), videos=4, plain=level)
+        made[level] = built(inputs, root / "out"), inputs, root / "out"
+    return made
+
+
+def test_what_needs_no_training_stands_in_every_table(plain_pages):
+    page, inputs, out = plain_pages[30.0]
+    for table in ("score", "kind"):
+        rows = [(name, shots) for of, name, shots in page.rows if of == f"grounding-{table}-table" and name]
+        assert [name for name, _ in rows[:6]] == ["random", "cosine", "shots", "zero_shot", "map", "map"]
+        assert [shots for _, shots in rows[4:6]] == ["8", "32"]
+    shown = page.rows["grounding-score-table", "map", "32"]
+    assert shown[0] == "Linear map (ridge)"
+    assert shown[1] == shown_as(values_of(inputs, "grounding", "map", 32, "MR-full-mAP"))
+    assert page.asides["grounding-score-table", "map", "32"][0] == "32 labelled videos"
+    assert page.rows["grounding-score-table", "cosine", None][0] == "Cosine, no training"
+    assert page.terms["Linear map (ridge)"].startswith("the same after a linear map")
+    flat = read_json(out / "scores.json")
+    assert {"grounding/cosine/MR-full-mAP", "grounding/map/k8/MR-full-mAP/std"} <= flat.keys()
+    files = {path.stem for path in (out / "metrics/grounding").iterdir()}
+    assert {"cosine", "shots", "map-k8", "map-k32", "zero_shot", "read-k32"} <= files
+    with (out / "scores.csv").open() as file:
+        lines = {(row["strategy"], row["shots"], row["trainable"]) for row in csv.DictReader(file)}
+    assert {("cosine", "", ""), ("map", "8", "0"), ("map", "32", "0"), ("zero_shot", "0", "0")} <= lines
+
+
+@pytest.mark.parametrize("level", [30.0, 80.0])
+def test_the_first_card_says_whether_training_was_worth_it(plain_pages, level):
+    page, *_ = plain_pages[level]
+    words = words_of(page)
+    first = words.split("What the numbers say")[1][:600]
+    names = "“Cosine, no training”, “Shot boundaries + cosine” and “Linear map (ridge)”"
+    if level == 30.0:
+        assert first.startswith(f" Better than {names}The best strategy, adapter, has ")
+        assert "does not beat" not in words
+    else:
+        assert first.startswith(f" Training does not beat {names}The best strategy, adapter, has ")
+        assert f"That is not shown to be better than {names}, which need no training." in first
+    scale = words.split("The scale")[1][:500]
+    assert scale.index("“Cosine, no training”") < scale.index("zero-shot 3") < scale.index("“Linear map (ridge)”")
+
+
+def test_charts_draw_what_needs_no_training(plain_pages):
+    page, inputs, _ = plain_pages[80.0]
+    charts = data_of(page, "charts")
+    tradeoff = [note["text"] for note in charts["grounding-tradeoff"]["layout"]["annotations"]]
+    assert {"Cosine, no training", "Shot boundaries + cosine", "Linear map (ridge)"} <= set(tradeoff)
+    assert tradeoff.count("Linear map (ridge)") == 1
+    series = {trace["name"]: trace for trace in charts["grounding-shots"]["data"]}
+    drawn = series["Linear map (ridge)"]
+    expected = [mean(values_of(inputs, "grounding", "map", k, "MR-full-mAP")) for k in (8, 32)]
+    assert drawn["y"] == pytest.approx(expected) and drawn["line"]["dash"] == "dash"
+    notes = [note["text"] for note in charts["grounding-shots"]["layout"]["annotations"]]
+    assert "Cosine, no training" in notes and "Linear map (ridge)" not in notes
+    kinds = charts["grounding-kinds"]["data"][0]["y"]
+    assert len(kinds) == len(set(kinds)) and "Linear map (ridge)" in kinds
+
+
+def test_warnings_stand_at_their_row_and_below_the_scores(tmp_path):
+    inputs = make_results(tmp_path, ("grounding",), ("read", "zero_shot"), shots=(8,), videos=2, plain=30.0)
+    said = {
+        "read/k8-s1": ["9 of 12 first windows span 95% of <their> video"],
+        "zero_shot/k0-s0": ["all clips have one score"],
+    }
+    for run, warnings in said.items():
+        path = inputs.runs / "grounding" / run / "scores.json"
+        write_json(path, read_json(path) | {"warnings": warnings})
+    page = built(inputs, tmp_path / "out")
+    assert page.asides["grounding-score-table", "read", "8"][0] == "warning in 1 of 3"
+    assert page.asides["grounding-score-table", "zero_shot", "0"][0] == "warning"
+    assert page.terms["read, 8 shots, seed 1"] == said["read/k8-s1"][0]
+    assert page.terms["zero-shot"] == said["zero_shot/k0-s0"][0]
+    assert "2 warningszero-shot: all clips have one score. 1 more stands below the scores." in words_of(page)
+    assert read_json(tmp_path / "out/metrics/grounding/read-k8.json")["warnings"] == 1
+    assert "warnings" not in read_json(tmp_path / "out/metrics/grounding/map-k8.json")
 
 
 def test_few_queries_are_counted(tmp_path):

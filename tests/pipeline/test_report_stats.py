@@ -29,7 +29,7 @@ from pipeline.reporting.showcase import Candidate, as_json, pick_examples
 from pipeline.reporting.stats import bootstrap, paired, summarise
 from pipeline.reporting.summarization import SUMMARIZATION, in_common, rouge_l
 from pipeline.reporting.tables import TableRow, make_rows, paired_rows, percent
-from pipeline.reporting.takeaways import View
+from pipeline.reporting.takeaways import View, against_plain
 from read.data import Annotation, Summary
 from read.metrics.summarization import rouge
 
@@ -97,6 +97,45 @@ def test_intervals_include_the_draw_of_test_videos():
     other = with_videos(make_row("adapter", [0, 0, 0]), table - 3)
     lead = row.lead(other, "mAP")
     assert lead.mean == pytest.approx(3) and lead.test_error == pytest.approx(0, abs=1e-9)  # on the same videos
+
+
+def test_a_lead_over_a_row_without_a_model_is_paired_on_the_same_videos():
+    videos = np.random.default_rng(1).normal(0, 20, 40)
+    table = 50 + videos + np.array([[-1.0], [0.0], [1.0]])
+    row = with_videos(make_row("read", [0, 0, 0]), table)
+    scores = [VideoScores(vid=str(v), samples=1, scores={"mAP": s}) for v, s in enumerate(45 + videos)]
+    reference = Reference(scores={"mAP": float(np.mean(45 + videos))}, by_video=scores)
+    lead = row.lead(TableRow("cosine", 0, (), reference), "mAP")
+    assert lead.mean == pytest.approx(5) and lead.test_error == pytest.approx(0, abs=1e-9)
+    assert lead.interval == pytest.approx(stats.t.interval(0.95, 2, loc=5, scale=stats.sem([-1, 0, 1])))
+    unpaired = Reference(scores=reference.scores)
+    assert row.lead(TableRow("cosine", 0, (), unpaired), "mAP").test_error is None
+    other = TableRow("cosine", 0, (), reference).summary("mAP")
+    assert other.interval is None and other.test_error == pytest.approx(stats.sem(videos), rel=0.1)
+
+
+@pytest.mark.parametrize(("value", "title"), [(49.0, "Better than"), (51.0, "does not beat"), (60.0, "does not beat")])
+def test_one_seed_beats_a_row_by_its_mean(value, title):
+    row, cosine = make_row("read", [50.0]), TableRow("cosine", 0, (), Reference(scores={"mAP": value}))
+    found = against_plain(View(GROUNDING, "mAP", [row], [row], {"cosine": cosine}, []))
+    assert title in found.title and "“Cosine, no training”" in found.title
+    assert f"{50 - value:+.1f} points (one seed, spread unknown)" in found.text
+
+
+def test_a_lead_that_its_interval_does_not_tell_from_none_is_no_lead():
+    """Three points above on the mean, but seeds differ by more."""
+    row, cosine = make_row("read", [48.0, 53.0, 58.0]), TableRow("cosine", 0, (), Reference(scores={"mAP": 50.0}))
+    found = against_plain(View(GROUNDING, "mAP", [row], [row], {"cosine": cosine}, []))
+    assert "does not beat" in found.title and "+3.0 points (95 % interval -9.4 to +15.4)" in found.text
+    fitted = TableRow(
+        "map", 8, tuple(run.model_copy(update={"trainable": 0}) for run in make_row("map", [20, 21, 22]).runs)
+    )
+    found = against_plain(View(GROUNDING, "mAP", [row], [row, fitted], {"cosine": cosine}, []))
+    assert (
+        found.title == "Training does not beat “Cosine, no training”" and "to “Linear map (ridge)” +32.0" in found.text
+    )
+    assert View(GROUNDING, "mAP", [row], [fitted, row], {}, []).zero_shot is None
+    assert against_plain(View(GROUNDING, "mAP", [row], [row], {}, [])) is None
 
 
 def test_scores_that_are_no_mean_over_videos_have_no_test_error():

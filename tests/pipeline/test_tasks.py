@@ -129,7 +129,7 @@ def test_few_labels_choose_in_folds(stages, monkeypatch, few, protocol, folds):
     folder = paths.adapter("mine", TASK, "read", 3, 0)
     record, curve = read_json(folder / "run.json"), list(csv.DictReader((folder / "curve.csv").open()))
     assert record["folds"] == folds and record["train_videos"] == 3
-    assert record["untuned"] == (record["best_step"] == 0) == (record["gain"] <= (record["gain_se"] or 0))
+    assert record["untuned"] == (record["best_step"] == 0) == (record["gain"] <= (folds and record["gain_se"]))
     assert [row["step"] for row in curve] == ["0", "2"] and curve[1]["loss"]
     gain = float(curve[1]["val_score"]) - float(curve[0]["val_score"])
     assert record["gain"] == pytest.approx(max(gain, 0.0), abs=1e-4)

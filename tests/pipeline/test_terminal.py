@@ -97,6 +97,15 @@ def test_results_are_ranked_by_their_first_metric_and_the_report_is_named(tmp_pa
     assert lines[3] == ["The", "report:", (tmp_path / "index.html").as_uri()]
 
 
+def test_rows_that_look_wrong_are_told_of(tmp_path):
+    write_json(tmp_path / "metrics/grounding/random.json", {"mAP": 3.7})
+    assert "arnings" not in results_text(tmp_path)
+    write_json(tmp_path / "metrics/grounding/read-k8.json", {"mAP": 30.0, "warnings": 2})
+    text = results_text(tmp_path)
+    assert "read-k8   30.0  warnings: 2" in text and text.count("warnings: ") == 1
+    assert "What the warnings are stands in the report" in text
+
+
 def test_results_are_told_only_where_the_report_was_made(progress, monkeypatch, capsys):
     monkeypatch.setattr(terminal, "results_text", lambda folder: "results")
     workflow = SimpleNamespace(logger_manager=SimpleNamespace(logger=SimpleNamespace(handlers=[progress])))

@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 
 from pipeline.reporting.charts import PALETTE, SYMBOLS, Chart, Styles, at_most_shots, axes, bars, finished, marker
 from pipeline.reporting.inputs import Results
-from pipeline.reporting.tables import kinds, make_rows, reference_rows, shots_of
+from pipeline.reporting.tables import frame_rows, kinds
 
 MOST_KINDS = 5  # in one chart; a table shows any number
 
@@ -12,10 +12,8 @@ MOST_KINDS = 5  # in one chart; a table shows any number
 def draw(results: Results, look: Styles) -> Chart | None:
     """See `pipeline.reporting.charts`."""
     names = kinds(results)
-    _, metric = at_most_shots(results)
-    rows = make_rows(results)
-    shown = [row for row in rows if not row.trained or row.shots == shots_of(rows)[-1]]
-    shown = [*reference_rows(results).values(), *shown]
+    trained, metric = at_most_shots(results)
+    shown = [*frame_rows(results, trained[0].shots if trained else 0), *trained]
     if not 2 <= len(names) <= MOST_KINDS:
         return None
     figure = go.Figure()

@@ -4,6 +4,7 @@ import plotly.graph_objects as go
 
 from pipeline.reporting.charts import Chart, Styles, at_most_shots, axes, bars, finished, marker, reference_lines
 from pipeline.reporting.inputs import Results
+from pipeline.reporting.tables import frame_rows
 
 
 def draw(results: Results, look: Styles) -> Chart | None:
@@ -20,7 +21,8 @@ def draw(results: Results, look: Styles) -> Chart | None:
             x=[row.first.share * 100], y=[summary.mean], error_y=bars([summary]), name=row.label, mode="markers",
             marker=marker(look[row.name], 12), hovertemplate=f"{row.label}: {note}<extra></extra>",
         )  # fmt: skip
-    outside = reference_lines(figure, results, [row.summary(metric) for row in rows])
+    framing = frame_rows(results, rows[0].shots)
+    outside = reference_lines(figure, results, framing, [row.summary(metric) for row in rows])
     axes(figure, "trainable share (log scale)", metric)
     figure.update_xaxes(type="log", dtick=1, exponentformat="none", ticksuffix=" %")
     caption = f"Mean over seeds with {rows[0].labelled}; bars: 95 % interval of the mean.{outside}"
