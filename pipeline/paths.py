@@ -10,6 +10,11 @@ def raw(dataset: str) -> Path:
     return Path("data/raw", dataset)
 
 
+def pieces(dataset: str) -> Path:
+    """What a dataset's videos are stitched of, where they are."""
+    return raw(dataset) / "pieces"
+
+
 def features(dataset: str) -> Path:
     """Feature shards of a dataset."""
     return Path("data/features", dataset)

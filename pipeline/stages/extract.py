@@ -12,7 +12,6 @@ from pipeline import paths
 from pipeline.cli import add_settings, run
 from pipeline.kept import kept_features, kept_pieces, put_by
 from pipeline.machine import chosen_device, told
-from pipeline.sources.pieces import PIECES
 from read.data import Annotation, FeatureStore, load_annotations, write_shard
 from read.data.features import text_arrays
 from read.data.lengths import Length
@@ -79,8 +78,7 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
 
 def _made_of(dataset: str, entry: dict[str, Any], code: str, clip_len: float) -> str | list[list[Any]]:
     """See `pipeline.kept`."""
-    folder = paths.raw(dataset) / PIECES
-    parts = [(folder / name, seconds) for name, seconds in entry.get("pieces", ())]
+    parts = [(paths.pieces(dataset) / name, seconds) for name, seconds in entry.get("pieces", ())]
     if not parts or not all(path.is_file() for path, _ in parts):
         return digest_of([code, entry["sha256"]])
     return [[digest_of([code, sha256_of(path)]), round(seconds / clip_len)] for path, seconds in parts]
@@ -98,7 +96,7 @@ def _features(
         return extractor.video(paths.raw(dataset) / "videos" / entry["file"])
     for (digest, rows), (name, _) in zip(made, entry["pieces"], strict=True):
         if digest not in pieces:
-            pieces[digest] = extractor.video(paths.raw(dataset) / PIECES / name).arrays
+            pieces[digest] = extractor.video(paths.pieces(dataset) / name).arrays
         if found := {len(array) for array in pieces[digest].values()} - {rows}:
             raise InputError(f"{name}: a piece of {rows} clips has features of {found.pop()}; download it again")
     joined = {
