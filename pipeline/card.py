@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from pipeline.params import Positive, Section, Share, plugin, validated
 from pipeline.strict_yaml import read_yaml
+from read.encoders.base import joint_entry
 from read.errors import InputError
 from read.files import sha256_of
 from read.plugins import ENCODERS, PACKAGE_LAYOUTS, PROTOCOLS, QUERY_LAYOUTS, SUMMARY_LAYOUTS, none_of
@@ -215,6 +216,12 @@ class Card:
                 f"params.yaml are {', '.join(listed)}; add it"
             )
         return found[:1]
+
+    def joint(self, features: str, listed: Mapping[str, Mapping[str, Any]]) -> str | None:
+        """The encoder that has one space for the queries and for frames; None: there is none. Arguments likewise."""
+        if features == "package" and self.features is not None:
+            return self.features.joint
+        return joint_entry(listed)
 
     @property
     def labels(self) -> dict[str, str | Remote | list[Part]]:

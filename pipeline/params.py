@@ -287,7 +287,7 @@ def _protocol_mistakes(params: Params) -> Iterator[str]:
 def _pretrains(params: Params, task: str) -> bool:
     """Whether a task's backbone is trained on the source, and not only scored on it, as a published one."""
     if task == "grounding":
-        return params.pretrain.grounding.checkpoint is None
+        return params.pretrain.grounding.checkpoint is None and params.backbone.grounding != "joint"
     return params.backbone.summarization in TEXT_MODELS.names() or params.pretrain.summarization.steps > 0
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from read.errors import InputError
 from read.plugins import STRATEGIES
 
+FRAME = ("map", "zero_shot")  # runs that no strategy makes
+
 
 def method_of(strategy: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The registered strategy behind an entry of params.yaml, and its own options.
@@ -24,6 +26,8 @@ def check_strategies(strategies: Mapping[str, Mapping[str, Any]], name: str = "p
 
 def _mistakes(strategies: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for entry, given in strategies.items():
+        if entry in FRAME:
+            yield f"{entry}: is the name of a row that frames the table; name the entry otherwise, with `method`"
         method, options = method_of(entry, given)
         try:
             STRATEGIES.check(method)

@@ -1,4 +1,11 @@
 SCORED = ["scores.json", "predictions.jsonl", "attention.json", "attention.safetensors"]
+# Runs of the map that is fitted in closed form, where pictures and sentences have one space.
+MAPS = expand("map/k{shots}-s{seed}", shots=PARAMS.runs.shots, seed=PARAMS.runs.seeds)
+MAPPED = CARDS[PARAMS.dataset].joint(PARAMS.features, PARAMS.encoders) is not None
+
+
+def frame_of(task):
+    return ["zero_shot/k0-s0", *(MAPS if MAPPED and task == "grounding" else [])]
 
 
 # One job for all runs of a strategy: to start a process takes longer than to evaluate a run.
@@ -63,6 +70,33 @@ rule references:
         "python -m pipeline.stages.evaluate {wildcards.task} --settings {params.settings:q} > {log} 2>&1"
 
 
+rule linear_map:
+    input:
+        labels=f"data/raw/{PARAMS.dataset}/{LABELS['grounding']}",
+        dataset=f"data/raw/{PARAMS.dataset}/dataset.json",
+        features=f"data/features/{PARAMS.dataset}/features.json",
+        splits=f"data/splits/{PARAMS.dataset}/grounding/splits.json",
+        backbone="models/backbone/grounding/pretrain.json",
+    output:
+        expand(
+            "results/runs/{dataset}/grounding/{run}/{file}",
+            dataset=PARAMS.dataset,
+            run=MAPS,
+            file=SCORED,
+        ),
+    log:
+        "logs/linear_map.log",
+    benchmark:
+        "benchmarks/results/linear_map.tsv"
+    resources:
+        gpu=1,
+    params:
+        settings=settings("evaluate", PARAMS, "strategies", task="grounding"),
+        code=code_digest("evaluate", PARAMS, "grounding"),
+    shell:
+        "python -m pipeline.stages.evaluate grounding map --settings {params.settings:q} > {log} 2>&1"
+
+
 rule evaluate:
     input:
         expand(
@@ -71,6 +105,13 @@ rule evaluate:
             run=RUNS,
             file=[*SCORED, "curve.csv"],
         ),
+        lambda wildcards: expand(
+            "results/runs/{dataset}/{task}/{run}/{file}",
+            dataset=PARAMS.dataset,
+            task=wildcards.task,
+            run=frame_of(wildcards.task),
+            file=SCORED,
+        ),
         f"results/runs/{PARAMS.dataset}/{{task}}/references.json",
         f"models/adapters/{PARAMS.dataset}/{{task}}/runs.json",
     output:
@@ -78,6 +119,6 @@ rule evaluate:
     log:
         "logs/evaluate/{task}.log",
     params:
-        runs=[*RUNS, "zero_shot/k0-s0"],
+        runs=lambda wildcards: [*RUNS, *frame_of(wildcards.task)],
     shell:
         "python -m pipeline.stages.collect $(dirname {output}) {output} {params.runs} > {log} 2>&1"

@@ -18,6 +18,12 @@ for task in PARAMS.task:
             curve=f"models/backbone/{task}/curve.csv",
             summary=f"models/backbone/{task}/pretrain.json",
             tokenizer=TOKENIZER if task == "summarization" else [],
+            # What the map into the joint space is fitted to of the source.
+            joint=(
+                f"models/backbone/{task}/joint.safetensors"
+                if task == "grounding"
+                else []
+            ),
         log:
             f"logs/pretrain/{task}.log",
         benchmark:

@@ -18,6 +18,7 @@ from pipeline.machine import chosen_device
 from pipeline.tasks import Work, print_warnings, work_on
 from read.adapters import load_adapter
 from read.alignment import Alignment
+from read.errors import InputError
 from read.files import atomic_path, check_sha256, read_json, write_json, write_jsonl
 
 UNTRAINED = {
@@ -68,6 +69,30 @@ def references(task: str, settings: SimpleNamespace) -> None:
     write_json(paths.results(settings.dataset, task) / "references.json", work.baselines(samples))
 
 
+def linear_map(task: str, settings: SimpleNamespace) -> None:
+    """Write the predictions and scores of the map that is fitted to each run's labelled videos, and of nothing more.
+
+    Raises:
+        InputError: the features have no joint space.
+    """
+    work = work_on(task, settings)
+    for shots in settings.runs.shots:
+        for seed in settings.runs.seeds:
+            split = read_json(paths.split_file(settings.dataset, task, shots, seed))
+            train, _ = work.samples(settings.dataset, split["train"])
+            samples, _ = work.samples(settings.dataset, split["test"])
+            if (model := work.linear_map(train)) is None:
+                raise InputError(f"{settings.dataset}: its features have no joint space of pictures and sentences")
+            record = UNTRAINED | {
+                "strategy": "map", "shots": shots, "seed": seed, "task": task, "backbone": "joint",
+                "train_videos": len({sample.vid for sample in train}),
+                "total": sum(parameter.numel() for parameter in model.parameters()),
+            }  # fmt: skip
+            folder = paths.result(settings.dataset, task, "map", shots, seed)
+            write_attention(folder, *work.attention_maps(model, samples, None))
+            write_scores(folder, work, model.to(chosen_device()), samples, record, split)
+
+
 def write_scores(
     folder: Path,
     work: Work,
@@ -98,9 +123,12 @@ def write_attention(folder: Path, arrays: dict[str, np.ndarray], notes: dict[str
 def main() -> None:
     """Command line."""
     parser = task_parser(__doc__)
-    parser.add_argument("strategy", nargs="?", help="an entry of `strategies` in params.yaml; without it, the frame")
+    told = "an entry of `strategies` in params.yaml, or map, the linear map; without it, the frame"
+    parser.add_argument("strategy", nargs="?", help=told)
     arguments = parser.parse_args()
-    if arguments.strategy:
+    if arguments.strategy == "map":
+        linear_map(arguments.task, arguments.settings)
+    elif arguments.strategy:
         evaluate(arguments.task, arguments.strategy, arguments.settings)
     else:
         references(arguments.task, arguments.settings)

@@ -50,10 +50,10 @@ def main() -> None:
             steps, wanted.batch_size, wanted.learning_rate, eval_every=max(1, steps // 10), seed=wanted.seed
         )
         history = fit(model, work.task(settings.source), train, val, budget, on_epoch=print)
-    else:
+    settled = work.settle(model, train, val)
+    if not steps:
         score = work.task(settings.source).score(model, val)
         history = History([{"step": 0, "score": score}], 0, score)
-    settled = work.settle(model, val)
     print_warnings(settled)
     work.save(model)
     folder = paths.backbone(arguments.task)
@@ -65,7 +65,7 @@ def main() -> None:
         "sha256": sha256_of(folder / "model.safetensors"),
         "best_step": history.best_step,
         "score": history.best_score,
-        "features": spec if steps else None,  # what others trained on is not told
+        "features": spec,
         **settled,
     }
     if commit := getattr(model, "commit", None):  # of the hub; a name without @<commit> may mean another tomorrow

@@ -3,7 +3,9 @@
 With few labelled videos by cross-validation over all of them, else by the validation side.
 """
 
+from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 from torch import nn
 
@@ -24,11 +26,11 @@ from read.tuning import cross_validate, tune
 FEW_VIDEOS = 16  # that train, up to which a validation side of a part of them chooses worse than no training does
 
 
-def prepare(work: Work, strategy: str, settings: SimpleNamespace) -> nn.Module:
-    """A fresh backbone, frozen and fitted out for a strategy."""
+def prepare(work: Work, strategy: str, settings: SimpleNamespace, train: Sequence[Any]) -> nn.Module:
+    """A fresh backbone, frozen and fitted out for a strategy that trains on some samples."""
     method, options = method_of(strategy, settings.strategies[strategy])
     options = {"train_head": settings.train.train_head} | options
-    return apply_strategy(method, work.backbone(), **options).to(chosen_device())
+    return apply_strategy(method, work.backbone(train), **options).to(chosen_device())
 
 
 def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleNamespace) -> None:
@@ -52,7 +54,7 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
     train_videos = len({sample.vid for sample in train})
     few = train_videos <= FEW_VIDEOS and not split["optimistic"]  # of `paper`, the validation side is the reported one
     tuned = (cross_validate if few else tune)(
-        lambda samples: prepare(work, strategy, settings), work.task(settings.dataset), train, val, budget,
+        lambda samples: prepare(work, strategy, settings, samples), work.task(settings.dataset), train, val, budget,
         wanted.learning_rates, Alignment(**alignment) if alignment else None, print,
     )  # fmt: skip
     for trial in tuned.trials:

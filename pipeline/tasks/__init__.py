@@ -31,11 +31,14 @@ class Work(Protocol):
     def samples(self, dataset: str, videos: Collection[str] | None = None) -> tuple[list[Any], dict[str, Any]]:
         """Samples of some videos, or of all that have features, and what made the features."""
 
-    def source(self) -> tuple[nn.Module, list[Any], dict[str, Any], int]:
-        """A model to pretrain, samples and features' maker as of `samples`, and the steps that it is to train."""
+    def source(self) -> tuple[nn.Module, list[Any], dict[str, Any] | None, int]:
+        """A model to pretrain, samples and features' maker as of `samples`, and the steps that it is to train.
 
-    def settle(self, model: nn.Module, val: Sequence[Any]) -> dict[str, Any]:
-        """Choose on the source's validation side what is no weight, into the model's config, and say what was chosen.
+        What others trained on is not told: the maker is None of a published model.
+        """
+
+    def settle(self, model: nn.Module, train: Sequence[Any], val: Sequence[Any]) -> dict[str, Any]:
+        """Fit in closed form, and choose on the source's validation side, what needs no step; say what was chosen.
 
         `warnings` are sentences about predictions there.
         """
@@ -43,8 +46,8 @@ class Work(Protocol):
     def save(self, model: nn.Module) -> None:
         """Write the pretrained model, and what belongs to it, to its place."""
 
-    def backbone(self) -> nn.Module:
-        """The pretrained model."""
+    def backbone(self, labelled: Sequence[Any] = ()) -> nn.Module:
+        """The pretrained model; with samples to train on, what is fitted in closed form is fitted to them too."""
 
     def task(self, dataset: str) -> Any:
         """What is learned on a dataset, a `read.train.Task`."""
@@ -59,7 +62,10 @@ class Work(Protocol):
         """`scores` of all rows, `by_kind` where samples are of kinds, and `warnings`: sentences about the rows."""
 
     def baselines(self, samples: Sequence[Any]) -> Baselines:
-        """Rows that frame a table and need no model."""
+        """Rows that frame a table and train nothing."""
+
+    def linear_map(self, labelled: Sequence[Any]) -> nn.Module | None:
+        """A model that is fitted to labelled samples in closed form, and to nothing else; None where there is none."""
 
     def attention_maps(
         self, model: nn.Module, samples: Sequence[Any], alignment: Aligner | None

@@ -10,12 +10,17 @@ import numpy as np
 from pipeline import paths
 from pipeline.data import check_backbone, load_features, load_labels, pretraining_videos
 from pipeline.tasks import Aligner, Baselines, Rows
+from pipeline.tasks.joint import cosine, fit_space, linear_map, sums_file
 from read.backbones import Backbone, build_backbone, get_backbone, load_backbone
+from read.backbones.base import TransformerConfig
+from read.backbones.grounding.joint import JointBackbone
+from read.backbones.joint_space import JointSpace
 from read.data import Annotation, Sample, make_samples
 from read.errors import InputError
 from read.files import read_json
-from read.grounding.choice import choose_windows, warnings_of
+from read.grounding.choice import choose_reading, warnings_of
 from read.grounding.inference import forward_batches, predict
+from read.grounding.ridge import MapSums, fit_map
 from read.grounding.task import Grounding
 from read.grounding.threshold import absent_samples, best_threshold, confidence
 from read.grounding.windows import WindowSettings
@@ -31,6 +36,7 @@ class GroundingWork:
 
     def __init__(self, settings: SimpleNamespace) -> None:
         self.settings = settings
+        self._sums = MapSums.nothing(0, 0)
 
     def samples(self, dataset: str, videos: Collection[str] | None = None) -> tuple[list[Sample], dict[str, Any]]:
         """Samples and what made their features. Raises InputError for no sample at all."""
@@ -41,32 +47,64 @@ class GroundingWork:
             raise InputError(f"{dataset}: none of the {len(wanted)} videos asked for has a query")
         return make_samples(labels, store, self.settings.clip_len), store.spec
 
-    def source(self) -> tuple[Backbone, list[Sample], dict[str, Any], int]:
-        """A new backbone and what to train it on, or a published one, which takes no step."""
+    def source(self) -> tuple[Backbone, list[Sample], dict[str, Any] | None, int]:
+        """A new backbone and what to train it on, or one that takes no step: published, or fitted in closed form."""
         wanted = self.settings.pretrain
         labels = load_labels(NAME, self.settings.source, self.settings)
         samples, spec = self.samples(self.settings.source, pretraining_videos(labels, self.settings.domain))
         dims = samples[0].video.shape[-1], samples[0].text.shape[-1]
+        columns = load_features(self.settings.source, self.settings).joint
+        joint = {} if columns is None else {"joint_start": columns.start, "joint_dim": columns.stop - columns.start}
         if wanted.checkpoint is not None:
-            return load_public(self.settings.backbone, wanted.checkpoint, dims, wanted.max_clips), samples, spec, 0
-        return build(self.settings.backbone, wanted, dims), samples, spec, wanted.steps
+            settings = joint | {"max_clips": wanted.max_clips}
+            return load_public(self.settings.backbone, wanted.checkpoint, dims, settings), samples, None, 0
+        model = build(self.settings.backbone, wanted, dims, joint)
+        return model, samples, spec, 0 if isinstance(model, JointBackbone) else wanted.steps
 
-    def settle(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
-        """How windows are read off."""
-        chosen, scores = choose_windows(model, val, metric_name(self.settings.source))
-        model.config = replace(model.config, windows=chosen)
-        told = ", ".join(f"{name} {score:.1f}" for name, score in scores.items())
-        print(f"windows are read off by {chosen}; scores on the source's validation side: {told}")
-        warnings = warnings_of(self.predict(model, val), [sample.annotation for sample in val])
-        return {"windows": {"chosen": chosen, "scores": scores}, "warnings": warnings}
+    def settle(self, model: Backbone, train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, Any]:
+        """The map into the joint space; how windows are read off, and what weight the joint space has beside a model.
+
+        Where the source is the dataset itself, nothing of it is looked at: its test videos are among them.
+        """
+        config, own = model.config, self.settings.source == self.settings.dataset and self.settings.domain is None
+        chosen: dict[str, Any] = {}
+        if not own:
+            chosen = self._choose(model, train, val)
+        if not own and config.joint_dim:
+            self._sums = MapSums.of([*train, *val], config.joint_start, config.joint_dim)
+        else:
+            self._sums = MapSums.nothing(config.video_dim, config.joint_dim)
+        if model.joint_space is not None:
+            fit_map(model.joint_space, self._sums)
+        warnings = [] if own else warnings_of(self.predict(model, val), [sample.annotation for sample in val])
+        return chosen | {"warnings": warnings}
+
+    def _choose(self, model: Backbone, train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, Any]:
+        config = model.config
+        if config.joint_dim:
+            if model.joint_space is None:
+                model.add_prior(JointSpace(config.video_dim, config.joint_start, config.joint_dim, trains=False), 1.0)
+            fit_map(model.joint_space, MapSums.of(train, config.joint_start, config.joint_dim))
+        choice = choose_reading(model, val, metric_name(self.settings.source))
+        if model.prior is not None:
+            model.add_prior(model.prior if choice.prior else None, choice.prior)
+        model.config = replace(model.config, windows=choice.windows)
+        told = "; ".join(
+            f"{way} " + ", ".join(f"{score:.1f}" + f" (prior {weight})" * (len(of) > 1) for weight, score in of.items())
+            for way, of in choice.scores.items()
+        )
+        print(f"windows are read off by {choice.windows}, prior {choice.prior:g}; on the source's validation: {told}")
+        return {"windows": {"chosen": choice.windows, "prior": choice.prior, "scores": choice.scores}}
 
     def save(self, model: Backbone) -> None:
-        """Write the backbone."""
+        """Write the backbone, and what its map is fitted to."""
         model.save(paths.backbone(NAME))
+        self._sums.save(sums_file())
 
-    def backbone(self) -> Backbone:
-        """The pretrained backbone."""
-        return load_backbone(check_backbone(paths.backbone(NAME)))
+    def backbone(self, labelled: Sequence[Sample] = ()) -> Backbone:
+        """The pretrained backbone; with labelled samples, the map into its joint space is fitted to them too."""
+        model = load_backbone(check_backbone(paths.backbone(NAME)))
+        return fit_space(model, labelled) if labelled else model
 
     def task(self, dataset: str) -> Grounding:
         """The losses of the backbone, and to choose by, the dataset's own metric of windows read as the report does."""
@@ -97,13 +135,23 @@ class GroundingWork:
         return by_kind(samples, score) | {"by_video": by_video(samples, score), "warnings": warnings}
 
     def baselines(self, samples: Sequence[Sample]) -> Baselines:
-        """`random` ranks clips and draws windows by chance, `oracle` predicts the ground truth."""
+        """`random` ranks clips and draws windows by chance, `oracle` predicts the ground truth.
+
+        `cosine` compares the encoder's own embeddings of clips and sentence, where it has a joint space.
+        """
         metric, clip_len = metric_of(self.settings.dataset), self.settings.clip_len
         draws = self.settings.evaluate.random_draws
-        return {
+        rows = {
             "random": by_kind(samples, lambda part: metric.random(part, clip_len, draws, 0)),
             "oracle": by_kind(samples, lambda part: metric.oracle(part, clip_len)),
         }
+        if (model := cosine(self.backbone())) is not None:
+            rows["cosine"] = self.scores(self.predict(model, samples), samples)
+        return rows
+
+    def linear_map(self, labelled: Sequence[Sample]) -> Backbone | None:
+        """The map into the joint space as a model of its own."""
+        return linear_map(self.backbone(), labelled)
 
     def attention_maps(
         self, model: Backbone, samples: Sequence[Sample], alignment: Aligner | None
@@ -154,9 +202,9 @@ def by_video(samples: Sequence[Sample], score: Callable[[list[Annotation]], dict
     ]
 
 
-def load_public(backbone: str, checkpoint: str, dims: tuple[int, int], max_clips: int) -> Backbone:
+def load_public(backbone: str, checkpoint: str, dims: tuple[int, int], settings: dict[str, Any]) -> Backbone:
     """The public checkpoint that params.yaml names. Raises InputError where it takes features of other widths."""
-    model = get_backbone(backbone).load_published(checkpoint, max_clips=max_clips)
+    model = get_backbone(backbone).load_published(checkpoint, **settings)
     takes = (model.config.video_dim, model.config.text_dim)
     if takes != dims:
         raise InputError(
@@ -166,10 +214,13 @@ def load_public(backbone: str, checkpoint: str, dims: tuple[int, int], max_clips
     return model
 
 
-def build(backbone: str, wanted: SimpleNamespace, dims: tuple[int, int]) -> Backbone:
-    """A new backbone for features of these widths; `tef` goes to those that know it."""
-    sizes = {name: getattr(wanted, name) for name in ("hidden", "layers", "heads", "feed_forward", "max_clips")}
-    rates = {"dropout": wanted.dropout, "input_dropout": wanted.dropout}
-    known = {field.name for field in fields(get_backbone(backbone).config_class)}
-    options = {"tef": wanted.tef} if "tef" in known else {}
-    return build_backbone(backbone, video_dim=dims[0], text_dim=dims[1], **sizes, **rates, **options)
+def build(backbone: str, wanted: SimpleNamespace, dims: tuple[int, int], joint: dict[str, int]) -> Backbone:
+    """A new backbone for features of these widths, with the joint space at `joint`; it is told what it knows."""
+    kind = get_backbone(backbone).config_class
+    names = ("hidden", "layers", "heads", "feed_forward", "dropout", "tef", "max_clips")
+    given = {name: getattr(wanted, name) for name in names} | {"input_dropout": wanted.dropout}
+    if not issubclass(kind, TransformerConfig):
+        given = {}  # these are a transformer's
+    known = {field.name for field in fields(kind)}
+    options = {name: value for name, value in given.items() if name in known}
+    return build_backbone(backbone, video_dim=dims[0], text_dim=dims[1], **options, **joint)

@@ -59,7 +59,7 @@ class SummarizationWork:
         """
         return self._samples(dataset, videos, self._longest)
 
-    def source(self) -> tuple[VisualGuidance, list[SummarySample], dict[str, Any], int]:
+    def source(self) -> tuple[VisualGuidance, list[SummarySample], dict[str, Any] | None, int]:
         """A small model and its tokenizer, or a public model whose guide is new, and what to train it on."""
         wanted, source = self.settings.pretrain, self.settings.source
         store = load_features(source, self.settings)
@@ -79,9 +79,11 @@ class SummarizationWork:
             guide = {"visual_layers": wanted.visual_layers, "dropout": wanted.dropout}
             model = VisualGuidance.from_pretrained(self.settings.backbone, video_dim=video_dim, **guide)
         samples, spec = self._samples(source, videos, longest_transcript(model))
-        return model, samples, spec, wanted.steps
+        return model, samples, spec if wanted.steps else None, wanted.steps
 
-    def settle(self, model: VisualGuidance, val: Sequence[SummarySample]) -> dict[str, Any]:
+    def settle(
+        self, model: VisualGuidance, train: Sequence[SummarySample], val: Sequence[SummarySample]
+    ) -> dict[str, Any]:
         """There is nothing to choose."""
         return {"warnings": []}
 
@@ -95,8 +97,8 @@ class SummarizationWork:
             for other in set(draft.iterdir()) - {draft / name for name in TOKENIZER_FILES}:
                 other.unlink()  # what older versions of transformers read
 
-    def backbone(self) -> VisualGuidance:
-        """The pretrained model."""
+    def backbone(self, labelled: Sequence[SummarySample] = ()) -> VisualGuidance:
+        """The pretrained model, of which nothing is fitted in closed form."""
         return VisualGuidance.load(check_backbone(paths.backbone(NAME)))
 
     def task(self, dataset: str) -> Summarization:
@@ -127,6 +129,9 @@ class SummarizationWork:
         draws = [self.scores(rows, samples)["scores"] for rows in shuffled(labels, self.settings.evaluate.random_draws)]
         mean = {name: fmean(draw[name] for draw in draws) for name in draws[0]}
         return {"shuffled": {"scores": mean, "by_kind": {}}, "lead": self.scores(lead(labels), samples)}
+
+    def linear_map(self, labelled: Sequence[SummarySample]) -> None:
+        """None."""
 
     def attention_maps(
         self, model: VisualGuidance, samples: Sequence[SummarySample], alignment: Aligner | None

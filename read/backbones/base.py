@@ -129,10 +129,15 @@ class Backbone(nn.Module, ABC):
         if weight := getattr(config, "prior", 0.0):
             self.add_prior(JointSpace(config.video_dim, config.joint_start, config.joint_dim, trains=False), weight)
 
-    def add_prior(self, space: JointSpace, weight: float) -> None:
-        """Take a joint space beside the model's own scores: `read.grounding.inference` fuses their curves."""
+    def add_prior(self, space: JointSpace | None, weight: float) -> None:
+        """Take a joint space beside the model's own scores, or none: `read.grounding.fusion` joins their curves."""
         self.config = dataclasses.replace(self.config, prior=weight)
         self.prior = space
+
+    @property
+    def joint_space(self) -> JointSpace | None:
+        """What a map is fitted for, in the model or beside it; None: there is none."""
+        return self.prior
 
     @abstractmethod
     def forward(

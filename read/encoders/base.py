@@ -1,7 +1,8 @@
 """What an encoder is: a file in `kinds/` that holds an `ENCODER`, known by its stem.
 
-Two constants of the file are read without importing it, so that params.yaml is checked without the encoder's packages:
-`READS`, what it encodes ("frames", "text"), and `OPTIONS`, what params.yaml may say of it, with defaults.
+Constants of the file are read without importing it, so that params.yaml is checked without the encoder's packages:
+`READS`, what it encodes ("frames", "text"), `OPTIONS`, what params.yaml may say of it, with defaults, and, of one that
+encodes both, `JOINT`, whether into one space.
 
 Symbols: n clips, T frames in a clip, S their side in pixels, M tokens of a sentence, d width.
 """
@@ -163,6 +164,14 @@ def reads(entry: str, options: Mapping[str, Any]) -> tuple[str, ...]:
 def first_reader(encoders: Mapping[str, Mapping[str, Any]]) -> str | None:
     """The entry whose encoder reads the queries: the first that reads text."""
     return next((entry for entry, options in encoders.items() if "text" in reads(entry, options)), None)
+
+
+def joint_entry(encoders: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The entry whose encoder has one space for the queries, which it reads, and for frames. Imports nothing."""
+    entry = first_reader(encoders)
+    if entry is None or "frames" not in reads(entry, encoders[entry]):
+        return None
+    return entry if ENCODERS.constant(kind_of(entry, encoders[entry]), "JOINT") else None
 
 
 def trained_here(entry: str, options: Mapping[str, Any]) -> bool:

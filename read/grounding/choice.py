@@ -1,34 +1,49 @@
 """What is chosen for a backbone on its source's validation side, where labels are many, and what looks wrong there."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from torch import nn
+from typing import Any, NamedTuple
 
 from read.data import Annotation, Sample
+from read.grounding.fusion import CurveFusion
 from read.grounding.inference import prediction_row, read_samples, ways
 from read.grounding.windows import STEP, WindowSettings
 from read.metrics.protocol import get_protocol
 
 WHOLE = 0.95  # share of a video from which on a window is all of it
 MOST_WHOLE = 0.5  # share of the queries that may be answered so
+PRIORS = (0.0, 0.5, 1.0, 2.0, 4.0)  # weights of a joint space beside a model's own scores
 
 
-def choose_windows(model: nn.Module, val: Sequence[Sample], metric: str) -> tuple[str, dict[str, float]]:
-    """The way to read windows off that scores best, and the score of each that the model allows.
+class Choice(NamedTuple):
+    """A way to read windows off, the weight of the joint space beside the model, and the score of each with each."""
+
+    windows: str
+    prior: float
+    scores: dict[str, dict[str, float]]
+
+
+def choose_reading(model: Any, val: Sequence[Sample], metric: str) -> Choice:
+    """What scores best of all ways to read windows off, with each weight of the joint space where the model has one.
+
+    Of equals the first, so that a joint space that helps nothing has no weight.
 
     Args:
-        model: pretrained.
-        val: labelled samples that it was not trained on.
+        model: pretrained; a `prior` may stand beside it, of any weight.
+        val: labelled samples that neither was trained on or fitted to.
         metric: a name of `read.metrics.protocols`, whose `choice` counts, in percent.
     """
     found, labels = read_samples(model, val), [sample.annotation for sample in val]
-    scores = {}
-    for method in ways(model):
-        windows = WindowSettings(method)
-        rows = [prediction_row(*each, windows, model.dense) for each in zip(val, found, strict=True)]
-        scores[method] = get_protocol(metric).choice(rows, labels, val[0].clip_len)
-    return max(scores, key=scores.__getitem__), scores
+    tried: list[tuple[float, str, float]] = []
+    for prior in PRIORS if model.prior is not None else PRIORS[:1]:
+        fusion = CurveFusion(model.dense, prior)
+        for method in [way for way in ways(model) if way == "spans" or model.dense or prior]:
+            rows = [prediction_row(*each, WindowSettings(method), fusion) for each in zip(val, found, strict=True)]
+            tried.append((get_protocol(metric).choice(rows, labels, val[0].clip_len), method, prior))
+    _, windows, prior = max(tried, key=lambda each: each[0])
+    scores: dict[str, dict[str, float]] = {}
+    for score, method, weight in tried:
+        scores.setdefault(method, {})[f"{weight:g}"] = score
+    return Choice(windows, prior, scores)
 
 
 def warnings_of(rows: Sequence[dict[str, Any]], annotations: Sequence[Annotation]) -> list[str]:

@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from read.adapters.wrapped import unwrap
+from read.backbones.joint_space import JointSpace
 from read.data import Sample, collate, pieces
 from read.errors import InputError, NotFiniteError
-from read.grounding.windows import DIGITS, Curves, Reading, WindowSettings, joined, windows_of
+from read.grounding.fusion import CurveFusion
+from read.grounding.windows import DIGITS, Reading, WindowSettings, windows_of
 
 INPUTS = ("video", "video_mask", "text", "text_mask")
 EXTRA = ("sentence", "correction")  # what `Backbone.reads_sentence` is about
@@ -36,9 +38,8 @@ def predict(
     """
     windows = settled(windows or WindowSettings(), model)
     found = read_samples(model, samples, batch_size)
-    return [
-        prediction_row(sample, readings, windows, model.dense) for sample, readings in zip(samples, found, strict=True)
-    ]
+    fusion = CurveFusion.of(model)
+    return [prediction_row(sample, readings, windows, fusion) for sample, readings in zip(samples, found, strict=True)]
 
 
 def settled(windows: WindowSettings, model: nn.Module) -> WindowSettings:
@@ -56,8 +57,8 @@ def settled(windows: WindowSettings, model: nn.Module) -> WindowSettings:
 
 
 def ways(model: nn.Module) -> list[str]:
-    """The ways to read windows off a model: off the scores of clips, where it is dense; those it regresses."""
-    return ["ladder", "runs"] * model.dense + ["spans"] * model.regresses
+    """The ways to read windows off a model: off scores of clips, where there are such; those that it regresses."""
+    return ["ladder", "runs"] * (model.dense or model.prior is not None) + ["spans"] * model.regresses
 
 
 def read_samples(model: nn.Module, samples: Sequence[Sample], batch_size: int = 64) -> list[list[Reading]]:
@@ -76,7 +77,8 @@ def read_samples(model: nn.Module, samples: Sequence[Sample], batch_size: int = 
         arrays = [tensor.float().cpu().numpy() for tensor in tensors]
         for sample, *of_sample in zip(part, *arrays, strict=True):
             index, piece = next(places)
-            readings[index].append(_reading(sample, piece.start, of_sample, model.dense))
+            prior = None if model.prior is None else _prior(model.prior, sample)
+            readings[index].append(_reading(sample, piece.start, of_sample, model.dense, prior))
     return readings
 
 
@@ -124,31 +126,36 @@ def check(sample: Sample) -> None:
             raise InputError(f"{label}: its features hold NaN or infinity; extract them again")
 
 
-def _reading(sample: Sample, start: int, arrays: Sequence[np.ndarray], dense: bool) -> Reading:
+@torch.no_grad()
+def _prior(space: JointSpace, sample: Sample) -> np.ndarray:
+    if sample.sentence is None:
+        raise InputError(f"query {sample.question.qid}: the model weighs in a joint space, and the features have none")
+    device = space.video_mean.device
+    return space.curve(sample.video[None].to(device), sample.sentence[None].to(device))[0].cpu().numpy()
+
+
+def _reading(
+    sample: Sample, start: int, arrays: Sequence[np.ndarray], dense: bool, prior: np.ndarray | None
+) -> Reading:
     clips = len(sample.video)
     stop = clips if dense else None  # a dense backbone has a window per clip, padding included
     spans, scores, saliency = arrays
-    reading = Reading(start, spans[:stop], scores[:stop], saliency[:clips])
-    if not all(np.isfinite(array).all() for array in reading[1:]):
+    reading = Reading(start, spans[:stop], scores[:stop], saliency[:clips], prior)
+    if not all(np.isfinite(array).all() for array in reading[1:] if array is not None):
         raise NotFiniteError(f"query {sample.question.qid}: the model's outputs hold NaN or infinity")
     return reading
 
 
 def prediction_row(
-    sample: Sample, readings: Sequence[Reading], settings: WindowSettings, dense: bool
+    sample: Sample, readings: Sequence[Reading], settings: WindowSettings, fusion: CurveFusion
 ) -> dict[str, Any]:
     """What is predicted of a sample, from what the model said of its pieces; see `predict`."""
-    question, curves = sample.question, curves_of(readings) if dense else None
+    question = sample.question
+    curves = None if settings.method == "spans" and not fusion.dense else fusion.curves(readings)
     return {
         "qid": question.qid,
         "query": question.query,
         "vid": question.vid,
         "pred_relevant_windows": windows_of(readings, curves, sample.clip_len, question.duration, settings),
-        "pred_saliency_scores": joined(readings, "clips").astype(float).round(DIGITS).tolist(),
+        "pred_saliency_scores": fusion.saliency(readings).astype(float).round(DIGITS).tolist(),
     }
-
-
-def curves_of(readings: Sequence[Reading]) -> Curves:
-    """What windows are read off: the scores of a video's clips, first put together from its pieces."""
-    scores = joined(readings, "scores")
-    return Curves(curve=scores, confidence=scores)

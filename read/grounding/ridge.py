@@ -77,6 +77,11 @@ class MapSums(NamedTuple):
         """Sums over the samples of both, those of the other by a weight; -1 leaves them out."""
         return type(self)(*(mine + weight * theirs for mine, theirs in zip(self, other, strict=True)))
 
+    def means_only(self) -> Self:
+        """The same without anything to fit a map to."""
+        count = self.count * torch.tensor([0, 1, 1])
+        return type(self)(count, *(value * 0 for value in self[1:5]), self.joint, self.sentence)
+
     def save(self, path: str | Path) -> None:
         """Write a file of safetensors."""
         save_tensors(self._asdict(), Path(path))

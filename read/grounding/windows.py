@@ -47,13 +47,14 @@ class Reading(NamedTuple):
     """What a model said of the clips `start` to `start + len(clips)` of a video.
 
     `spans` (K, 2) are shares of these clips' total length, `scores` (K,) theirs, `clips` (N,) rank highlights. K = N
-    where the model scores each clip.
+    where the model scores each clip. `prior` (N,) are the cosines of a joint space, where the model has one beside it.
     """
 
     start: int
     spans: np.ndarray
     scores: np.ndarray
     clips: np.ndarray
+    prior: np.ndarray | None = None
 
 
 class Curves(NamedTuple):

@@ -1,5 +1,6 @@
 """How windows are read is chosen by the score of each way, and predictions that cannot be right are told of."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 
 from read.backbones import build_backbone
-from read.grounding.choice import choose_windows, warnings_of
+from read.backbones.joint_space import JointSpace
+from read.grounding.choice import PRIORS, choose_reading, warnings_of
 from read.grounding.inference import predict
 from read.grounding.windows import WindowSettings
 from read.metrics.protocol import get_protocol
@@ -18,18 +20,40 @@ from tests.grounding.test_inference import SIZES, Fixed, sample
 def test_the_way_that_scores_best_is_chosen(backbone):
     torch.manual_seed(0)
     model, val = build_backbone(backbone, **SIZES, max_clips=8), [sample(qid, 5 + qid) for qid in range(12)]
-    chosen, scores = choose_windows(model, val, "qvhighlights")
-    assert list(scores) == (["ladder", "runs", "spans"] if model.dense else ["spans"])
-    for method, score in scores.items():
+    chosen, prior, scores = choose_reading(model, val, "qvhighlights")
+    assert list(scores) == (["ladder", "runs", "spans"] if model.dense else ["spans"]) and prior == 0
+    for method, of_prior in scores.items():
         rows = predict(model, val, WindowSettings(method))
-        assert score == get_protocol("qvhighlights").choice(rows, [each.annotation for each in val], 2.0)
-    assert scores[chosen] == max(scores.values())
+        assert of_prior == {"0": get_protocol("qvhighlights").choice(rows, [each.annotation for each in val], 2.0)}
+    assert scores[chosen]["0"] == max(of_prior["0"] for of_prior in scores.values())
+
+
+@pytest.mark.parametrize("backbone", ["univtg", "moment_detr"])
+def test_a_joint_space_that_knows_the_answer_is_weighed_in(backbone):
+    """Its first column is 1 in the moment, and the sentence is that direction."""
+    torch.manual_seed(0)
+    val = [knowing(sample(qid, 6 + qid % 3)) for qid in range(8)]
+    model = build_backbone(backbone, **SIZES, max_clips=9, joint_start=1, joint_dim=2).eval()
+    model.add_prior(JointSpace(SIZES["video_dim"], 1, 2, trains=False), 1.0)
+    windows, prior, scores = choose_reading(model, val, "qvhighlights")
+    assert prior > 0 and windows in ("ladder", "runs")
+    assert {*scores["spans"]} == {f"{weight:g}" for weight in PRIORS}
+    assert scores[windows][f"{prior:g}"] == max(score for of in scores.values() for score in of.values())
+    model.add_prior(model.prior, prior)
+    rows = predict(model, val, WindowSettings(windows))
+    assert get_protocol("qvhighlights").choice(rows, [s.annotation for s in val], 2.0) == scores[windows][f"{prior:g}"]
+
+
+def knowing(known):
+    video, inside = known.video.clone(), known.targets["foreground"]
+    video[:, 1], video[:, 2] = inside, 1 - inside
+    return replace(known, video=video, sentence=torch.tensor([1.0, 0.0]))
 
 
 def test_clips_are_no_windows_that_a_model_regresses():
     model = Fixed([0.1, 0.9, 0.8, 0.1], spans=[[0.0, 0.25]] * 4)
     model.regresses = False
-    assert list(choose_windows(model, [sample(1, 4)], "qvhighlights")[1]) == ["ladder", "runs"]
+    assert list(choose_reading(model, [sample(1, 4)], "qvhighlights").scores) == ["ladder", "runs"]
 
 
 def rows_of(*windows, saliency=None, vid=str, query="what {}"):

@@ -36,7 +36,7 @@ class Fixed(nn.Module):
     """Answers with given scores and spans."""
 
     dense, regresses, name, windows, reads_sentence = True, True, "fixed", "runs", False
-    config = SimpleNamespace(max_clips=75, windows="auto")
+    config, prior = SimpleNamespace(max_clips=75, windows="auto"), None
 
     def __init__(self, scores, spans=None):
         super().__init__()
@@ -107,7 +107,7 @@ def test_bad_outputs_are_named(model):
 
 
 def test_windows_are_read_as_the_outputs_allow_and_as_the_config_says():
-    detr = SimpleNamespace(dense=False, regresses=True, name="detr", windows="spans", config=Fixed.config)
+    detr = SimpleNamespace(dense=False, regresses=True, name="detr", windows="spans", config=Fixed.config, prior=None)
     assert settled(WindowSettings(), detr).method == "spans"
     with pytest.raises(InputError, match="detr cannot be read by runs, only by spans"):
         predict(detr, [sample(1, 4)], WindowSettings("runs"))

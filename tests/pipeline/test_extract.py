@@ -15,6 +15,7 @@ from pipeline.stages import extract
 from read.data import FeatureStore, Sample
 from read.errors import InputError
 from read.files import read_json, write_json, write_jsonl
+from read.grounding.fusion import CurveFusion
 from read.grounding.inference import prediction_row
 from read.grounding.windows import Reading, WindowSettings
 
@@ -155,7 +156,7 @@ def test_a_moment_does_not_end_after_the_pictures_where_the_stated_duration_is_r
     assert (annotation.duration, annotation.pictures) == (6.0, 5.5)
     readings = [Reading(0, np.array([[0.5, 1.0]]), np.ones(1), np.zeros(3))]
     sample = Sample.labelled(torch.ones(3, 4), torch.ones(1, 4), annotation, 2.0)
-    row = prediction_row(sample, readings, WindowSettings("spans"), False)
+    row = prediction_row(sample, readings, WindowSettings("spans"), CurveFusion(dense=False))
     assert row["pred_relevant_windows"] == [[3.0, 5.5, 1.0]]
 
 

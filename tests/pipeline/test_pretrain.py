@@ -18,8 +18,11 @@ from read.backbones import backbone_names, build_backbone, load_backbone
 from read.data import write_shard
 from read.errors import InputError
 from read.files import read_json, write_json, write_jsonl
+from read.grounding.choice import PRIORS
+from read.grounding.ridge import MapSums, solve
 
 DIMS = (6, 5)
+SUMS = "joint.safetensors"
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,7 +46,17 @@ def source(tmp_path, monkeypatch):
     values = load_params(ROOT / "params.yaml").model_dump(mode="json") | {"source": "there", "task": ["grounding"]}
     small = {"hidden": 16, "layers": 1, "heads": 2, "feed_forward": 16, "steps": 3}
 
-    def run(backbone="univtg", windows="auto"):
+    def run(backbone="univtg", windows="auto", joint=False, dataset="montage"):
+        if joint:
+            for number, row in enumerate(rows):
+                (start, end), sentence = row["relevant_windows"][0], text[f"tokens/{number}"].mean(0)
+                video[f"clip/v{number}"][int(start / 2) : int(end / 2), :5] += 3 * sentence
+                text[f"sentence/{number}"] = np.append(sentence, 0.0).astype(np.float32)
+            for shard, arrays in (("000", video), ("text", text)):
+                write_shard("data/features/there", shard, arrays, spec | {"joint": "clip"})
+        values["dataset"] = dataset
+        if dataset == "there":
+            values["encoders"] = {"clip": {"model": "ViT-B-32", "pretrained": "openai"}}
         values["backbone"]["grounding"], values["evaluate"]["grounding"]["windows"] = backbone, windows
         values["pretrain"]["grounding"] |= small
         given = settings("pretrain", check_params(values), task="grounding")
@@ -58,9 +71,40 @@ def source(tmp_path, monkeypatch):
 def test_how_windows_are_read_is_chosen_on_the_sources_validation_side(source, backbone, capsys):
     told = source(backbone)["windows"]
     assert set(told["scores"]) == ({"ladder", "runs", "spans"} if backbone == "univtg" else {"spans"})
-    assert told["scores"][told["chosen"]] == max(told["scores"].values())
+    assert told["scores"][told["chosen"]]["0"] == max(of["0"] for of in told["scores"].values())
     assert load_backbone(paths.backbone("grounding")).config.windows == told["chosen"]
-    assert f"windows are read off by {told['chosen']}; scores on" in capsys.readouterr().out
+    assert f"windows are read off by {told['chosen']}, prior 0; on" in capsys.readouterr().out
+
+
+def test_a_joint_space_is_weighed_beside_the_model_and_its_sums_are_kept(source):
+    """Clips and sentences are the same directions here, so that the joint space knows more than three steps teach."""
+    told = source("univtg", joint=True)["windows"]
+    model, sums = load_backbone(paths.backbone("grounding")), MapSums.load(paths.backbone("grounding") / SUMS)
+    assert told["prior"] == model.config.prior > 0 and model.prior.map.weight.any()
+    assert {*told["scores"]["ladder"]} == {f"{weight:g}" for weight in PRIORS}
+    assert sums.count.tolist() == [24, 96, 12]  # two clips of each moment, eight of each video, a sentence each
+    wanted = solve(sums).weight.float()
+    torch.testing.assert_close(model.prior.map.weight.detach(), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_joint_backbone_is_fitted_and_takes_no_step(source):
+    told = source("joint", joint=True)
+    model = load_backbone(paths.backbone("grounding"))
+    assert told["best_step"] == 0 and told["features"]["joint"] == "clip"
+    assert model.space.map.weight.any() and model.config.windows in ("ladder", "runs")
+
+
+def test_of_the_dataset_itself_nothing_is_looked_at(source):
+    """Its test videos are among those of the source."""
+    told = source("joint", joint=True, dataset="there")
+    model = load_backbone(paths.backbone("grounding"))
+    assert "windows" not in told and model.config.windows == "auto"
+    assert not any(parameter.any() for parameter in model.parameters())
+
+
+def test_the_joint_backbone_needs_a_joint_space(source):
+    with pytest.raises(InputError, match="no joint space"):
+        source("joint")
 
 
 def test_what_looks_wrong_on_the_sources_validation_side_is_told(source, monkeypatch, capsys):
@@ -80,24 +124,25 @@ def checkpoint(tmp_path):
 
 def test_the_named_checkpoint_is_what_is_adapted(checkpoint):
     model, path = checkpoint
-    loaded = load_public("univtg", path, DIMS, max_clips=40)
+    loaded = load_public("univtg", path, DIMS, {"max_clips": 40})
     assert all(torch.equal(loaded.state_dict()[name], value) for name, value in model.state_dict().items())
     assert loaded.config.max_clips == 40
 
 
 def test_features_of_other_widths_are_refused(checkpoint):
     with pytest.raises(InputError, match=r"widths \(6, 5\), but those extracted have \(7, 5\)"):
-        load_public("univtg", checkpoint[1], (7, 5), 75)
+        load_public("univtg", checkpoint[1], (7, 5), {})
 
 
-@pytest.mark.parametrize("backbone", backbone_names())
-def test_every_backbone_is_built_from_the_same_keys(backbone):
+@pytest.mark.parametrize("backbone", sorted({*backbone_names()} - {"joint"}))
+def test_every_transformer_is_built_from_the_same_keys(backbone):
     wanted = load_params().pretrain.grounding
-    model = build(backbone, wanted, DIMS)
+    model = build(backbone, wanted, DIMS, {"joint_start": 1, "joint_dim": 2})
     config = model.config
     for name in ("hidden", "layers", "heads", "feed_forward", "dropout", "max_clips"):
         assert getattr(config, name) == getattr(wanted, name)
     assert (config.video_dim, config.text_dim, config.input_dropout) == (*DIMS, wanted.dropout)
+    assert (config.joint_start, config.joint_dim, config.prior) == (1, 2, 0)
     assert not getattr(config, "tef", False)
 
 

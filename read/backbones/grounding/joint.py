@@ -47,11 +47,17 @@ class JointBackbone(Backbone):
 
     config_class = JointConfig
     reads_sentence = True
+    regresses = False
     windows = "ladder"
 
     def __init__(self, config: JointConfig) -> None:
         super().__init__(config)
         self.space = JointSpace(config.video_dim, config.joint_start, config.joint_dim)
+
+    @property
+    def joint_space(self) -> JointSpace:
+        """Its own."""
+        return self.space
 
     def forward(
         self, video: Tensor, video_mask: Tensor, text: Tensor, text_mask: Tensor, audio: Tensor | None = None,

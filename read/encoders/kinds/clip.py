@@ -21,6 +21,7 @@ with optional_imports():
     from open_clip.tokenizer import SimpleTokenizer
 
 READS = ("frames", "text")
+JOINT = True
 OPTIONS = {
     "model": "clip_tiny",  # open_clip's name
     "pretrained": None,  # one of open_clip's tags, or a checkpoint file; null trains the small model
@@ -43,7 +44,7 @@ class Clip(Encoder):
         device: where it runs.
     """
 
-    reads, joint = READS, True
+    reads, joint = READS, JOINT
 
     def __init__(self, model: open_clip.CLIP, config: dict[str, Any], device: str | torch.device = "cpu"):
         self.model, self.config, self.device = model.to(device).eval(), config, torch.device(device)
