@@ -204,7 +204,8 @@ def test_tvsum_from_nine_domains_to_one(bench):
 
 
 @pytest.mark.parametrize(
-    ("options", "different"), [(("--layout", "umt"), "encoders, joined, package, text"), (("--width", "8"), "encoders, text")]
+    ("options", "different"),
+    [(("--layout", "umt"), "encoders, joined, package, text"), (("--width", "8"), "encoders, text")],
 )
 def test_a_source_of_other_features_is_refused(bench, options, different):
     shutil.copytree("data/catalog/tvsum", "data/catalog/other", dirs_exist_ok=True)
