@@ -6,7 +6,7 @@ from typing import Any
 from read.errors import InputError
 from read.plugins import STRATEGIES
 
-FRAME = ("map", "zero_shot")  # runs that no strategy makes
+FRAME = ("cosine", "map", "shots", "zero_shot")  # rows that no strategy makes
 
 
 def method_of(strategy: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

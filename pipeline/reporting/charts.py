@@ -18,6 +18,8 @@ from pipeline.reporting.tables import TableRow, make_rows, reference_rows, shots
 # At least 3:1 against the light and the dark background; the symbols tell them apart without colour.
 PALETTE = ("#3a7fd5", "#d9661f", "#1f9d70", "#9b63d3", "#d14b72", "#1596a8", "#a2761c", "#7a8290", "#6b8e23", "#c2549f")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "triangle-down", "cross", "pentagon", "x")
+PLACES = ("top left", "top right", "bottom left", "bottom right")  # of labels, in turn where lines lie close together
+NEAR = 0.07  # of an axis: lines as close hide each other's labels
 DASHES = ("dot", "dash", "longdash", "longdashdot")  # of the rows without a model, in their order
 
 Styles = dict[str, tuple[str, str]]
@@ -66,16 +68,18 @@ def reference_lines(
     margin = 0.12 * (max(ends) - min(ends)) + top / 100
     low, high = max(0, min(ends) - margin), min(max(top * 1.01, *ends), max(ends) + margin)
     figure.update_yaxes(range=[low, high])
-    outside = []
+    outside, drawn = [], []
     dashes = dict(zip(reference_rows(results), DASHES, strict=False))
     for row in framing:
         value = row.summary(metric).mean
         if not low <= value <= high:
             outside.append(f"{row.label} {results.task.show(value, metric)}")
             continue
+        place = PLACES[sum(abs(value - other) < NEAR * (high - low) for other in drawn) % len(PLACES)]
+        drawn.append(value)
         figure.add_hline(
             y=value, line={"dash": dashes.get(row.name, "dashdot"), "width": 1.5, "color": "#7a8290"},
-            annotation={"text": row.label, "xanchor": "left", "font": {"size": 12}}, annotation_position="top left",
+            annotation={"text": row.label, "font": {"size": 12}}, annotation_position=place,
         )  # fmt: skip
     return f" Off the scale: {', '.join(outside)}." if outside else ""
 

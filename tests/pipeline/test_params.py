@@ -209,6 +209,9 @@ def test_a_published_backbone_may_be_scored_on_the_dataset_itself(values):
 
 def test_one_strategy_can_stand_there_twice():
     check_strategies({"read": {}, "read_wide": {"method": "read", "bottleneck": 64}})
+    for taken in ("map", "zero_shot"):
+        with pytest.raises(InputError, match=f"strategies.{taken}: is the name of a row that frames the table"):
+            check_strategies({taken: {"method": "read"}, "read": {}})
     assert method_of("read_wide", {"method": "read", "bottleneck": 64}) == ("read", {"bottleneck": 64})
     assert method_of("read", {}) == ("read", {})
 

@@ -525,6 +525,10 @@ def test_charts_draw_what_needs_no_training(plain_pages):
     tradeoff = [note["text"] for note in charts["grounding-tradeoff"]["layout"]["annotations"]]
     assert {"Cosine, no training", "Shot boundaries + cosine", "Linear map (ridge)"} <= set(tradeoff)
     assert tradeoff.count("Linear map (ridge)") == 1
+    close = {
+        note["text"]: (note["x"], note["yanchor"]) for note in charts["grounding-tradeoff"]["layout"]["annotations"]
+    }
+    assert close["Cosine, no training"] != close["Shot boundaries + cosine"], "labels of near lines hide each other"
     series = {trace["name"]: trace for trace in charts["grounding-shots"]["data"]}
     drawn = series["Linear map (ridge)"]
     expected = [mean(values_of(inputs, "grounding", "map", k, "MR-full-mAP")) for k in (8, 32)]
