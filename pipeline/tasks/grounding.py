@@ -21,6 +21,7 @@ from read.files import read_json
 from read.grounding.choice import choose_reading, warnings_of
 from read.grounding.inference import forward_batches, predict
 from read.grounding.ridge import MapSums, fit_map
+from read.grounding.shots import shot_rows
 from read.grounding.task import Grounding
 from read.grounding.threshold import absent_samples, best_threshold, confidence
 from read.grounding.windows import WindowSettings
@@ -137,7 +138,8 @@ class GroundingWork:
     def baselines(self, samples: Sequence[Sample]) -> Baselines:
         """`random` ranks clips and draws windows by chance, `oracle` predicts the ground truth.
 
-        `cosine` compares the encoder's own embeddings of clips and sentence, where it has a joint space.
+        Where the encoder has a joint space, `cosine` compares its own embeddings of clips and sentence, and `shots`
+        those of whole shots.
         """
         metric, clip_len = metric_of(self.settings.dataset), self.settings.clip_len
         draws = self.settings.evaluate.random_draws
@@ -147,6 +149,7 @@ class GroundingWork:
         }
         if (model := cosine(self.backbone())) is not None:
             rows["cosine"] = self.scores(self.predict(model, samples), samples)
+            rows["shots"] = self.scores(shot_rows(model.space, samples), samples)
         return rows
 
     def linear_map(self, labelled: Sequence[Sample]) -> Backbone | None:

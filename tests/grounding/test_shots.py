@@ -54,6 +54,6 @@ def test_means_of_the_space_count_and_windows_are_ten_at_most():
     space = JointSpace(16, 0, 16)
     with torch.no_grad():
         space.video_mean.copy_(rows.mean(0))
-    (row,) = shot_rows(space, [sample(rows, axes[5], 28.0)])
+    (row,) = shot_rows(space, [sample(rows, axes[5], 56.0)])
     assert len(row["pred_relevant_windows"]) == MAX_WINDOWS
     assert row["pred_relevant_windows"][0][:2] == [20.0, 24.0]

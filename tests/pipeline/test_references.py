@@ -1,0 +1,53 @@
+"""Rows of grounding that need no training, by what they are made of."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pipeline.tasks import grounding
+from read.backbones.grounding.joint import JointBackbone, JointConfig
+from read.data import Annotation, Sample
+from read.metrics.protocol import get_protocol
+
+WORK = SimpleNamespace(
+    dataset="d", clip_len=2.0, evaluate=SimpleNamespace(random_draws=2, windows="auto"), report=SimpleNamespace()
+)
+
+
+def stitched(vid: str, rng: np.random.Generator) -> list[Sample]:
+    """A query for each of three shots of three to five clips; clips and sentence of a shot point one way, roughly."""
+    lengths = rng.integers(3, 6, 3)
+    axes = F.normalize(torch.from_numpy(rng.normal(size=(3, 32))).float(), dim=-1)
+    noise = torch.from_numpy(rng.normal(0, 0.12, (int(lengths.sum()), 32))).float()
+    rows = F.normalize(axes.repeat_interleave(torch.from_numpy(lengths), dim=0) + noise, dim=-1)
+    ends = 2.0 * np.cumsum(lengths)
+    return [
+        Sample.labelled(
+            rows,
+            torch.ones(1, 4),
+            Annotation(
+                f"{vid}{at}", "a", vid, float(ends[-1]), ((ends[at] - 2.0 * lengths[at], ends[at]),), (0,), ((4.0,),)
+            ),
+            2.0,
+            F.normalize(axes[at] + torch.from_numpy(rng.normal(0, 0.1, 32)).float(), dim=0),
+        )
+        for at in range(3)
+    ]
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_the_cuts_of_stitched_videos_find_their_moments(monkeypatch, joint):
+    rng = np.random.default_rng(0)
+    samples = [sample for number in range(6) for sample in stitched(f"v{number}", rng)]
+    model = JointBackbone(JointConfig(32, 4, joint_start=0, joint_dim=32)) if joint else None
+    monkeypatch.setattr(grounding, "metric_of", lambda dataset: get_protocol("qvhighlights"))
+    monkeypatch.setattr(grounding, "cosine", lambda backbone: model)
+    monkeypatch.setattr(grounding.GroundingWork, "backbone", lambda self: None)
+    rows = grounding.GroundingWork(WORK).baselines(samples)
+    assert rows.keys() == ({"random", "oracle", "cosine", "shots"} if joint else {"random", "oracle"})
+    if joint:
+        found = {name: row["scores"]["MR-full-mAP"] for name, row in rows.items()}
+        assert found["random"] + 20 < found["cosine"] <= found["shots"] and found["shots"] > 90
