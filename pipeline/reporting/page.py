@@ -14,6 +14,7 @@ from pipeline.reporting.inputs import Report, Results
 from pipeline.reporting.showcase import as_json, embedded_videos
 from pipeline.reporting.tables import (
     AVERAGE,
+    ZERO_SHOT,
     best,
     columns,
     kinds,
@@ -83,6 +84,7 @@ def view(results: Results, look: Styles) -> dict[str, Any]:
     samples = min(run.n_samples for run in results.runs)
     few = samples if samples < FEW_SAMPLES else 0
     by_kind = metrics[:METRICS_BY_KIND] if len(apart) == 2 else [results.metric]
+    adapted = next((row for row in rows if row.name == ZERO_SHOT), (trained or rows)[0]).first
     frames = task.below | task.plain | task.above
     return {
         "task": task,
@@ -101,8 +103,8 @@ def view(results: Results, look: Styles) -> dict[str, Any]:
         "count": lambda share: f" {round(share * few / 100, 1):g} of {few}",
         "test_side": any(row.draws(results.metric) is not None for row in trained),
         "seeds": sorted({run.seed for row in trained for run in row.runs}),
-        "backbone": results.runs[0].backbone,
-        "total": max((run.total for run in results.runs if not run.trainable), default=results.runs[0].total),
+        "backbone": adapted.backbone,
+        "total": adapted.total,
         "kinds": [*apart, AVERAGE] if len(apart) > 1 else [],
         "by_kind": by_kind,
         "best": best(trained, metrics, [None]) | best(trained, by_kind, [*apart, AVERAGE]),

@@ -122,8 +122,11 @@ def write_run(folder, task, strategy, k, seed, level, labels, kinds, dice) -> No
     rates = (1e-3, 3e-3, 1e-2) if trainable else ()
     grid = [{"learning_rate": rate, "score": level + dice.uniform(-6, 0)} for rate in rates]
     best = max(grid, key=lambda point: point["score"])["learning_rate"] if grid else None
-    row = {"strategy": strategy, "shots": k, "seed": seed, "backbone": {"grounding": "univtg"}.get(task, "small_bart")}
-    row |= {"trainable": trainable, "total": TOTAL, "share": trainable / TOTAL, "adapter_bytes": 4 * trainable}
+    backbone, total = {"grounding": "univtg"}.get(task, "small_bart"), TOTAL
+    if strategy == "map":
+        backbone, total = "joint", 2 * TOTAL
+    row = {"strategy": strategy, "shots": k, "seed": seed, "backbone": backbone}
+    row |= {"trainable": trainable, "total": total, "share": trainable / TOTAL, "adapter_bytes": 4 * trainable}
     row |= {"learning_rate": best, "grid": grid, "steps": 200, "best_step": 150, "task": task}
     row |= {"n_samples": len(labels), "n_videos": len({label["vid"] for label in labels})}
     write_json(folder / "scores.json", row | _level(dice, labels, task, level, kinds))
