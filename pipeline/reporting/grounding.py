@@ -99,9 +99,9 @@ GROUNDING = ReportedTask(
     above={"oracle": "the ground truth itself scored as a prediction: the upper end of the scale"},
     plain={
         "cosine": "each clip by the cosine of its picture with the sentence, as the encoder gives them",
-        "shots": "the same for each shot between cuts that were found: what the cuts of stitched videos give away",
-        "map": "the same after a linear map of the features, fitted in closed form to the source’s moments and to the "
-        "labelled videos",
+        "shots": "that cosine for each shot between cuts that were found: what the cuts of stitched videos give away",
+        "map": "that cosine after a linear map of the features, fitted in closed form to the source’s moments and to "
+        "the labelled videos",
     },
     load=load,
     showcase=showcase,

@@ -494,7 +494,7 @@ def test_what_needs_no_training_stands_in_every_table(plain_pages):
     assert page.asides["grounding-score-table", "map", "32"][0] == "32 labelled videos"
     assert page.rows["grounding-score-table", "cosine", None][0] == "Cosine, no training"
     assert "Adapted is univtg, with 250,000 parameters" in words_of(page)
-    assert page.terms["Linear map (ridge)"].startswith("the same after a linear map")
+    assert page.terms["Linear map (ridge)"].startswith("that cosine after a linear map")
     flat = read_json(out / "scores.json")
     assert {"grounding/cosine/MR-full-mAP", "grounding/map/k8/MR-full-mAP/std"} <= flat.keys()
     files = {path.stem for path in (out / "metrics/grounding").iterdir()}
