@@ -49,7 +49,7 @@ def main() -> None:
         budget = TrainSettings(
             steps, wanted.batch_size, wanted.learning_rate, eval_every=max(1, steps // 10), seed=wanted.seed
         )
-        history = fit(model, work.task(settings.source), train, val, budget, on_epoch=print)
+        history = fit(model, work.pretraining(model, train), train, val, budget, on_epoch=print)
     settled = work.settle(model, train, val)
     if not steps:
         score = work.task(settings.source).score(model, val)

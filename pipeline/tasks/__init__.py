@@ -52,6 +52,9 @@ class Work(Protocol):
     def task(self, dataset: str) -> Any:
         """What is learned on a dataset, a `read.train.Task`."""
 
+    def pretraining(self, model: nn.Module, train: Sequence[Any]) -> Any:
+        """What is learned on the source, a `read.train.Task`; the model's config is told what it is trained on."""
+
     def inference_settings(self, model: nn.Module, val: Sequence[Any]) -> dict[str, Any]:
         """For those who predict later: settings as `predict`, and what was chosen on the validation side."""
 

@@ -16,6 +16,7 @@ from read.backbones.base import TransformerConfig
 from read.backbones.grounding.joint import JointBackbone
 from read.backbones.joint_space import JointSpace
 from read.data import Annotation, Sample, make_samples
+from read.data.joined import Joiner
 from read.errors import InputError
 from read.files import read_json
 from read.grounding.choice import choose_reading, warnings_of
@@ -30,6 +31,8 @@ from read.rows import id_key
 
 NAME = "grounding"
 LOOKED_AT = 64  # samples at a time
+KNOWN = 0.65  # share of the steps of pretraining after which what is not in a video is learned too
+JOINED = 0.4  # share of a batch that is then pieces of joined videos; a third of these holds no moment
 
 
 class GroundingWork:
@@ -110,6 +113,17 @@ class GroundingWork:
     def task(self, dataset: str) -> Grounding:
         """The losses of the backbone, and to choose by, the dataset's own metric of windows read as the report does."""
         return Grounding(WindowSettings(self.settings.evaluate.windows), metric_name(dataset))
+
+    def pretraining(self, model: Backbone, train: Sequence[Sample]) -> Grounding:
+        """The same on the source, with pieces of joined videos once moments are known.
+
+        Longer videos than the source's are later read in pieces as long as its longest: a model that regresses windows
+        as shares of the whole has learned no other scale.
+        """
+        longest = min(model.config.max_clips, max(len(sample.video) for sample in train))
+        model.config = replace(model.config, max_clips=longest)
+        begin = int(KNOWN * self.settings.pretrain.steps)
+        return replace(self.task(self.settings.source), joiner=Joiner(train, longest, JOINED, begin))
 
     def inference_settings(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
         """How windows are read off, `threshold`, from which score on a moment is worth showing, and `confidence`."""

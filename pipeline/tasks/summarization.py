@@ -105,6 +105,10 @@ class SummarizationWork:
         """Cross-entropy of the summaries' tokens, chosen by ROUGE-L."""
         return Summarization(self.tokenizer)
 
+    def pretraining(self, model: VisualGuidance, train: Sequence[SummarySample]) -> Summarization:
+        """The source is learned as any dataset is."""
+        return self.task(self.settings.source)
+
     def inference_settings(self, model: VisualGuidance, val: Sequence[SummarySample]) -> dict[str, Any]:
         """How summaries are searched for."""
         return {"predict": {"beams": self.settings.evaluate.beams}}

@@ -26,7 +26,7 @@ def pieces(sample: Sample, length: int) -> list[Piece]:
     if clips <= length:
         return [Piece(0, sample)]
     starts = [*range(0, clips - length, max(1, length // 2)), clips - length]
-    return [Piece(start, _cut(sample, start, length)) for start in starts]
+    return [Piece(start, cut(sample, start, length)) for start in starts]
 
 
 def training_pieces(sample: Sample, length: int) -> list[Sample]:
@@ -38,7 +38,8 @@ def training_pieces(sample: Sample, length: int) -> list[Sample]:
     return full + [empty[index * len(empty) // kept] for index in range(kept)]
 
 
-def _cut(sample: Sample, start: int, length: int) -> Sample:
+def cut(sample: Sample, start: int, length: int) -> Sample:
+    """The `length` clips of a sample from number `start` on, with what its label says of them."""
     begin, whole = start * sample.clip_len, length * sample.clip_len
     question = replace(sample.question, duration=min(sample.question.duration - begin, whole))
     label = None if sample.label is None else _cut_label(sample.label, start, length, sample.clip_len)

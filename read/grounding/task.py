@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from read.adapters.wrapped import unwrap
 from read.backbones.joint_space import JointSpace
 from read.data import Annotation, Sample, collate, training_pieces
+from read.data.joined import Joiner
 from read.grounding.inference import check, predict, run
 from read.grounding.windows import WindowSettings
 from read.metrics.protocol import get_protocol
@@ -21,10 +22,12 @@ class Grounding:
     Attributes:
         windows: how they are read off to validate.
         metric: the benchmark's, a name of `read.metrics.protocols`, whose `choice` is validated by.
+        joiner: puts pieces of longer videos into the batches that are trained on; None: nobody does.
     """
 
     windows: WindowSettings = field(default_factory=WindowSettings)
     metric: str = "qvhighlights"
+    joiner: Joiner | None = None
 
     def prepare(self, model: nn.Module, samples: Sequence[Sample]) -> list[Sample]:
         """Checked samples; of videos longer than the model's `max_clips`, the pieces `training_pieces`.
@@ -38,8 +41,8 @@ class Grounding:
         return [part for sample in samples for part in training_pieces(sample, model.config.max_clips)]
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """A batch of `read.data.collate`."""
-        return collate(samples)
+        """A batch of `read.data.collate`, with pieces of longer videos where there is a joiner."""
+        return collate(self.joiner(samples) if self.joiner else samples)
 
     def forward(self, model: nn.Module, batch: dict[str, Any]) -> Any:
         """The model's outputs."""

@@ -152,3 +152,11 @@ def test_a_source_that_names_its_validation_side_is_not_divided_by_chance():
     train, val = pretrain.divide(samples, 0.5, 0, {"val_1", "val_2", "elsewhere"})
     assert {sample.vid for sample in val} == {"val_1", "val_2"} and len(train) == 10
     assert [len(part) for part in pretrain.divide(samples, 0.25, 0, {"elsewhere"})] == [9, 3]
+
+
+def test_longer_videos_are_read_in_pieces_as_long_as_the_sources_longest(source, monkeypatch):
+    seen = []
+    monkeypatch.setattr("read.data.joined.Joiner.__call__", lambda self, batch: seen.append(vars(self)) or batch)
+    source()
+    assert load_backbone(paths.backbone("grounding")).config.max_clips == 8
+    assert len(seen) == 3 and (seen[0]["longest"], seen[0]["share"], seen[0]["begin"]) == (8, 0.4, 1)
