@@ -51,7 +51,7 @@ class TrainSettings:
     Attributes:
         steps: optimiser steps.
         batch_size: at most this many samples a step; an epoch is divided into batches of about equal size.
-        learning_rate: the highest, of AdamW.
+        learning_rate: the highest, of AdamW; times the model's `rate_scale`, where it has one.
         clip_norm: the gradient's highest norm.
         warmup: share of the steps in which the learning rate rises linearly.
         schedule: what follows: "cosine" down to zero, or "constant".
@@ -157,7 +157,8 @@ def _fit(
     """Both ways to train; without `val` the model is left in its last state."""
     trained = _trained(model)
     parameters = list(trained.values())
-    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    rate = settings.learning_rate * getattr(model, "rate_scale", 1.0)
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=settings.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, settings))
     history, best, sums, last, began = History(), {}, {}, 0, time.perf_counter()
     batches = _batches(train, settings.batch_size, settings.seed, task.collate)

@@ -211,6 +211,19 @@ def test_any_task_trains():
     assert set(history.rows[-1]) == {"step", "score", "loss", "squares", "none", "learning_rate", "seconds"}
 
 
+def test_a_models_own_rates_are_a_multiple_of_all_models():
+    class Careful(nn.Linear):
+        rate_scale = 0.25
+
+    def trained(kind, rate):
+        torch.manual_seed(0)
+        model = kind(1, 1)
+        history = fit(model, Line(), [(1.0, 3.0)], [(1.0, 3.0)], TrainSettings(steps=5, learning_rate=rate))
+        return model.weight.item(), history.rows[0]["learning_rate"]
+
+    assert trained(Careful, 0.4) == trained(nn.Linear, 0.1) != trained(nn.Linear, 0.4)
+
+
 def test_training_to_a_step_is_that_part_of_the_whole(train, val, ever_better):
     whole, part = small(), small()
     states, rows = {}, []

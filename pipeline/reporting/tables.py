@@ -49,8 +49,8 @@ class TableRow:
 
     @property
     def at_grid_edge(self) -> bool:
-        """Whether validation chose the smallest or largest rate of its grid in any run."""
-        edges = [(run.learning_rate, {p.learning_rate for p in run.grid}) for run in self.runs if len(run.grid) > 1]
+        """Whether validation chose the smallest or largest rate of its grid in any run; of two each is one of these."""
+        edges = [(run.learning_rate, {p.learning_rate for p in run.grid}) for run in self.runs if len(run.grid) > 2]
         return any(rate in (min(rates), max(rates)) for rate, rates in edges)
 
     @property

@@ -112,6 +112,7 @@ class Backbone(nn.Module, ABC):
     config_class: ClassVar[type[GroundingConfig]]
     dense: ClassVar[bool] = True  # one window and one score per clip; else a set of windows
     regresses: ClassVar[bool] = True  # `spans` are learned, and not the clips themselves
+    rate_scale: ClassVar[float] = 1.0  # of the learning rates that all backbones are trained with
     reads_sentence: ClassVar[bool] = False  # `forward` takes `sentence` (B, e) and `correction` (B, N, e) too
     windows: ClassVar[Literal["ladder", "runs", "spans"]] = "spans"  # how they are read off until that is chosen
 

@@ -151,6 +151,15 @@ def test_bootstrap_weighs_videos_by_their_samples():
     assert np.mean(draws == 20.0) == pytest.approx(0.5, abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("rates", "chosen", "at_edge"),
+    [((0.1,), 0.1, False), ((0.1, 1.0), 1.0, False), ((0.1, 1.0, 9.0), 9.0, True), ((0.1, 1.0, 9.0), 1.0, False)],
+)
+def test_a_rate_is_at_the_edge_of_three_at_least(rates, chosen, at_edge):
+    run = SimpleNamespace(learning_rate=chosen, grid=[GridPoint(learning_rate=rate, score=1.0) for rate in rates])
+    assert TableRow("read", 8, (run,)).at_grid_edge == at_edge
+
+
 @st.composite
 def any_results(draw):
     """Runs as the pipeline can write them: any scores, one seed or several, diverged rates, ends of training."""
