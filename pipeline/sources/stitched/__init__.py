@@ -81,23 +81,24 @@ def stitch(card: Card, download: DownloadSettings, clip_len: float, folder: Path
         vid: CaptionedClip(vid, look.sha256, look.frames, tuple(captions[vid]), asked[vid])
         for vid, look in looks.items()
     }
-    pieces = {vid: piece_of(clip, videos.seconds or (), clip_len) for vid, clip in clips.items()}
-    if short := [vid for vid, piece in pieces.items() if piece is None]:
+    drawn = {vid: piece_of(clip, videos.seconds or (), clip_len) for vid, clip in clips.items()}
+    pieces = {vid: piece for vid, piece in drawn.items() if piece is not None}
+    if short := [vid for vid in drawn if vid not in pieces]:
         notes[f"clips left out, as they are shorter than {videos.seconds[0]:g} s"] += len(short)
         print(f"{len(short)} clips are shorter than {videos.seconds[0]:g} s: {', '.join(short[:SHOWN])}")
-    clips = {vid: clip for vid, clip in clips.items() if vid not in set(short)}
-    groups = groups_of(clips.values(), alike({vid: looks[vid] for vid in clips}))
+    groups = groups_of(clips.values(), alike(looks))
     if together := [group for group in groups if len(group) > 1]:
         print(f"{sum(map(len, together))} clips look alike or are captioned alike, in {len(together)} groups:")
         print("\n".join(f"  {', '.join(group[:SHOWN])}" for group in together))
     try:
-        laid = lay_out(clips, {vid: piece for vid, piece in pieces.items() if piece}, groups, videos)
+        laid = lay_out(clips, pieces, groups, videos)
     except InputError as error:
         left = "".join(f"; {count} {what}" for what, count in notes.items())
         raise InputError(f"{card.folder / CARD}: {error}{left}") from None
     write_jsonl(folder / LAID, [row for video in laid for row in _lines(video.vid, video.pieces, video.starts)])
     write_jsonl(folder / "annotations.jsonl", [row for video in laid for row in video.rows()])
-    print(f"{len(laid)} videos of {len(clips)} clips, {sum(len(video.queries) for video in laid)} queries")
+    queries = sum(len(video.queries) for video in laid)
+    print(f"{len(laid)} videos, of {len(pieces)} clips that can be used; {queries} queries")
 
 
 def _lines(vid: str, pieces: list[Excerpt], starts: list[float]) -> list[dict[str, Any]]:

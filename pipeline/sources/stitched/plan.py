@@ -133,8 +133,10 @@ def piece_of(clip: CaptionedClip, seconds: Sequence[float], clip_len: float) -> 
     return Excerpt(clip.vid, clip.sha256, start, length)
 
 
-def sides_of(groups: Sequence[Sequence[str]], videos: Videos) -> dict[str, list[list[str]]]:
-    """Side -> its groups. Test and val get as many clips as they show, train what is left.
+def sides_of(groups: Sequence[Sequence[str]], usable: Collection[str], videos: Videos) -> dict[str, list[list[str]]]:
+    """Side -> its groups of usable clips. Test and val get as many clips as they show, train what is left.
+
+    Clips that cannot be used hold groups together all the same: of which domain one is, no card's `seconds` decide.
 
     Raises:
         InputError: there are too few clips.
@@ -142,6 +144,7 @@ def sides_of(groups: Sequence[Sequence[str]], videos: Videos) -> dict[str, list[
     if videos.domain is not None:
         mine = videos.domain == "source"
         groups = [group for group in groups if _is_source(group, videos.source_share or 0.0) == mine]
+    groups = [kept for group in groups if (kept := [name for name in group if name in usable])]
     left, sides = shuffled(groups, random.Random(f"{videos.seed}/sides")), {}
     size = videos.per + (videos.distractors or 0)
     for side in ("test", "val"):
@@ -199,14 +202,14 @@ def lay_out(
 
     Args:
         clips: by id.
-        pieces: clip's id -> what is shown of it.
+        pieces: clip's id -> what is shown of it, of those that are long enough.
         groups: ids of clips that stay together; each clip in one of them.
         videos: of the card.
 
     Raises:
         InputError: there are too few clips.
     """
-    sides, size, laid = sides_of(groups, videos), videos.per + (videos.distractors or 0), {}
+    sides, size, laid = sides_of(groups, pieces, videos), videos.per + (videos.distractors or 0), {}
     for side, members in sides.items():
         wanted, hands, turn = getattr(videos, side) or 0, [], 0
         most = sum(map(len, members)) // size
