@@ -1,6 +1,7 @@
 """Grounding in the stages: the moments and highlights that a sentence describes."""
 
 from collections.abc import Callable, Collection, Sequence
+from copy import deepcopy
 from dataclasses import fields, replace
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +42,7 @@ class GroundingWork:
     def __init__(self, settings: SimpleNamespace) -> None:
         self.settings = settings
         self._sums = MapSums.nothing(0, 0)
+        self._fitted: dict[frozenset[str], Backbone] = {}
 
     def samples(self, dataset: str, videos: Collection[str] | None = None) -> tuple[list[Sample], dict[str, Any]]:
         """Samples and what made their features. Raises InputError for no sample at all."""
@@ -107,8 +109,12 @@ class GroundingWork:
 
     def backbone(self, labelled: Sequence[Sample] = ()) -> Backbone:
         """The pretrained backbone; with labelled samples, the map into its joint space is fitted to them too."""
-        model = load_backbone(check_backbone(paths.backbone(NAME)))
-        return fit_space(model, labelled) if labelled else model
+        labels = frozenset(id_key(sample.question.qid) for sample in labelled)
+        if not labels:
+            return load_backbone(check_backbone(paths.backbone(NAME)))
+        if labels not in self._fitted:  # a run asks for the same at every learning rate
+            self._fitted[labels] = fit_space(self.backbone(), labelled)
+        return deepcopy(self._fitted[labels])
 
     def task(self, dataset: str) -> Grounding:
         """The losses of the backbone, and to choose by, the dataset's own metric of windows read as the report does."""

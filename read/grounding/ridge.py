@@ -22,6 +22,7 @@ from read.weights import load_tensors, save_tensors
 
 LAMBDA = 10.0
 FOLDS = 5
+AT_ONCE = 256  # samples whose clips are multiplied together
 STRESS = 4.0  # how much more than a clip of the source one of the target may count
 SCALE = 20.0  # of cosines in a softmax, the inverse of a temperature of .05
 
@@ -62,15 +63,18 @@ class MapSums(NamedTuple):
         for video in videos.values():
             sums.count[1] += len(video)
             sums.joint.add_(video[:, start : start + e].double().sum(0))
-        for sample in samples:
-            clips, y = sample.video[sample.targets["foreground"] > 0].double(), cast(Tensor, sample.sentence).double()
-            sums.count.add_(torch.tensor([len(clips), 0, 1]))
-            sums.sentence.add_(y)
-            total = clips.sum(0)
-            sums.x.add_(total)
-            sums.y.add_(len(clips) * y)
+        for first in range(0, len(samples), AT_ONCE):
+            part = samples[first : first + AT_ONCE]
+            inside = [sample.video[sample.targets["foreground"] > 0].double() for sample in part]
+            clips, lengths = torch.cat(inside), torch.tensor([len(rows) for rows in inside])
+            sentences = torch.stack([cast(Tensor, sample.sentence).double() for sample in part])
+            y = sentences.repeat_interleave(lengths, 0)
+            sums.count.add_(torch.tensor([len(clips), 0, len(part)]))
+            sums.sentence.add_(sentences.sum(0))
+            sums.x.add_(clips.sum(0))
+            sums.y.add_(y.sum(0))
             sums.xx.addmm_(clips.T, clips)
-            sums.xy.add_(torch.outer(total, y))
+            sums.xy.addmm_(clips.T, y)
         return sums
 
     def plus(self, other: Self, weight: float = 1.0) -> Self:
@@ -114,7 +118,7 @@ def solve(sums: MapSums) -> Fitted:
     xx = sums.xx - n * torch.outer(centre, centre)
     xy = sums.xy - torch.outer(sums.x, sums.y / n)
     ridge = LAMBDA * xx.diagonal().sum() / n
-    r = torch.linalg.solve(xx + ridge * torch.eye(len(xx), dtype=xx.dtype), xy)
+    r = torch.cholesky_solve(xy, torch.linalg.cholesky(xx + ridge * torch.eye(len(xx), dtype=xx.dtype)))
     r = r / ((r * (xx @ r)).sum() / n).sqrt().clamp(min=1e-12)
     return Fitted(r.T, -(centre @ r), *means)
 
@@ -162,10 +166,13 @@ def _losses(space: JointSpace, folds: Sequence[tuple[list[Sample], MapSums]], ma
     """(videos,) how little of the softmax over a video's clips its moments get, by the map that leaves it out."""
     found: dict[str, list[Tensor]] = {}
     for (part, _), fitted in zip(folds, maps, strict=True):
+        mapped: dict[str, Tensor] = {}
         for sample in part:
-            video, sentence = sample.video.double(), cast(Tensor, sample.sentence).double()
-            clips = F.normalize(video[:, space.columns] - fitted.video_mean, dim=-1)
-            clips = F.normalize(clips + video @ fitted.weight.T + fitted.bias, dim=-1)
+            if sample.vid not in mapped:
+                video = sample.video.double()
+                clips = F.normalize(video[:, space.columns] - fitted.video_mean, dim=-1)
+                mapped[sample.vid] = F.normalize(clips + video @ fitted.weight.T + fitted.bias, dim=-1)
+            clips, sentence = mapped[sample.vid], cast(Tensor, sample.sentence).double()
             logits = SCALE * clips @ F.normalize(sentence - fitted.sentence_mean, dim=-1)
             inside = logits[sample.targets["foreground"] > 0]
             found.setdefault(sample.vid, []).append(logits.logsumexp(0) - inside.logsumexp(0))
