@@ -17,7 +17,7 @@ from read.backbones.base import TransformerConfig
 from read.backbones.grounding.joint import JointBackbone
 from read.backbones.joint_space import JointSpace
 from read.data import Annotation, Sample, make_samples
-from read.data.joined import Joiner
+from read.data.joined import Joiner, lengthened
 from read.errors import InputError
 from read.files import read_json
 from read.grounding.choice import choose_reading, warnings_of
@@ -32,6 +32,7 @@ from read.rows import id_key
 
 NAME = "grounding"
 LOOKED_AT = 64  # samples at a time
+LENGTHENED = 4  # validation videos that are joined: what is best in a short one may fail in a long one
 KNOWN = 0.65  # share of the steps of pretraining after which what is not in a video is learned too
 JOINED = 0.4  # share of a batch that is then pieces of joined videos; a third of these holds no moment
 
@@ -91,7 +92,7 @@ class GroundingWork:
             if model.joint_space is None:
                 model.add_prior(JointSpace(config.video_dim, config.joint_start, config.joint_dim, trains=False), 1.0)
             fit_map(model.joint_space, MapSums.of(train, config.joint_start, config.joint_dim))
-        choice = choose_reading(model, val, metric_name(self.settings.source))
+        choice = choose_reading(model, lengthened(val, LENGTHENED) or val, metric_name(self.settings.source))
         if model.prior is not None:
             model.add_prior(model.prior if choice.prior else None, choice.prior)
         model.config = replace(model.config, windows=choice.windows)
@@ -99,7 +100,7 @@ class GroundingWork:
             f"{way} " + ", ".join(f"{score:.1f}" + f" (prior {weight})" * (len(of) > 1) for weight, score in of.items())
             for way, of in choice.scores.items()
         )
-        print(f"windows are read off by {choice.windows}, prior {choice.prior:g}; on the source's validation: {told}")
+        print(f"windows are read off by {choice.windows}, prior {choice.prior:g}; on joined validation videos: {told}")
         return {"windows": {"chosen": choice.windows, "prior": choice.prior, "scores": choice.scores}}
 
     def save(self, model: Backbone) -> None:

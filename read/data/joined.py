@@ -50,6 +50,41 @@ def join(parts: Sequence[Sample], index: int) -> Sample:
     )
 
 
+def lengthened(samples: Sequence[Sample], count: int, seed: int = 0) -> list[Sample]:
+    """Each sample in a video of up to `count` of theirs, at a place that the seed draws; its id gets a "+".
+
+    Which videos stand beside one another follows the rule of `Joiner`. A sample that fits no other is left out.
+    """
+    draw, rarest = random.Random(seed), Rarest(samples)
+    found = []
+    for sample in samples:
+        parts = {sample.vid: sample}
+        for other in draw.sample(samples, len(samples)):
+            if len(parts) < count and other.vid not in parts and not rarest.recurs(sample, other.vid):
+                parts[other.vid] = other
+        if len(parts) > 1:
+            order = draw.sample(list(parts.values()), len(parts))
+            whole = join(order, next(index for index, part in enumerate(order) if part is sample))
+            qid = f"{sample.question.qid}+"
+            label = whole.label and replace(whole.label, qid=qid)
+            found.append(replace(whole, question=replace(whole.question, qid=qid), label=label))
+    return found
+
+
+class Rarest:
+    """Whether what a query asks for may be seen in another video: somebody asks of it with the query's rarest word."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._asked: dict[str, set[str]] = {}
+        for sample in samples:
+            self._asked.setdefault(sample.vid, set()).update(_words(sample))
+        self._videos = Counter(word for words in self._asked.values() for word in words)
+
+    def recurs(self, sample: Sample, vid: str) -> bool:
+        """Whether it may be seen in a video of those that this was made of."""
+        return min(_words(sample), key=lambda word: (self._videos[word], word)) in self._asked[vid]
+
+
 class Joiner:
     """Puts pieces of joined videos into batches, in place of some samples: they look as those of a long video do.
 
@@ -70,10 +105,7 @@ class Joiner:
 
     def __init__(self, samples: Sequence[Sample], longest: int, share: float, begin: int = 0) -> None:
         self.longest, self.share, self.begin = longest, share, begin
-        self._asked: dict[str, set[str]] = {}
-        for sample in samples:
-            self._asked.setdefault(sample.vid, set()).update(_words(sample))
-        self._videos = Counter(word for words in self._asked.values() for word in words)
+        self._rarest = Rarest(samples)
         self._batches = 0
 
     def __call__(self, samples: Sequence[Sample]) -> list[Sample]:
@@ -85,8 +117,9 @@ class Joiner:
         return [self._piece(sample, samples, draw) if draw.random() < self.share else sample for sample in samples]
 
     def _piece(self, sample: Sample, samples: Sequence[Sample], draw: random.Random) -> Sample:
-        word = min(_words(sample), key=lambda word: (self._videos[word], word))
-        others = [other for other in samples if other.vid != sample.vid and word not in self._asked[other.vid]]
+        vids = {other.vid for other in samples} - {sample.vid}
+        fitting = {vid for vid in vids if not self._rarest.recurs(sample, vid)}
+        others = [other for other in samples if other.vid in fitting]
         if not others:
             return sample
         other, first = draw.choice(others), draw.random() < 0.5

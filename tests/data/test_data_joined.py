@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from read.data import Annotation, Sample
-from read.data.joined import Joiner, join
+from read.data.joined import Joiner, join, lengthened
 
 
 def sample(number: int, clips: int, query: str, start: float = 2.0, vid: str | None = None) -> Sample:
@@ -86,3 +86,19 @@ def test_batches_change_from_the_one_on_that_was_named_and_as_the_seed_has_it():
         assert all(torch.equal(a.video, b.video) and a.label == b.label for a, b in zip(one, other, strict=True))
     share = sum("+" in each.vid for seed in range(100) for each in joined(0.3, seed=seed)[0]) / (100 * len(BATCH))
     assert 0.25 < share < 0.35
+
+
+def test_samples_in_videos_of_several():
+    found = lengthened(BATCH, 3)
+    assert [each.question.qid for each in found] == [f"{own.question.qid}+" for own in BATCH]
+    for each, own in zip(found, BATCH, strict=True):
+        vids = each.vid.split("+")
+        assert own.vid in vids and len(set(vids)) == len(vids) and 2 <= len(vids) <= 3
+        assert each.annotation.qid == each.question.qid and each.question.query == own.question.query
+        moment = each.video[each.targets["foreground"].bool()]
+        assert moment.tolist() == [[own.question.qid, 1], [own.question.qid, 2]], "in its own video, nowhere else"
+        others = [other for other in BATCH if other.vid in vids and other.vid != own.vid]
+        assert own.question.query not in {other.question.query for other in others}
+    again = lengthened(BATCH, 3)
+    assert [each.vid for each in again] == [each.vid for each in found] != [x.vid for x in lengthened(BATCH, 3, seed=1)]
+    assert lengthened(BATCH[:2], 3) == [], "one video"
