@@ -8,11 +8,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+SHORT = 0.1  # length of R x, of 1 in the root mean square, below which it is not made longer than in proportion
+
+
+def joined_clips(embedded: Tensor, mapped: Tensor) -> Tensor:
+    """Clips v' (..., e) of centred embeddings and of what R makes of their features, both (..., e)."""
+    return F.normalize(F.normalize(embedded, dim=-1) + F.normalize(mapped, dim=-1, eps=SHORT), dim=-1)
+
 
 class JointSpace(nn.Module):
-    """Compares clips and sentences: s . v', with s = norm(q - mean), v' = norm(norm(c - mean) + R x).
+    """Compares clips and sentences: s . v', with s = norm(q - mean), v' = norm(norm(c - mean) + norm(R x)).
 
-    R is zero until it is fitted (`read.grounding.ridge`), so that what is compared is the encoder's own embeddings.
+    R is zero until it is fitted (`read.grounding.ridge`), so that what is compared is the encoder's own embeddings. An
+    R x that is very short stays shorter than 1: it says nothing, and its direction would be noise.
 
     Args:
         dv: width of the clip features.
@@ -45,8 +53,7 @@ class JointSpace(nn.Module):
         mapped = self.map(video).float()  # lengths of halves underflow
         if correction is not None:
             mapped = mapped + correction
-        embedded = video[..., self.columns].float() - self.video_mean.float()
-        return F.normalize(F.normalize(embedded, dim=-1) + mapped, dim=-1)
+        return joined_clips(video[..., self.columns].float() - self.video_mean.float(), mapped)
 
     def sentence(self, sentence: Tensor) -> Tensor:
         """Centred and normalised (B, e), float32, of sentences (B, e)."""

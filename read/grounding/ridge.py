@@ -7,7 +7,7 @@ added to those of the source, and those of a fold are left out, without looking 
 Symbols: dv width of the clip features, e width of the joint space, n clips of moments.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import NamedTuple, Self, cast
@@ -16,14 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from read.backbones.joint_space import JointSpace
+from read.backbones.joint_space import JointSpace, joined_clips
 from read.data import Sample
 from read.weights import load_tensors, save_tensors
 
 LAMBDA = 10.0
 FOLDS = 5
 AT_ONCE = 256  # samples whose clips are multiplied together
-STRESS = 4.0  # how much more than a clip of the source one of the target may count
+STRESSES = (2.0, 1.0, 4.0)  # how much more than a clip of the source one of the target may count, the usual first
 SCALE = 20.0  # of cosines in a softmax, the inverse of a temperature of .05
 
 
@@ -108,7 +108,7 @@ class Fitted(NamedTuple):
 def solve(sums: MapSums) -> Fitted:
     """The map of some sums; zero where there is no clip.
 
-    R is scaled so that R x is as long as the embedding that it is added to, 1 in the root mean square.
+    R is scaled so that R x has a length of 1 in the root mean square.
     """
     n, clips, sentences = sums.count.clamp(min=1)
     means = sums.joint / clips, sums.sentence / sentences
@@ -126,9 +126,9 @@ def solve(sums: MapSums) -> Fitted:
 def fit_map(space: JointSpace, source: MapSums, labelled: Sequence[Sample] = ()) -> None:
     """Put the map of the source's sums and of labelled samples into a joint space, in place.
 
-    A clip of the target counts like one of the source, or STRESS times as much where that predicts held-out videos of
-    the target better, by more than the standard error of the difference. The maps of the folds, each of which leaves
-    some of the videos out, are kept as `JointSpace.folds`.
+    A clip of the target counts twice as much as one of the source; or as much, or four times, where that predicts
+    held-out videos of the target better by more than the standard error of the difference. The maps of the folds, each
+    of which leaves some of the videos out, are kept as `JointSpace.folds`.
 
     Args:
         space: it gets R and the means.
@@ -139,12 +139,9 @@ def fit_map(space: JointSpace, source: MapSums, labelled: Sequence[Sample] = ())
     total = reduce(MapSums.plus, (sums for _, sums in folds), MapSums.nothing(*reversed(space.map.weight.shape)))
     left_out = {
         stress: [solve(source.plus(total.plus(sums, -1), stress)) for _, sums in folds if len(folds) > 1]
-        for stress in (1.0, STRESS)
+        for stress in STRESSES
     }
-    stress = 1.0
-    if len(folds) > 1 and source.count[0]:
-        gain = _losses(space, folds, left_out[1.0]) - _losses(space, folds, left_out[STRESS])
-        stress = STRESS if gain.mean() > gain.std() / len(gain) ** 0.5 else 1.0
+    stress = best_stress({key: _losses(space, folds, maps) for key, maps in left_out.items()} if len(folds) > 1 else {})
     whole = solve(source.plus(total, stress))
     with torch.no_grad():
         for name, value in zip(space.fitted, whole, strict=True):
@@ -153,6 +150,14 @@ def fit_map(space: JointSpace, source: MapSums, labelled: Sequence[Sample] = ())
     for (part, _), fitted in zip(folds, left_out[stress], strict=len(folds) > 1):
         gained = (fitted.weight - whole.weight).float(), (fitted.bias - whole.bias).float()
         space.folds |= {sample.vid: gained for sample in part}
+
+
+def best_stress(losses: Mapping[float, Tensor]) -> float:
+    """Which of STRESSES to take, by the losses (videos,) on held-out videos with each; none are known of one video."""
+    usual, *others = STRESSES
+    gains = {stress: losses[usual] - losses[stress] for stress in others if losses}
+    real = [stress for stress, gain in gains.items() if gain.mean() > gain.std() / len(gain) ** 0.5]
+    return max(real, key=lambda stress: gains[stress].mean(), default=usual)
 
 
 def _folds(space: JointSpace, labelled: Sequence[Sample]) -> list[tuple[list[Sample], MapSums]]:
@@ -170,8 +175,8 @@ def _losses(space: JointSpace, folds: Sequence[tuple[list[Sample], MapSums]], ma
         for sample in part:
             if sample.vid not in mapped:
                 video = sample.video.double()
-                clips = F.normalize(video[:, space.columns] - fitted.video_mean, dim=-1)
-                mapped[sample.vid] = F.normalize(clips + video @ fitted.weight.T + fitted.bias, dim=-1)
+                gained = video @ fitted.weight.T + fitted.bias
+                mapped[sample.vid] = joined_clips(video[:, space.columns] - fitted.video_mean, gained)
             clips, sentence = mapped[sample.vid], cast(Tensor, sample.sentence).double()
             logits = SCALE * clips @ F.normalize(sentence - fitted.sentence_mean, dim=-1)
             inside = logits[sample.targets["foreground"] > 0]

@@ -1,7 +1,7 @@
 """The joint space of an image-text encoder as a grounding model: no source, no checkpoint, seconds of training.
 
-A clip's score is the cosine of its embedding v' = norm(v + R x + branch(x)) with the sentence's, both centred. R is
-fitted by ridge regression; the branch is where strategies go, beside the map: `lora` is a low-rank one, `adapter` a
+A clip's score is the cosine of its embedding v' = norm(v + norm(R x + branch(x))) with the sentence's, both centred. R
+is fitted by ridge regression; the branch is where strategies go, beside the map: `lora` is a low-rank one, `adapter` a
 plain bottleneck, `read` a recurrent one over the clips; `full` trains the map itself.
 
 Symbols: B samples, N clips, M words, e width of the joint space. Masks are True at real tokens.
