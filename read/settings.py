@@ -14,6 +14,8 @@ from read.rows import shown
 Made = TypeVar("Made")
 WORDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text", type(None): "nothing"}
 
+WINDOWS = ("auto", "ladder", "runs", "spans")  # ways to read windows off a model: `read.grounding.windows`
+
 
 def check_types(settings: Any, name: str) -> None:
     """Check a dataclass's fields; a whole number does for a float, true and false are no numbers.

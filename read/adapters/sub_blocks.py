@@ -150,7 +150,7 @@ def fitted_parameters(model: nn.Module) -> frozenset[str]:
     Raises:
         InputError: a module names one that it has not.
     """
-    wanted = {}
+    wanted: dict[str, str] = {}
     for path, module in model.named_modules():
         names = getattr(module, "fitted", ())
         if isinstance(names, tuple):  # a model of a user's may mean something else by the word
@@ -193,7 +193,11 @@ def _offered(module: Any, name: str, kind: str) -> Iterable[Place]:
 
 def _in_family(module: nn.Module, name: str, family: Family, kind: str) -> Iterable[Place]:
     patterns = {"feed_forward": (family.feed_forward,), "attention": family.attention}.get(kind, ())
-    layout = {"causal": family.causal(module, name), "batch_first": getattr(module, "batch_first", True), "kind": kind}
+    layout: dict[str, Any] = {
+        "causal": family.causal(module, name),
+        "batch_first": getattr(module, "batch_first", True),
+        "kind": kind,
+    }
     modality = "video" if "visual" in name else "written" if family.writes(module, name) else family.modality
     for block, _ in module.named_modules():
         if not any(_matches(block, pattern) for pattern in patterns):

@@ -16,11 +16,10 @@ from read.backbones.joint_space import JointSpace
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 from read.plugins import BACKBONES, none_of
-from read.settings import check_types, make_settings
+from read.settings import WINDOWS, check_types, make_settings
 from read.weights import check_fit, load_tensors, read_checkpoint, save_tensors, state_digest
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-WINDOWS = ("auto", "ladder", "runs", "spans")  # ways to read windows off: `read.grounding.windows`
 
 
 class Segment(NamedTuple):

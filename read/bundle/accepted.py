@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from read.backbones.base import WINDOWS
 from read.bundle.schema import Check, flag, items, maybe, number, one_of, plain, record, table, text, whole
+from read.settings import WINDOWS
 
 FORMAT, VERSION = "read-bundle", 1
 TASKS = ("grounding", "summarization")

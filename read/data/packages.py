@@ -214,7 +214,7 @@ class Package:
         Raises:
             InputError: as `video`; other queries have an embedding, and this one has none.
         """
-        if self._pooled:
+        if self._pooled and self.form.sentence is not None:
             return self._of_query(self.form.sentence, qid, vid)
         return self.text(qid, vid).mean(0)
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from read.backbones.base import WINDOWS
 from read.errors import InputError
 from read.plugins import none_of
+from read.settings import WINDOWS
 
 MAX_WINDOWS = 10
 DIGITS = 4

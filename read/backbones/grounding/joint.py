@@ -48,7 +48,7 @@ class JointBackbone(Backbone):
     config_class = JointConfig
     reads_sentence = True
     regresses = False
-    rate_scale = 1 / 16  # what adds to embeddings of length 1 wants smaller steps than a transformer's layers
+    rate_scale = 1 / 4  # what adds to embeddings of length 1 wants smaller steps than a transformer's layers
     windows = "ladder"
 
     def __init__(self, config: JointConfig) -> None:
