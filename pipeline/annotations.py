@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.card import Card, Part, Remote
+from pipeline.card import Card
+from pipeline.card_file import Part, Remote
 from pipeline.params import DownloadSettings
 from pipeline.sources import UnavailableError, mirror_folders
 from pipeline.sources.pinned import fetch_pinned

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.archives import DamagedError, Member, copy_content, members
-from pipeline.card import Card, Features
+from pipeline.card import Card
+from pipeline.card_file import Features
 from pipeline.params import DownloadSettings
 from pipeline.sources import UnavailableError, mirror_folders
 from pipeline.sources.base import exclusive, told

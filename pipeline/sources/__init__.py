@@ -1,4 +1,4 @@
-"""Where a dataset's videos come from. A new source: a module, a case in `make_sources`, a line in `card.KEYS`."""
+"""Where a dataset's videos come from. A new source: a module, a case in `make_sources`, a line in `card_file.KEYS`."""
 
 from pathlib import Path
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.card import CATALOG, MADE, Card, load_card, subtitle_files
+from pipeline.card import CATALOG, Card, load_card, subtitle_files
+from pipeline.card_file import MADE
 from read.errors import InputError
 from read.files import digest_of, read_json, sha256_of
 from read.rows import parse_lines, require, vid_of

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.card import ArchiveOrigin, CardFile, Features, Part, Videos, load_card
+from pipeline.card import load_card
+from pipeline.card_file import ArchiveOrigin, CardFile, Features, Part, Videos
 from pipeline.sources.shards import dataset_videos, shard_digests, shard_of
 from read.errors import InputError
 

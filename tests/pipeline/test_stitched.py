@@ -13,7 +13,7 @@ import torch
 
 from pipeline import paths
 from pipeline.annotations import fetch_annotations
-from pipeline.card import Videos
+from pipeline.card_file import Videos
 from pipeline.sources.pinned import unpinned
 from pipeline.sources.shards import dataset_videos, shard_digests, shard_ids
 from pipeline.sources.stitched import plan, render

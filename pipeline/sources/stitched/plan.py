@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.card import Videos
+from pipeline.card_file import Videos
 from pipeline.sources.stitched.captions import plain
 from read.errors import InputError
 from read.files import digest_of, sha256_of
