@@ -171,7 +171,7 @@ def write_dataset(
         catalog: folder of the cards.
         name: of the dataset.
         clips: all there are.
-        sides: which of them make the videos of a side; a side of no name is told of none.
+        sides: which of them make the videos of a side.
         times: how often each clip is used, every time among others.
         seed: of who stands beside whom.
     """
@@ -187,7 +187,7 @@ def write_dataset(
         for clip, (start, stop) in zip(video, bounds, strict=True):
             row = {"qid": len(rows), "query": clips.captions[clip], "vid": vid, "duration": end * CLIP_LEN}
             row["relevant_windows"] = [[start * CLIP_LEN, stop * CLIP_LEN]]
-            rows.append(row | ({"split": side} if side else {}))
+            rows.append(row | {"split": side})
             _save(folder / "features" / "queries" / f"{row['qid']}.npz", {"tokens": clips.tokens[clip]})
     write_jsonl(folder / "annotations.jsonl", rows)
     write_text(folder / "card.yaml", yaml.safe_dump(_card(name), sort_keys=False))
