@@ -15,7 +15,7 @@ CHOICES = {
     "real": {
         "task", "dataset", "source", "backbone.grounding", "encoders.slowfast.pretrained", "encoders.clip.model",
         "encoders.clip.pretrained", "extract.fps", "runs.shots", "train.grounding.steps", "train.grounding.evaluations",
-        "train.grounding.learning_rates", "strategies.bias", "strategies.read_pvla",
+        "strategies.read_pvla",
     },
 }  # fmt: skip
 
