@@ -2,10 +2,10 @@ SCORED = ["scores.json", "predictions.jsonl", "attention.json", "attention.safet
 # Runs of the map that is fitted in closed form, where pictures and sentences have one space.
 MAPS = expand("map/k{shots}-s{seed}", shots=PARAMS.runs.shots, seed=PARAMS.runs.seeds)
 MAPPED = CARDS[PARAMS.dataset].joint(PARAMS.features, PARAMS.encoders) is not None
-
-
-def frame_of(task):
-    return ["zero_shot/k0-s0", *(MAPS if MAPPED and task == "grounding" else [])]
+FRAME = {
+    task: ["zero_shot/k0-s0", *(MAPS if MAPPED and task == "grounding" else [])]
+    for task in PARAMS.task
+}
 
 
 # One job for all runs of a strategy: to start a process takes longer than to evaluate a run.
@@ -109,7 +109,7 @@ rule evaluate:
             "results/runs/{dataset}/{task}/{run}/{file}",
             dataset=PARAMS.dataset,
             task=wildcards.task,
-            run=frame_of(wildcards.task),
+            run=FRAME[wildcards.task],
             file=SCORED,
         ),
         f"results/runs/{PARAMS.dataset}/{{task}}/references.json",
@@ -119,6 +119,6 @@ rule evaluate:
     log:
         "logs/evaluate/{task}.log",
     params:
-        runs=lambda wildcards: [*RUNS, *frame_of(wildcards.task)],
+        runs=lambda wildcards: [*RUNS, *FRAME[wildcards.task]],
     shell:
         "python -m pipeline.stages.collect $(dirname {output}) {output} {params.runs} > {log} 2>&1"

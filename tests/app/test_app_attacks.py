@@ -210,7 +210,7 @@ def test_too_many_pixels_a_second_are_refused(person, clip, monkeypatch):
     monkeypatch.setattr("read.app.media.MAX_RATE", 7.9)
     response = person.upload(clip)
     assert response.status_code == 422 and "160 x 90 pixels 8 times a second" in response.json()["error"]
-    monkeypatch.setattr("read.app.media.MAX_RATE", 8.2)
+    monkeypatch.setattr("read.app.media.MAX_RATE", 8.5)  # ffmpeg 5 takes the last picture's time for the end
     assert person.upload(clip).status_code == 201
 
 

@@ -71,7 +71,7 @@ def test_a_param_changed_after_a_pull_is_never_taken_as_done(clone, engine):
     project.snakemake() if engine == "snakemake" else project.dvc("repro")
     assert project.json("models/adapters/montage/grounding/read/k2-s0/run.json")["steps"] == 1
     assert project.json("results/runs/montage/grounding/read/k2-s0/scores.json")["steps"] == 1
-    assert worked(project) == {"train", "evaluate", "references", "report"}
+    assert worked(project) == {"train", "evaluate", "references", "linear_map", "report"}
     project.assert_settled()
 
 
@@ -86,7 +86,8 @@ def test_a_strategy_removed_leaves_artifacts_and_report(project):
     project.assert_settled()
     kinds, tasks = ("models/adapters", "results/runs"), ("grounding", "summarization")
     for folder in (f"{kind}/montage/{task}" for kind in kinds for task in tasks):
-        assert {path.name for path in (project.folder / folder).iterdir() if path.is_dir()} <= {"read", "zero_shot"}
+        there = {path.name for path in (project.folder / folder).iterdir() if path.is_dir()}
+        assert there <= {"read", "zero_shot", "map"}
         assert not any("adapter" in run for run in project.json(f"{folder}/runs.json"))
     assert "adapter" not in {row.split(",")[1] for row in page.with_name("scores.csv").read_text().splitlines()}
     assert not any("/adapter/" in name for name in project.json("results/report/scores.json"))

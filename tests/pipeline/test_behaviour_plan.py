@@ -11,7 +11,7 @@ REST = {"report": 1, "record": 1}
 LISTED = {"train": 2, "evaluate": 2, **REST}
 ONE_STRATEGY = {"train_run": 2, "evaluate_runs": 2, **LISTED}
 RUNS = {"train_run": 4, "evaluate_runs": 4, **LISTED}
-SPLIT = {"split": 2, "references": 2, **RUNS}
+SPLIT = {"split": 2, "references": 2, "linear_map": 1, **RUNS}
 FEATURES = {"extract_shard": 4, "extract_text": 2, "extract": 2, "pretrain_grounding": 1, "pretrain_summarization": 1}
 ENCODERS = {"encoder": 2, "encoders": 1, **FEATURES, **SPLIT}
 ALL = {"annotations": 2, "download_shard": 4, "download": 2, **ENCODERS}
@@ -29,7 +29,7 @@ PARAMS = [
     ("encoders.clip.seed", 1, ENCODERS),  # those that train here take frames of one size
     ("split.val_share", 0.5, SPLIT),
     ("runs.seeds", [0, 1], SPLIT | {"train_run": 8}),
-    ("backbone.grounding", "moment_detr", {"pretrain_grounding": 1, "references": 1, **OF_TASK}),
+    ("backbone.grounding", "moment_detr", {"pretrain_grounding": 1, "references": 1, "linear_map": 1, **OF_TASK}),
     ("pretrain.summarization.steps", 7, SUMMARIES),
     ("train.summarization.steps", 1, OF_TASK),
     ("strategies.read", {"bottleneck": 4}, ONE_STRATEGY),
