@@ -14,8 +14,8 @@ PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 CHOICES = {
     "real": {
         "task", "dataset", "source", "backbone.grounding", "encoders.slowfast.pretrained", "encoders.clip.model",
-        "encoders.clip.pretrained", "extract.fps", "runs.shots", "train.grounding.steps", "train.grounding.evaluations",
-        "strategies.read_pvla",
+        "encoders.clip.pretrained", "extract.fps", "runs.shots", "train.grounding.steps",
+        "strategies.read_pvla", "strategies.full",
     },
 }  # fmt: skip
 
