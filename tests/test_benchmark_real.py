@@ -133,7 +133,7 @@ def test_a_small_run(given, tmp_path, capsys):
     assert (written["stitch_seed"], written["shift"]) == (0, False)
     for backbone in real.BACKBONES:
         rows = {row["strategy"]: row for row in written["rows"] if row["backbone"] == backbone}
-        assert {"random", "zero_shot", *real.STRATEGIES} <= set(rows)
+        assert {"random", "cosine", "map", "zero_shot", *real.STRATEGIES} <= set(rows)
         assert all(set(row) == {"strategy", "backbone", "shots", "seed", *real.NUMBERS} for row in rows.values())
         assert (rows["oracle"]["map"], rows["oracle"]["ap"], rows["oracle"]["r1_5"]) == (100.0, 100.0, 100.0)
     assert "k = 2: mAP" in capsys.readouterr().out
