@@ -62,6 +62,7 @@ STAGE_OF = {
     "train_run": "train",
     "evaluate_runs": "evaluate",
     "references": "evaluate",
+    "linear_map": "evaluate",
 }  # rules that are not named after their stage
 
 

@@ -189,7 +189,10 @@ class GroundingWork:
             for sample, plan in zip(part, alignment.plans(model), strict=True):
                 qid = id_key(sample.annotation.qid)
                 plans[qid] = plan
-                notes[qid] = {"words": words[qid], "mass": alignment.mass}
+                said = (
+                    words[qid] if plan.shape[1] == len(words[qid]) else [sample.question.query]
+                )  # `joint` reads it whole
+                notes[qid] = {"words": said, "mass": alignment.mass}
         return plans, notes
 
 
