@@ -2,7 +2,7 @@ SCORED = ["scores.json", "predictions.jsonl", "attention.json", "attention.safet
 # Runs of the map that is fitted in closed form, where pictures and sentences have one space.
 MAPS = expand("map/k{shots}-s{seed}", shots=PARAMS.runs.shots, seed=PARAMS.runs.seeds)
 MAPPED = CARDS[PARAMS.dataset].joint(PARAMS.features, PARAMS.encoders) is not None
-FRAME = {
+UNTRAINED_RUNS = {
     task: ["zero_shot/k0-s0", *(MAPS if MAPPED and task == "grounding" else [])]
     for task in PARAMS.task
 }
@@ -109,7 +109,7 @@ rule evaluate:
             "results/runs/{dataset}/{task}/{run}/{file}",
             dataset=PARAMS.dataset,
             task=wildcards.task,
-            run=FRAME[wildcards.task],
+            run=UNTRAINED_RUNS[wildcards.task],
             file=SCORED,
         ),
         f"results/runs/{PARAMS.dataset}/{{task}}/references.json",
@@ -119,6 +119,6 @@ rule evaluate:
     log:
         "logs/evaluate/{task}.log",
     params:
-        runs=lambda wildcards: [*RUNS, *FRAME[wildcards.task]],
+        runs=lambda wildcards: [*RUNS, *UNTRAINED_RUNS[wildcards.task]],
     shell:
         "python -m pipeline.stages.collect $(dirname {output}) {output} {params.runs} > {log} 2>&1"
