@@ -3,20 +3,22 @@
 Two things vary: the draw of training videos and initial weights, which differs from seed to seed, and the draw of the
 test side, which is the same for all. The half-width of an interval joins both: Student's t at 95 % on the mean over
 seeds, taken as independent draws, and 1.96 standard errors of a bootstrap over test videos (Efron 1979), within
-seeds. It speaks of another set of training videos and of other test videos of the same kind.
+seeds. It speaks of another set of training videos and of other test videos of the same kind. A p-value is one minus the
+level at which such an interval ends at zero; of several, `holm` corrects them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import hypot, sqrt
+from math import exp, hypot, log, sqrt
 from statistics import fmean, stdev
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.optimize import brentq
+from scipy.special import ndtri, stdtrit
 
-CONFIDENCE = 0.95
-NORMAL = 1.96  # standard errors on either side that hold 95 % of a normal distribution
+ALPHA = 0.05  # one minus the level of intervals, and what a p-value has to be below
+LEAST = 1e-300  # p-values below are 0
 DRAWS = 1000  # bootstrap samples of the test side
 
 
@@ -52,9 +54,22 @@ class SeedScores:
         """Bounds of the 95 % interval of the mean; None for a single seed."""
         if self.std is None:
             return None
-        seeds = float(stdtrit(self.n - 1, (1 + CONFIDENCE) / 2)) * self.std / sqrt(self.n)
-        half = hypot(seeds, NORMAL * (self.test_error or 0.0))
+        half = self._half(ALPHA)
         return self.mean - half, self.mean + half
+
+    @property
+    def p(self) -> float | None:
+        """Two-sided p-value of a mean of zero, below `ALPHA` just where the interval excludes it; None for one seed."""
+        if self.std is None:
+            return None
+        if self._half(LEAST) <= abs(self.mean):
+            return 0.0 if self.mean else 1.0
+        return exp(brentq(lambda logarithm: self._half(exp(logarithm)) - abs(self.mean), log(LEAST), 0.0))
+
+    def _half(self, p: float) -> float:
+        """Half the width of the interval at level 1 - p."""
+        seeds = -float(stdtrit(self.n - 1, p / 2)) * self.std / sqrt(self.n)
+        return hypot(seeds, float(ndtri(p / 2)) * (self.test_error or 0.0))
 
     @property
     def excludes_zero(self) -> bool:
@@ -74,6 +89,37 @@ def summarise(values: Iterable[float], draws: np.ndarray | None = None) -> SeedS
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> dict[int, float]:
     """Differences seed by seed, over the seeds that both have."""
     return {seed: ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())}
+
+
+def two_level(
+    values: Mapping[int, Mapping[int, float]], draws: Mapping[int, Mapping[int, np.ndarray]] | None = None
+) -> SeedScores:
+    """The mean over seeds of backbones, where each has seeds of its own, as scores over the upper of the two levels.
+
+    The means of backbones vary by both: their spread holds that of seeds within, and has one value less than there are
+    backbones as degrees of freedom, as an analysis of variance of nested factors has (Snedecor & Cochran 1967).
+    Drawing three backbones anew, as a bootstrap would, gives intervals that are too narrow. With one backbone the
+    seeds are the level, and the interval speaks of that backbone only.
+
+    Args:
+        values: a score or difference, by backbone seed and then by seed; backbones count alike.
+        draws: (DRAWS,) bootstrap samples of each over test videos, by the same keys; see `bootstrap`.
+    """
+    within = draws and [np.mean(list(seeds.values()), axis=0) for seeds in draws.values()]
+    only = next(iter(values.values())).values() if len(values) == 1 else None
+    return summarise(
+        only or [fmean(seeds.values()) for seeds in values.values()], np.mean(within, axis=0) if within else None
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number, in the given order: step-down Bonferroni (Holm 1979)."""
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    corrected, highest = [0.0] * len(order), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p_values[place]))
+        corrected[place] = highest
+    return corrected
 
 
 def bootstrap(videos: np.ndarray, count: int, weights: np.ndarray, values: np.ndarray) -> np.ndarray:

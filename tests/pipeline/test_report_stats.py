@@ -26,7 +26,7 @@ from pipeline.reporting.inputs import (
 )
 from pipeline.reporting.page import rate, render, size
 from pipeline.reporting.showcase import Candidate, as_json, pick_examples
-from pipeline.reporting.stats import bootstrap, paired, summarise
+from pipeline.reporting.stats import ALPHA, SeedScores, bootstrap, holm, paired, summarise, two_level
 from pipeline.reporting.summarization import SUMMARIZATION, in_common, rouge_l
 from pipeline.reporting.tables import TableRow, make_rows, paired_rows, percent
 from pipeline.reporting.takeaways import View, against_plain
@@ -62,6 +62,56 @@ def test_interval_covers_the_mean_as_often_as_it_says():
     assert covered == pytest.approx(0.95, abs=0.02)
 
 
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=6), st.sampled_from((None, 0.3, 2.0)))
+def test_a_p_value_is_below_the_bar_just_where_the_interval_excludes_zero(values, error):
+    summary = SeedScores(tuple(values), error)
+    assert 0 <= summary.p <= 1
+    assert (summary.p < ALPHA) == summary.excludes_zero
+
+
+def test_p_values_are_those_of_t_and_of_the_normal_distribution_at_the_ends():
+    values = [1.0, 2.5, 0.2, 1.1]
+    assert summarise(values).p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert SeedScores((2.0, 2.0), 0.9).p == pytest.approx(2 * stats.norm.sf(2 / 0.9))
+    assert SeedScores((2.0, 2.0)).p == 0 and SeedScores((0.0, 0.0)).p == 1 and SeedScores((2.0,)).p is None
+
+
+def test_holm_corrects_as_in_the_worked_example():
+    """Four hypotheses: .01 * 4, .02 * 3, then .03 * 2, and .04, which is not below the one before."""
+    assert holm([0.03, 0.01, 0.04, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_lies_between_no_correction_and_that_of_bonferroni(p_values):
+    corrected = holm(p_values)
+    bounds = [(p, min(1, p * len(p_values))) for p in p_values]
+    assert all(low <= value <= high for value, (low, high) in zip(corrected, bounds, strict=True))
+    assert corrected[int(np.argmin(p_values))] == bounds[int(np.argmin(p_values))][1]
+
+
+def nested(dice, backbones, seeds, between, within):
+    upper = dice.normal(0, between, (backbones, 1))
+    return dict(enumerate(map(dict, map(enumerate, upper + dice.normal(0, within, (backbones, seeds))))))
+
+
+@pytest.mark.parametrize(("between", "within"), [(1.0, 0.0), (1.0, 1.0), (0.0, 1.0)])
+def test_intervals_over_two_levels_cover_the_mean_as_often_as_they_say(between, within):
+    dice = np.random.default_rng(0)
+    covered = np.mean([not two_level(nested(dice, 3, 4, between, within)).excludes_zero for _ in range(1500)])
+    assert covered == pytest.approx(0.95, abs=0.02)
+
+
+def test_two_levels_are_the_means_of_backbones_and_one_test_side():
+    values = {0: {0: 1.0, 1: 3.0}, 1: {0: 5.0, 1: 5.0, 2: 8.0}}
+    test = np.random.default_rng(0).normal(0, 2.0, 4000)
+    draws = {b: {s: value + test for s, value in seeds.items()} for b, seeds in values.items()}
+    summary = two_level(values, draws)
+    assert summary.values == (2.0, 6.0) and summary.test_error == pytest.approx(2.0, rel=0.05)
+    assert two_level(values).test_error is None
+    assert two_level({3: values[1]}).values == (5.0, 5.0, 8.0)  # one backbone: the seeds are the level
+
+
 def test_one_seed_has_no_spread():
     summary = summarise([3.0])
     assert summary.std is None and summary.interval is None and not summary.excludes_zero
@@ -92,7 +142,7 @@ def test_intervals_include_the_draw_of_test_videos():
     over_videos = stats.sem(table.mean(axis=0))
     assert summary.test_error == pytest.approx(over_videos, rel=0.1)
     seeds = summarise(table.mean(axis=1))
-    half = np.hypot(seeds.interval[1] - seeds.mean, 1.96 * summary.test_error)
+    half = np.hypot(seeds.interval[1] - seeds.mean, stats.norm.ppf(0.975) * summary.test_error)
     assert summary.interval == pytest.approx((seeds.mean - half, seeds.mean + half))
     other = with_videos(make_row("adapter", [0, 0, 0]), table - 3)
     lead = row.lead(other, "mAP")
