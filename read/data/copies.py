@@ -5,7 +5,7 @@ Symbols: N clips of a video, T clips of all videos, d width of the features, p o
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Protocol
@@ -20,6 +20,7 @@ SAMPLED = 4096  # clips from which the projection is learned
 TABLES = 8  # of signatures, twice; clips that agree in any of them are looked at
 SPARE_BITS = 5  # of a signature beyond log2 T, so that clips that have nothing in common seldom agree
 NEIGHBOURS = 4  # in a bucket, that each of its videos is compared with: a black picture is in thousands
+BATCH = 2048  # clips of the videos that are laid over each other at a time
 VOTES = 2  # agreements from which two videos are compared, and clips that have to be near each other then
 NEAR = 0.7  # cosine of projections
 SPEEDS = (1.0, 1.25)  # of either
@@ -68,74 +69,89 @@ def find_twins(features: FeaturesByVideo, vids: Collection[str]) -> list[Twins]:
         return []
     center = torch.stack([features.video(vid).mean(dim=0) for vid in names]).mean(dim=0)
     twins = []
-    for one, other in _candidates(features, names, center):
-        similarity = likeness(features.video(names[one]), features.video(names[other]), center)
-        if similarity:
-            twins.append(Twins(names[one], names[other], round(similarity, 4)))
+    for pairs in _alike(_candidates(features, names, center), [len(features.video(vid)) for vid in names]):
+        ones, others = (
+            torch.stack([features.video(names[video]) for video in side]) for side in zip(*pairs, strict=True)
+        )
+        for (one, other), similarity in zip(pairs, likeness(ones, others, center).tolist(), strict=True):
+            if similarity:
+                twins.append(Twins(names[one], names[other], round(similarity, 4)))
     return sorted(twins, key=lambda pair: (-pair.similarity, pair.one, pair.other))
 
 
-def likeness(one: torch.Tensor, other: torch.Tensor, center: torch.Tensor) -> float:
-    """How sure it is that two videos share content.
+def likeness(one: torch.Tensor, other: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
+    """How sure it is that two videos share content, for B pairs of videos.
 
     Args:
-        one: (N, d) features.
-        other: (M, d) features.
-
+        one: (B, N, d) features.
+        other: (B, M, d) features.
         center: (d,) the mean over all videos.
 
     Returns:
-        The highest of the mean cosines that reach their bar; 0 where none does.
+        (B,) the highest of the mean cosines that reach their bar; 0 where none does.
     """
-    found = 0.0
-    for center_one, center_other in ((center, center), (one.mean(dim=0), other.mean(dim=0))):
+    found = one.new_zeros(len(one))
+    for center_one, center_other in ((center, center), (one.mean(1, keepdim=True), other.mean(1, keepdim=True))):
         shared = center_one is center_other
         left, right = one - center_one, other - center_other
         for late, early in ((left, right), (right, left)):
             early = _unit(early)
             for speed, shift in product(SPEEDS, (0.0, 0.5)):
-                lines = _Lines(_unit(_resampled(late, speed, shift)) @ early.T)
+                lines = _Lines(_unit(_resampled(late, speed, shift)) @ early.mT)
                 scores = [(lines.whole(), WHOLE if shared else OWN if lines.shorter >= SHORT else OWN_SHORT)]
                 scores += [(lines.stretch(length), bar) for length, bar in STRETCHES.items() if shared]
-                found = max(found, *(score for score, bar in scores if score >= bar), 0.0)
+                for score, bar in scores:
+                    found = found.maximum(score * (score >= bar))
     return found
 
 
 class _Lines:
-    """The diagonals of cosines (N, M): one for every shift of two videos."""
+    """The diagonals of cosines (B, N, M): one for every shift of two videos."""
 
     def __init__(self, cosines: torch.Tensor) -> None:
-        self.shorter, self.longer = sorted(cosines.shape)
+        self.shorter, self.longer = sorted(cosines.shape[1:])
         self._lines = _diagonals(cosines)
-        self._lengths = _diagonals(torch.ones_like(cosines)).sum(dim=0)
+        self._lengths = _diagonals(torch.ones_like(cosines[:1])).sum(dim=1)[0]
 
-    def whole(self) -> float:
-        """The best mean of those that are as long as that of a trimmed copy; -1 without one."""
+    def whole(self) -> torch.Tensor:
+        """(B,) the best mean of those that are as long as that of a trimmed copy; -1 without one."""
         fewest = max(self.longer - TRIMMED - 1, (self.longer + 1) // 2)
-        means = (self._lines.sum(dim=0) / self._lengths)[self._lengths >= fewest]
-        return means.max().item() if len(means) else -1.0
+        means = (self._lines.sum(dim=1) / self._lengths)[:, self._lengths >= fewest]
+        return means.amax(dim=1) if means.shape[1] else means.new_full((len(means),), -1.0)
 
-    def stretch(self, length: int) -> float:
-        """The best mean of `length` clips in a row; -1 where the videos are shorter."""
+    def stretch(self, length: int) -> torch.Tensor:
+        """(B,) the best mean of `length` clips in a row; -1 where the videos are shorter."""
         if self.shorter < length:
-            return -1.0
-        sums = F.pad(self._lines.cumsum(dim=0), (0, 0, 1, 0))  # zeros beyond a diagonal's ends lower what reaches there
-        return (sums[length:] - sums[:-length]).max().item() / length
+            return self._lines.new_full((len(self._lines),), -1.0)
+        sums = F.pad(self._lines.cumsum(dim=1), (0, 0, 1, 0))  # zeros beyond a diagonal's ends lower what reaches there
+        return (sums[:, length:] - sums[:, :-length]).amax(dim=(1, 2)) / length
 
 
-def _diagonals(matrix: torch.Tensor) -> torch.Tensor:
-    """(N, N + M - 1): the diagonals of (N, M) as columns, with zeros beyond their ends."""
-    rows, columns = matrix.shape
-    return F.pad(matrix.flip(0), (0, rows)).flatten()[:-rows].view(rows, rows + columns - 1)
+def _diagonals(matrices: torch.Tensor) -> torch.Tensor:
+    """(B, N, N + M - 1): the diagonals of (B, N, M) as columns, with zeros beyond their ends."""
+    rows, columns = matrices.shape[1:]
+    return F.pad(matrices.flip(1), (0, rows)).flatten(1)[:, :-rows].unflatten(1, (rows, rows + columns - 1))
 
 
 def _resampled(clips: torch.Tensor, speed: float, shift: float) -> torch.Tensor:
-    """What the clips of a video would be, played at a speed and begun `shift` clips later: means of neighbours."""
-    places = torch.arange(int((len(clips) - shift) / speed + 1e-6) or 1) * speed + shift + (speed - 1) / 2
-    places = places.clamp(0, len(clips) - 1)
+    """What the clips (B, N, d) would be, played at a speed and begun `shift` clips later: means of neighbours."""
+    count = clips.shape[1]
+    places = torch.arange(int((count - shift) / speed + 1e-6) or 1) * speed + shift + (speed - 1) / 2
+    places = places.clamp(0, count - 1)
     low = places.floor().long()
     share = (places - low).unsqueeze(1)
-    return clips[low] * (1 - share) + clips[(low + 1).clamp(max=len(clips) - 1)] * share
+    return clips[:, low] * (1 - share) + clips[:, (low + 1).clamp(max=count - 1)] * share
+
+
+def _alike(pairs: Iterable[tuple[int, int]], clips: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
+    """Pairs in batches of equal lengths, which is many times faster than one by one."""
+    batches: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for one, other in pairs:
+        batch = batches.setdefault((clips[one], clips[other]), [])
+        batch.append((one, other))
+        if len(batch) * (clips[one] + clips[other]) >= BATCH:
+            yield batches.pop((clips[one], clips[other]))
+    yield from batches.values()
 
 
 def _candidates(features: FeaturesByVideo, names: Sequence[str], center: torch.Tensor) -> Iterator[tuple[int, int]]:

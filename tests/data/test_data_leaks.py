@@ -187,17 +187,27 @@ def test_one_clip_videos():
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 99), st.integers(1, 12), st.integers(1, 12))
 def test_likeness_is_symmetric_and_at_most_one(seed, one, other):
-    left, right, center = film(seed, one), film(seed, other), torch.full((DIM,), 3.0)
-    assert likeness(left, right, center) == pytest.approx(likeness(right, left, center), abs=1e-6)
-    assert 0 <= likeness(left, right, center) <= 1 + 1e-6
-    assert likeness(left, left, center) == pytest.approx(1)
+    left, right, center = film(seed, one)[None], film(seed, other)[None], torch.full((DIM,), 3.0)
+    found = likeness(left, right, center).item()
+    assert found == pytest.approx(likeness(right, left, center).item(), abs=1e-6)
+    assert 0 <= found <= 1 + 1e-6
+    assert likeness(left, left, center).item() == pytest.approx(1)
+
+
+def test_pairs_in_a_batch_are_as_pairs_alone():
+    ones, others = (torch.stack([film(seed, length) for seed in range(6)]) for length in (9, 12))
+    others[2, 3:10] = ones[2, :7]
+    center = torch.full((DIM,), 3.0)
+    alone = [likeness(one[None], other[None], center) for one, other in zip(ones, others, strict=True)]
+    torch.testing.assert_close(likeness(ones, others, center), torch.cat(alone))
+    assert alone[2] > 0
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 99))
 def test_diagonals_are_those_of_torch(rows, columns, seed):
     matrix = torch.randn(rows, columns, generator=torch.Generator().manual_seed(seed))
-    found = _diagonals(matrix).sum(dim=0)
+    found = _diagonals(matrix[None]).sum(dim=1)[0]
     expected = [matrix.diagonal(offset).sum() for offset in range(-rows + 1, columns)]
     torch.testing.assert_close(found, torch.stack(expected))
 
