@@ -96,7 +96,11 @@ GROUNDING = ReportedTask(
         "mIoU": "mean IoU of the first window with the true one",
     },
     below={"random": "a random ranking: the lower end of the scale"},
-    above={"oracle": "the ground truth itself scored as a prediction: the upper end of the scale"},
+    above={
+        "oracle": "the ground truth itself scored as a prediction: the upper end of the scale",
+        "perfect_clips": "the clips of the truth, with windows read off them as off a model’s curve",
+        "subject_only": "the clips of the subject that is asked for, whatever else is said of it, read off likewise",
+    },
     plain={
         "cosine": "each clip by the cosine of its picture with the sentence, as the encoder gives them",
         "shots": "that cosine for each shot between cuts that were found: what the cuts of stitched videos give away",

@@ -50,6 +50,7 @@ rule references:
         backbone="models/backbone/{task}/pretrain.json",
     output:
         f"results/runs/{PARAMS.dataset}/{{task}}/references.json",
+        f"results/runs/{PARAMS.dataset}/{{task}}/source.json",
         expand(
             "results/runs/{dataset}/{{task}}/zero_shot/k0-s0/{file}",
             dataset=PARAMS.dataset,
@@ -113,6 +114,7 @@ rule evaluate:
             file=SCORED,
         ),
         f"results/runs/{PARAMS.dataset}/{{task}}/references.json",
+        f"results/runs/{PARAMS.dataset}/{{task}}/source.json",
         f"models/adapters/{PARAMS.dataset}/{{task}}/runs.json",
     output:
         f"results/runs/{PARAMS.dataset}/{{task}}/runs.json",

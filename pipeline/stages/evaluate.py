@@ -25,6 +25,7 @@ UNTRAINED = {
     "strategy": "zero_shot", "shots": 0, "seed": 0, "trainable": 0, "share": 0.0, "adapter_bytes": 0,
     "learning_rate": None, "grid": [], "steps": 0, "best_step": 0,
 }  # fmt: skip
+OF_SOURCE = ("score", "discrimination")  # what the report shows of pretraining
 
 
 def evaluate(task: str, strategy: str, settings: SimpleNamespace) -> None:
@@ -53,20 +54,23 @@ def evaluate_run(work: Work, task: str, strategy: str, shots: int, seed: int, se
 
 
 def references(task: str, settings: SimpleNamespace) -> None:
-    """Write the scores of rows that need no model, and of the backbone as it is."""
+    """Write the scores of rows that need no model, of the backbone as it is, and of the backbone on its source."""
     work, runs = work_on(task, settings), settings.runs
     split = read_json(paths.split_file(settings.dataset, task, runs.shots[0], runs.seeds[0]))  # as any: one test side
     samples, _ = work.samples(settings.dataset, split["test"])
     model = work.backbone().to(chosen_device())
+    pretrained = read_json(paths.backbone(task) / "pretrain.json")
     record = UNTRAINED | {
         "task": task,
-        "backbone": read_json(paths.backbone(task) / "pretrain.json")["backbone"],
+        "backbone": pretrained["backbone"],
         "total": sum(parameter.numel() for parameter in model.parameters()),
     }
     folder = paths.result(settings.dataset, task, "zero_shot", 0, 0)
     write_attention(folder, *work.attention_maps(model, samples, None))
     write_scores(folder, work, model, samples, record, split)
-    write_json(paths.results(settings.dataset, task) / "references.json", work.baselines(samples))
+    folder = paths.results(settings.dataset, task)
+    write_json(folder / "source.json", {key: pretrained[key] for key in OF_SOURCE if key in pretrained})
+    write_json(folder / "references.json", work.baselines(samples))
 
 
 def linear_map(task: str, settings: SimpleNamespace) -> None:

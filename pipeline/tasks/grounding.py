@@ -20,6 +20,7 @@ from read.data import Annotation, Sample, make_samples
 from read.data.joined import Joiner, lengthened
 from read.errors import InputError
 from read.files import read_json
+from read.grounding.ceilings import ceilings, mean_scores
 from read.grounding.choice import choose_reading, warnings_of
 from read.grounding.inference import forward_batches, predict
 from read.grounding.ridge import MapSums, fit_map
@@ -27,6 +28,7 @@ from read.grounding.shots import shot_rows
 from read.grounding.task import Grounding
 from read.grounding.threshold import absent_samples, best_threshold, confidence
 from read.grounding.windows import WindowSettings
+from read.metrics.discrimination import discrimination
 from read.metrics.protocol import Protocol, get_protocol
 from read.rows import id_key
 
@@ -83,8 +85,13 @@ class GroundingWork:
             self._sums = MapSums.nothing(config.video_dim, config.joint_dim)
         if model.joint_space is not None:
             fit_map(model.joint_space, self._sums)
-        warnings = [] if own else warnings_of(self.predict(model, val), [sample.annotation for sample in val])
-        return chosen | {"warnings": warnings}
+        if own:
+            return {"warnings": []}
+        rows = self.predict(model, val)
+        told = {"source_val": discrimination_of(rows, val)}
+        if told["source_val"]:
+            told["source_train"] = discrimination_of(self.predict(model, train), train)
+        return chosen | {"discrimination": told, "warnings": warnings_of(rows, [sample.annotation for sample in val])}
 
     def _choose(self, model: Backbone, train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, Any]:
         config = model.config
@@ -154,11 +161,13 @@ class GroundingWork:
             return metric.scores([row for row in rows if row["qid"] in wanted], part, clip_len)
 
         warnings = warnings_of(rows, [sample.annotation for sample in samples])
-        return by_kind(samples, score) | {"by_video": by_video(samples, score), "warnings": warnings}
+        told = {"discrimination": discrimination_of(rows, samples), "warnings": warnings}
+        return by_kind(samples, score) | {"by_video": by_video(samples, score)} | told
 
     def baselines(self, samples: Sequence[Sample]) -> Baselines:
         """`random` ranks clips and draws windows by chance, `oracle` predicts the ground truth.
 
+        `perfect_clips` and, where labels have distractors, `subject_only` are those of `read.grounding.ceilings`.
         Where the encoder has a joint space, `cosine` compares its own embeddings of clips and sentence, and `shots`
         those of whole shots.
         """
@@ -168,6 +177,8 @@ class GroundingWork:
             "random": by_kind(samples, lambda part: metric.random(part, clip_len, draws, 0)),
             "oracle": by_kind(samples, lambda part: metric.oracle(part, clip_len)),
         }
+        for name, tries in ceilings(samples, WindowSettings(self.settings.evaluate.windows), draws).items():
+            rows[name] = by_kind(samples, lambda part, tries=tries: mean_scores(tries, part, metric, clip_len))
         if (model := cosine(self.backbone())) is not None:
             rows["cosine"] = self.scores(self.predict(model, samples), samples)
             rows["shots"] = self.scores(shot_rows(model.space, samples), samples)
@@ -217,6 +228,12 @@ def by_kind(samples: Sequence[Sample], score: Callable[[list[Annotation]], dict[
         "scores": score(annotations),
         "by_kind": {kind: score([a for a in annotations if a.kind == kind]) for kind in kinds},
     }
+
+
+def discrimination_of(rows: Rows, samples: Sequence[Sample]) -> dict[str, float]:
+    """`discrimination` of the curves that windows are read off; of a model without one, of its saliency."""
+    curves = [row.get("pred_clip_scores", row["pred_saliency_scores"]) for row in rows]
+    return discrimination(curves, [sample.annotation for sample in samples], samples[0].clip_len)
 
 
 def by_video(samples: Sequence[Sample], score: Callable[[list[Annotation]], dict[str, float]]) -> list[dict[str, Any]]:

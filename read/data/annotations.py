@@ -4,7 +4,8 @@ Required keys: `qid`, `query`, `vid`, `relevant_windows` ([[start, end], ...] in
 video in seconds, which its file tells too; `relevant_clip_ids` with `saliency_scores` (one row of annotators' scores
 0..4 per relevant clip), derived from the windows when absent; `kind`, a name by which scores are reported apart;
 `split`, `train`, `val` or `test`; `judged`, the clips that a benchmark ranks where they are not ours: [start, end,
-score, ...], seconds and annotators. An optional key that is null is absent.
+score, ...], seconds and annotators; `distractors`, windows that look like the answer and are not it. An optional key
+that is null is absent.
 """
 
 import math
@@ -37,7 +38,8 @@ class Annotation:
 
     `pictures` is how long the decoded pictures last, by which a stated duration may be rounded; infinite where unknown.
     `saliency` holds one row per entry of `clip_ids`, one column per annotator, 0..4. `judged` holds a row per clip
-    that a benchmark ranks: start, end, and the annotators' scores in the benchmark's own scale.
+    that a benchmark ranks: start, end, and the annotators' scores in the benchmark's own scale. `distractors` are
+    windows that a model may take for the answer, as of the same subject doing something else; none overlaps a window.
     """
 
     qid: int | str
@@ -51,6 +53,7 @@ class Annotation:
     split: str = ""
     judged: tuple[tuple[float, ...], ...] = ()
     pictures: float = math.inf
+    distractors: tuple[tuple[float, float], ...] = ()
 
     @property
     def question(self) -> Question:
@@ -68,7 +71,8 @@ class Annotation:
             "relevant_clip_ids": list(self.clip_ids),
             "saliency_scores": [list(scores) for scores in self.saliency],
         }
-        optional = {"kind": self.kind, "split": self.split, "judged": [list(clip) for clip in self.judged]}
+        spans = {name: [list(span) for span in getattr(self, name)] for name in ("judged", "distractors")}
+        optional = {"kind": self.kind, "split": self.split, **spans}
         return row | {key: value for key, value in optional.items() if value}
 
 
@@ -132,18 +136,27 @@ def parse(row: Mapping[str, Any], clip_len: float, lengths: Mapping[str, Length]
     stated, table = fields.seconds("duration"), fields.table("relevant_windows", "[start, end]", 2)
     clip_ids, scores = fields.row.get("relevant_clip_ids"), fields.row.get("saliency_scores")
     judged = fields.table("judged", "[start, end, score, ...], with as many scores as every other", least=3)
+    others = fields.table("distractors", "[start, end]", 2)
     kind, side = fields.text("kind", empty=True), fields.side()
     length = (lengths or {}).get(vid or "")
     duration = stated or (length.seconds if length else math.inf)
-    if length and (reasons := misfits(stated, [(line[0], line[1]) for line in table or []], length)):
+    if length and (
+        reasons := misfits(stated, [(line[0], line[1]) for line in [*(table or []), *(others or [])]], length)
+    ):
         fields.mistakes += reasons
         duration = math.inf  # by which nothing else is measured
     if table == []:
         fields.mistakes.append("relevant_windows is empty")
     if not fields.mistakes and length and stated is None:  # what lies within the slack ends with the video
-        table = [[start, min(end, duration)] for start, end in table or []]
+        table, others = ([[start, min(end, duration)] for start, end in part or []] for part in (table, others))
     windows = _windows(fields, table or [], duration, "window")
     clips = _windows(fields, judged or [], duration, "judged")
+    distractors = _windows(fields, others or [], duration, "distractor")
+    fields.mistakes += [
+        f"distractor [{start:g}, {end:g}] overlaps a window of relevant_windows"
+        for start, end in distractors
+        if any(start < stop and begin < end for begin, stop in windows)
+    ]
     given = clip_ids is not None or scores is not None
     saliency = _saliency(fields, clip_ids or [], scores or [], duration, clip_len) if given else ((), ())
     fields.check()
@@ -152,7 +165,7 @@ def parse(row: Mapping[str, Any], clip_len: float, lengths: Mapping[str, Length]
         saliency = derive_saliency(windows, duration, clip_len)
     ranked = tuple((*span, *line[2:]) for span, line in zip(clips, judged or [], strict=True))
     pictures = length.seconds if length and length.decoded else math.inf
-    return Annotation(qid, query, vid, duration, windows, *saliency, kind or "", side, ranked, pictures)
+    return Annotation(qid, query, vid, duration, windows, *saliency, kind or "", side, ranked, pictures, distractors)
 
 
 def clips_of(duration: float, clip_len: float) -> int:

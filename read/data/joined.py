@@ -37,6 +37,7 @@ def join(parts: Sequence[Sample], index: int) -> Sample:
         duration=duration,
         pictures=math.inf,
         windows=tuple((start + later, end + later) for start, end in sample.label.windows),
+        distractors=tuple((start + later, end + later) for start, end in sample.label.distractors),
         clip_ids=tuple(clip + shift for clip in sample.label.clip_ids),
         judged=tuple((start + later, end + later, *scores) for start, end, *scores in sample.label.judged),
     )

@@ -51,7 +51,10 @@ def cut(sample: Sample, start: int, length: int) -> Sample:
 def _cut_label(annotation: Annotation, start: int, length: int, clip_len: float) -> Annotation:
     begin = start * clip_len
     duration = min(annotation.duration - begin, length * clip_len)
-    windows = [(max(s - begin, 0.0), min(e - begin, duration)) for s, e in annotation.windows]
+    windows, distractors = (
+        tuple((max(s - begin, 0.0), min(e - begin, duration)) for s, e in spans if s < begin + duration and e > begin)
+        for spans in (annotation.windows, annotation.distractors)
+    )
     scored = [
         (clip - start, scores)
         for clip, scores in zip(annotation.clip_ids, annotation.saliency, strict=True)
@@ -60,7 +63,8 @@ def _cut_label(annotation: Annotation, start: int, length: int, clip_len: float)
     return replace(
         annotation,
         duration=duration,
-        windows=tuple((s, e) for s, e in windows if e > s),
+        windows=windows,
+        distractors=distractors,
         clip_ids=tuple(clip for clip, _ in scored),
         saliency=tuple(scores for _, scores in scored),
     )

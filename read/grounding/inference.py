@@ -19,6 +19,7 @@ from read.grounding.fusion import CurveFusion
 from read.grounding.windows import DIGITS, Reading, WindowSettings, windows_of
 
 INPUTS = ("video", "video_mask", "text", "text_mask")
+FINE_DIGITS = 8  # of a curve whose order counts: far from a moment, probabilities differ by little
 EXTRA = ("sentence", "correction")  # what `Backbone.reads_sentence` is about
 
 
@@ -31,7 +32,8 @@ def predict(
 
     Returns:
         One row per sample in QVHighlights' submission form: `qid`, `query`, `vid`, `pred_relevant_windows`
-        [[start, end, score], ...] best first, `pred_saliency_scores` one per clip.
+        [[start, end, score], ...] best first, `pred_saliency_scores` one per clip. Besides, where the model has such,
+        `pred_clip_scores`, the curve that windows are read off or ranked by, one per clip.
 
     Raises:
         InputError: as `read_samples`, and `settled`.
@@ -158,4 +160,4 @@ def prediction_row(
         "vid": question.vid,
         "pred_relevant_windows": windows_of(readings, curves, sample.clip_len, question.duration, settings),
         "pred_saliency_scores": fusion.saliency(readings).astype(float).round(DIGITS).tolist(),
-    }
+    } | ({} if curves is None else {"pred_clip_scores": curves.curve.astype(float).round(FINE_DIGITS).tolist()})

@@ -24,7 +24,9 @@ def test_own_data_without_saliency_derives_clips_from_windows(tmp_path):
 
 
 def test_rows_survive_a_round_trip(tmp_path):
-    first = load_annotations(write(tmp_path / "a.jsonl", GOOD), clip_len=2.0)
+    other = GOOD | {"qid": 2, "kind": "order", "distractors": [[0, 1.5], [5, 8]]}
+    first = load_annotations(write(tmp_path / "a.jsonl", GOOD, other), clip_len=2.0)
+    assert [annotation.distractors for annotation in first] == [(), ((0.0, 1.5), (5.0, 8.0))]
     assert load_annotations(write(tmp_path / "b.jsonl", *(a.row() for a in first)), clip_len=2.0) == first
 
 
@@ -45,6 +47,10 @@ def test_rows_survive_a_round_trip(tmp_path):
         ({"relevant_clip_ids": [9], "saliency_scores": [[1]]}, "lie outside 0..4"),
         ({"relevant_clip_ids": [1], "saliency_scores": []}, "1 relevant_clip_ids but 0 saliency_scores"),
         ({"relevant_clip_ids": [1], "saliency_scores": [[9]]}, "from 0 to 4"),
+        ({"distractors": [[7, 12]]}, "distractor .*outside the video, which lasts 10 s"),
+        ({"distractors": [[7, 6]]}, "distractor .*ends before it starts"),
+        ({"distractors": [7, 9]}, "distractors is no list of \\[start, end\\]"),
+        ({"distractors": [[4, 7]]}, "distractor \\[4, 7\\] overlaps a window of relevant_windows"),
     ],
 )
 def test_a_bad_row_is_named_with_its_line_and_reason(tmp_path, change, reason):

@@ -11,7 +11,7 @@ def sample(number: int, clips: int, query: str, start: float = 2.0, vid: str | N
     """Each clip says its video and its number."""
     label = Annotation(
         number, query, vid or f"v{number}", 2.0 * clips - 0.5, ((start, start + 4),), (1, 2), ((4.0,), (2.0,)),
-        judged=((start, start + 2, 1.0),),
+        judged=((start, start + 2, 1.0),), distractors=((0.0, 1.5),),
     )  # fmt: skip
     video = torch.stack((torch.full((clips,), float(number)), torch.arange(clips, dtype=torch.float32)), dim=1)
     return Sample.labelled(video, torch.full((2, 3), float(number)), label, 2.0, torch.full((4,), float(number)))
@@ -31,6 +31,7 @@ def test_a_joined_video_is_its_parts_one_after_the_other(index):
         assert torch.equal(found[shift : shift + len(expected)], expected), name
         assert found.sum() == expected.sum(), f"{name}: nothing of it is elsewhere"
     assert whole.annotation.windows == ((2.0 + 2 * shift, 6.0 + 2 * shift),)
+    assert whole.annotation.distractors == ((2.0 * shift, 1.5 + 2 * shift),)
     assert whole.annotation.judged == ((2.0 + 2 * shift, 4.0 + 2 * shift, 1.0),)
 
 

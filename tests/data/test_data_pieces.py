@@ -6,10 +6,11 @@ import torch
 from read.data import Annotation, Sample, collate, pieces, training_pieces
 
 
-def long_sample(clips: int, windows, duration: float | None = None) -> Sample:
+def long_sample(clips: int, windows, duration: float | None = None, others=()) -> Sample:
     ids = tuple(sorted({clip for start, end in windows for clip in range(int(start // 2), int(-(-end // 2)))}))
     duration = 2.0 * clips if duration is None else duration
-    annotation = Annotation(1, "q", "v", duration, tuple(windows), ids, tuple((float(i % 5),) for i in ids), "order")
+    rows = tuple((float(i % 5),) for i in ids)
+    annotation = Annotation(1, "q", "v", duration, tuple(windows), ids, rows, "order", distractors=tuple(others))
     return Sample.labelled(torch.arange(clips, dtype=torch.float32)[:, None], torch.ones(2, 1), annotation, 2.0)
 
 
@@ -35,11 +36,13 @@ def test_every_clip_is_in_a_piece_of_the_asked_length(clips, length):
 
 
 def test_moments_move_with_their_clips():
-    sample = long_sample(20, [(4.0, 9.0), (17.0, 30.0)], duration=39.5)
+    sample = long_sample(20, [(4.0, 9.0), (17.0, 30.0)], duration=39.5, others=[(0.0, 3.0), (10.0, 16.5)])
     parts = dict(pieces(sample, 8))
     assert list(parts) == [0, 4, 8, 12]
     assert parts[0].annotation.windows == ((4.0, 9.0),) and parts[0].annotation.duration == 16
     assert parts[4].annotation.windows == ((0.0, 1.0), (9.0, 16.0))
+    found = [parts[start].annotation.distractors for start in (0, 4, 8, 12)]
+    assert found == [((0.0, 3.0), (10.0, 16.0)), ((2.0, 8.5),), ((0.0, 0.5),), ()]
     assert parts[8].annotation.windows == ((1.0, 14.0),)
     assert parts[12].annotation.windows == ((0.0, 6.0),) and parts[12].annotation.duration == 15.5
     whole = dict(scored(sample))

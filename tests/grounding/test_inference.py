@@ -55,7 +55,9 @@ def test_rows_have_the_submission_form(model):
     rows = predict(model, samples, batch_size=2)
     assert [row["qid"] for row in rows] == [3, 8, 5]
     for row, each in zip(rows, samples, strict=True):
-        assert list(row) == ["qid", "query", "vid", "pred_relevant_windows", "pred_saliency_scores"]
+        assert list(row) == [
+            "qid", "query", "vid", "pred_relevant_windows", "pred_saliency_scores", "pred_clip_scores",
+        ]  # fmt: skip
         assert (row["query"], row["vid"]) == (each.annotation.query, each.annotation.vid)
         assert len(row["pred_saliency_scores"]) == len(each.video)
         assert 1 <= len(row["pred_relevant_windows"]) <= 10

@@ -41,7 +41,17 @@ SCORES = {
 SCHEMA = {
     "type": "object",
     "additionalProperties": False,
-    "required": ["qid", "query", "vid", "duration", "relevant_windows", "relevant_clip_ids", "saliency_scores", "kind"],
+    "required": [
+        "qid",
+        "query",
+        "vid",
+        "duration",
+        "relevant_windows",
+        "relevant_clip_ids",
+        "saliency_scores",
+        "kind",
+        "distractors",
+    ],
     "properties": {
         "qid": {"type": "integer"},
         "query": {"type": "string", "pattern": r"^[a-z]+( [a-z]+)+$"},
@@ -51,6 +61,7 @@ SCHEMA = {
         "relevant_clip_ids": {"type": "array", "minItems": 1, "items": {"type": "integer", "minimum": 0}},
         "saliency_scores": {"type": "array", "minItems": 1, "items": SCORES},
         "kind": {"enum": ["move", "order"]},
+        "distractors": WINDOWS,
         "split": {"enum": ["train", "test"]},
     },
 }
@@ -160,6 +171,15 @@ def test_move_queries_mean_every_occurrence_and_need_the_move(scenes):
             assert len(query.segments) < len(same)
             said = {way.format(noun) for way in PHRASEBOOKS[scene.domain].moves[move] for noun in query.text.split()}
             assert query.text in said
+
+
+def test_distractors_are_what_else_shows_the_subject(scenes):
+    for scene in scenes["source"][:40] + scenes["target"][:40]:
+        for query, row in zip(scene.queries, annotation_rows(scene, 2.0), strict=True):
+            asked = named(query.text)[0]
+            spans = [[segment.start, segment.end] for segment in scene.segments if segment.subject == asked]
+            assert sorted(row["relevant_windows"] + row["distractors"]) == spans
+            assert row["distractors"] and not any(window in row["distractors"] for window in row["relevant_windows"])
 
 
 def test_saliency_grades_the_covered_share_by_three_annotators():

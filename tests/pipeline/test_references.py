@@ -47,7 +47,8 @@ def test_the_cuts_of_stitched_videos_find_their_moments(monkeypatch, joint):
     monkeypatch.setattr(grounding, "cosine", lambda backbone: model)
     monkeypatch.setattr(grounding.GroundingWork, "backbone", lambda self: None)
     rows = grounding.GroundingWork(WORK).baselines(samples)
-    assert rows.keys() == ({"random", "oracle", "cosine", "shots"} if joint else {"random", "oracle"})
+    assert rows.keys() == {"random", "oracle", "perfect_clips"} | ({"cosine", "shots"} if joint else set())
+    assert rows["perfect_clips"]["scores"]["MR-full-mAP"] == 100  # of windows that are whole clips
     if joint:
         found = {name: row["scores"]["MR-full-mAP"] for name, row in rows.items()}
         assert found["random"] + 20 < found["cosine"] <= found["shots"] and found["shots"] > 90

@@ -69,6 +69,11 @@ class Scene:
         """Seconds."""
         return self.segments[-1].end
 
+    def like(self, query: Query) -> list[SceneSegment]:
+        """The segments of the subject that is asked for which are not meant."""
+        (subject,) = {segment.subject for segment in query.segments}
+        return [segment for segment in self.segments if segment.subject == subject and segment not in query.segments]
+
 
 def video_ids(domain: str, train: int, test: int) -> list[str]:
     """Ids of a dataset's videos; more videos leave those there are as they were."""
@@ -114,6 +119,7 @@ def annotation_rows(scene: Scene, clip_len: float) -> list[dict[str, Any]]:
                 "relevant_clip_ids": clips,
                 "saliency_scores": [_scores(shares[clip]) for clip in clips],
                 "kind": query.kind,
+                "distractors": [[segment.start, segment.end] for segment in scene.like(query)],
             }
             | _side(scene)
         )

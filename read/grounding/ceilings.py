@@ -1,0 +1,72 @@
+"""How far a perfect curve of scores per clip leads, and one that knows the subject and nothing else.
+
+Windows are read off them as off a model's curve, so that what is lost is what is lost by reading windows of clips.
+
+Symbols: N clips of a video.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from read.data import Annotation, Sample
+from read.grounding.windows import Curves, Reading, WindowSettings, windows_of
+from read.metrics.protocol import Protocol, Row
+
+TIES = 1e-3  # by how much one shot of the subject may stand above another: by chance, and by next to nothing
+
+
+def ceilings(samples: Sequence[Sample], windows: WindowSettings, draws: int) -> dict[str, list[list[Row]]]:
+    """Predictions of both, by name, each a list of tries.
+
+    `perfect_clips` gives the clips of true windows 1 and the others 0. `subject_only`, where all labels have
+    distractors, gives those of distractors 1 as well; which of the windows comes first is left to chance.
+
+    Args:
+        samples: labelled.
+        windows: how they are read off; where a model would regress them, by runs of clips.
+        draws: tries of `subject_only`.
+    """
+    if windows.method not in ("ladder", "runs"):
+        windows = replace(windows, method="runs")
+    found = {"perfect_clips": [[_row(sample, _clips(sample, ("windows",)), windows) for sample in samples]]}
+    if all(sample.annotation.distractors for sample in samples):
+        generator, both = np.random.default_rng(0), ("windows", "distractors")
+        found["subject_only"] = [
+            [_row(sample, _clips(sample, both, generator), windows) for sample in samples] for _ in range(draws)
+        ]
+    return found
+
+
+def mean_scores(
+    tries: Sequence[Sequence[Row]], annotations: Sequence[Annotation], metric: Protocol, clip_len: float
+) -> dict[str, float]:
+    """The scores of some of the queries, as means over tries."""
+    wanted = {annotation.qid for annotation in annotations}
+    parts = [[row for row in rows if row["qid"] in wanted] for rows in tries]
+    scores = [metric.scores(part, annotations, clip_len) for part in parts]
+    return {name: float(np.mean([of[name] for of in scores])) for name in scores[0]}
+
+
+def _clips(sample: Sample, names: Sequence[str], generator: np.random.Generator | None = None) -> np.ndarray:
+    """The curve (N,): 1 in windows of these names, 0 elsewhere."""
+    curve = np.zeros(len(sample.video))
+    for name in names:
+        for window in getattr(sample.annotation, name):
+            label = replace(sample.annotation, windows=(window,))
+            inside = replace(sample, label=label).targets["foreground"].numpy() > 0
+            curve[inside] = 1.0 if generator is None else 1.0 + TIES * generator.random()
+    return curve
+
+
+def _row(sample: Sample, curve: np.ndarray, windows: WindowSettings) -> dict[str, Any]:
+    question, reading = sample.question, Reading(0, np.zeros((len(curve), 2)), curve, curve)
+    return {
+        "qid": question.qid,
+        "pred_relevant_windows": windows_of(
+            [reading], Curves(curve, curve), sample.clip_len, question.duration, windows
+        ),
+        "pred_saliency_scores": curve.tolist(),
+    }
