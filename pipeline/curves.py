@@ -11,13 +11,18 @@ from typing import Any
 
 from read.files import atomic_path, write_text
 
+COSINES = ("own_cosine", "other_cosine")  # of strategies that align, see `read.alignment.cosines`
+
 
 def write_curve(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write a history as CSV: `step`, `loss` (empty before the first step), `val_score`."""
+    """Write a history as CSV: `step`, `loss` (empty before the first step), `val_score`, and `COSINES` where told."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", "loss", "val_score"])
-    writer.writerows([row["step"], row.get("loss", ""), row["score"]] for row in rows)
+    told = [name for name in COSINES if any(name in row for row in rows)]
+    writer.writerow(["step", "loss", "val_score", *told])
+    writer.writerows(
+        [row["step"], row.get("loss", ""), row["score"], *(row.get(name, "") for name in told)] for row in rows
+    )
     write_text(path, text.getvalue())
 
 

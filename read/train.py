@@ -19,7 +19,16 @@ from read.errors import InputError, NotFiniteError
 from read.settings import check_types
 
 Row = dict[str, Any]
-AlignmentTerm = Callable[[nn.Module], Tensor]  # of the model's last forward: the weighted alignment loss
+
+
+class AlignmentTerm(Protocol):
+    """A term that is added to the task's loss, of the model's last forward: `read.alignment.Alignment` is one."""
+
+    def __call__(self, model: nn.Module, vids: Sequence[str] | None, progress: float) -> Tensor:
+        """The weighted loss, given the samples' videos and the share of the steps that is done."""
+
+    def cosines(self, model: nn.Module, vids: Sequence[str] | None) -> dict[str, Tensor]:
+        """What is told of the states beside it, by name, each a scalar."""
 
 
 class Task(Protocol):
@@ -29,7 +38,7 @@ class Task(Protocol):
         """Samples to train on, in pieces that the model takes. Raises InputError for one that is no good."""
 
     def collate(self, samples: Sequence[Any]) -> Row:
-        """A batch; its tensors are moved to the model's device."""
+        """A batch; its tensors are moved to the model's device. `vids` names the samples' videos."""
 
     def forward(self, model: nn.Module, batch: Row) -> Any:
         """The model's outputs, in half precision on a GPU."""
@@ -111,7 +120,7 @@ def fit(
         settings: how.
         alignment: a term to add to the loss, such as a `read.alignment.Alignment`.
         on_epoch: called with every row of the history: `step`, `score`, `seconds`, and since the last row the means of
-            `loss` and of each of its terms, and the `learning_rate`.
+            `loss` and of each of its terms and what `alignment` tells, and the `learning_rate`.
 
     Raises:
         InputError: nothing to train, no samples, or a sample that is no good.
@@ -160,31 +169,34 @@ def _fit(
     rate = settings.learning_rate * getattr(model, "rate_scale", 1.0)
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=settings.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, settings))
-    history, best, sums, last, began = History(), {}, {}, 0, time.perf_counter()
+    history, best, began = History(), {}, time.perf_counter()
+    seen: dict[str, list[Tensor]] = {}
     batches = _batches(train, settings.batch_size, settings.seed, task.collate)
     model.train()
     for step in range(last_step + 1):
         if step % settings.eval_every == 0 or step == last_step:
-            means = {name: float(total) / (step - last) for name, total in sums.items()}
-            row = {"step": step, **({} if val is None else {"score": task.score(model, val)}), **means}
+            means = {name: float(torch.stack(values).mean()) for name, values in seen.items()}
+            row: Row = {"step": step, **({} if val is None else {"score": task.score(model, val)}), **means}
             row |= {"learning_rate": schedule.get_last_lr()[0], "seconds": time.perf_counter() - began}
             history.rows.append(row)
             if val is not None and row["score"] > history.best_score:
                 history.best_step, history.best_score = step, row["score"]
                 best = {name: parameter.detach().clone() for name, parameter in trained.items()}
             on_epoch(row)
-            sums, last = {}, step
+            seen = {}
         if step == last_step:
             break
-        terms = loss_terms(model, task, next(batches), alignment)
+        batch = next(batches)
+        terms = loss_terms(model, task, batch, alignment, step / settings.steps)
         loss = _total(terms, step)
+        told = terms | {"loss": loss} | (alignment.cosines(model, batch.get("vids")) if alignment else {})
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
         optimizer.step()
         schedule.step()
-        for name, term in (terms | {"loss": loss}).items():
-            sums[name] = sums.get(name, 0) + term.detach()
+        for name, value in told.items():
+            seen.setdefault(name, []).append(value.detach())
     with torch.no_grad():
         for name, value in best.items():
             trained[name].copy_(value)
@@ -204,17 +216,27 @@ def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def loss_terms(model: nn.Module, task: Task, batch: Row, alignment: AlignmentTerm | None = None) -> dict[str, Tensor]:
-    """The weighted terms of the loss on a batch of the task's `collate`; their sum is the loss."""
+def loss_terms(
+    model: nn.Module, task: Task, batch: Row, alignment: AlignmentTerm | None = None, progress: float = 1.0
+) -> dict[str, Tensor]:
+    """The weighted terms of the loss on a batch of the task's `collate`; their sum is the loss.
+
+    `progress` is the share of the training's steps that is done, 0 in the first.
+    """
     device = next(model.parameters()).device
-    batch = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+    batch = moved(batch, device)
     half = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
     with half:
         outputs = task.forward(model, batch)
     terms = task.losses(model, outputs, batch)
     if alignment:
-        terms["alignment"] = alignment(model)
+        terms["alignment"] = alignment(model, batch.get("vids"), progress)
     return terms
+
+
+def moved(batch: Row, device: torch.device) -> Row:
+    """The batch with its tensors on `device`."""
+    return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
 
 
 def _total(terms: dict[str, Tensor], step: int) -> Tensor:

@@ -196,7 +196,8 @@ class _Search:
         videos = [{vid: score for part in step for vid, score in part.items()} for step in zip(*seen, strict=True)]
         history = History()
         for of_folds, scores in zip(zip(*rows, strict=True), videos, strict=True):
-            row = {name: fmean(row[name] for row in of_folds) for name in of_folds[0]}
+            told = [name for name in of_folds[0] if all(name in row for row in of_folds)]
+            row = {name: fmean(row[name] for row in of_folds) for name in told}
             row |= {"step": of_folds[0]["step"], "score": fmean(scores.values())}
             history.rows.append(row)
             if row["score"] > history.best_score:

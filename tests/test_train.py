@@ -246,9 +246,23 @@ def test_alignment_adds_its_weighted_term(train, val):
     torch.testing.assert_close(terms["alignment"], 0.5 * torch.stack(costs).mean())
     assert "alignment" not in loss_terms(model, Grounding(), batch, None)
     history = fit(model, Grounding(), train, val, SHORT, alignment=Alignment())
-    assert history.rows[-1]["alignment"] > 0
+    last = history.rows[-1]
+    assert last["alignment"] > 0 and -1 <= last["other_cosine"] <= 1 and -1 <= last["own_cosine"] <= 1
     with pytest.raises(InputError, match="align"):
         loss_terms(apply_strategy("read", small()), Grounding(), batch, Alignment())
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.5])
+def test_with_a_warmup_the_first_step_is_the_tasks_alone(train, warmup):
+    """W_up is 0 in it, so that only an alignment could move W_down, and would do so as far as the rate goes."""
+    model = apply_strategy("read_pvla", small())
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    settings = TrainSettings(steps=4, batch_size=8, weight_decay=0.0, warmup=0.0)
+    train_until(model, Grounding(), train, settings, 1, alignment=Alignment(gamma=1e-3, warmup=warmup))
+    moved = {name: (value - before[name]).abs().max().item() for name, value in model.named_parameters()}
+    assert all(far > 0.5 * settings.learning_rate for name, far in moved.items() if ".up." in name)
+    down = [far for name, far in moved.items() if ".down.weight" in name]
+    assert down and (max(down) == 0 if warmup else min(down) > 0.5 * settings.learning_rate)
 
 
 @pytest.mark.parametrize(

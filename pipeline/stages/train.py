@@ -17,7 +17,7 @@ from pipeline.strategies import method_of
 from pipeline.tasks import Work, work_on
 from read.adapters import save_adapter, trainable_parameters
 from read.adapters.registry import ALIGNMENT_OPTIONS, apply_strategy, get_strategy
-from read.alignment import Alignment
+from read.alignment import Alignment, measured_cosines
 from read.errors import InputError
 from read.files import read_json, sha256_of, write_json
 from read.train import TrainSettings
@@ -62,6 +62,7 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
             print(f"at a learning rate of {trial['learning_rate']:g} the loss diverges; it is out of the race")
     folder = paths.adapter(settings.dataset, task, strategy, shots, seed)
     counts = trainable_parameters(tuned.model)
+    cosine = measured_cosines(tuned.model, work.task(settings.dataset), train) if alignment else None
     save_adapter(tuned.model, folder)
     write_curve(folder / "curve.csv", tuned.history.rows)
     log_live(paths.curves(settings.dataset, task, strategy, shots, seed), tuned.history.rows[1:])
@@ -77,12 +78,17 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
             "learning_rate": tuned.learning_rate, "grid": tuned.trials, "steps": wanted.steps,
             "best_step": tuned.history.best_step, "val_score": tuned.history.best_score, "untuned": tuned.untuned,
             "gain": tuned.gain.mean, "gain_se": tuned.gain.error, "folds": tuned.folds,
-            "alignment": alignment, "split": split_file.as_posix(), "features": spec,
+            "alignment": alignment, "alignment_cosine": cosine, "split": split_file.as_posix(), "features": spec,
         },
     )  # fmt: skip
     if tuned.untuned:
         error = "" if tuned.gain.error is None else f" with a standard error of {tuned.gain.error:.2f}"
         print(f"the untuned state is kept: training gained {tuned.gain.mean:.2f}{error}")
+    if cosine:
+        print(
+            "mean cosine of a sentence with videos: "
+            + ", ".join(f"{name} {value:.2f}" for name, value in cosine.items())
+        )
     print(f"{counts.total} parameters trained, {counts.share:.2%} of the model")
 
 

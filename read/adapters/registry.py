@@ -15,7 +15,10 @@ from read.errors import InputError
 from read.plugins import STRATEGIES
 
 COMMON_OPTIONS = {"train_head": False}  # of every strategy
-ALIGNMENT_OPTIONS = {"gamma": 0.1, "mass": 0.5, "cost": "cosine", "solver": "exact", "temperature": 0.05}
+ALIGNMENT_OPTIONS = {
+    "gamma": 0.1, "mass": 0.5, "cost": "cosine", "solver": "exact", "temperature": 0.05, "warmup": 0.0, "contrast": 0.0,
+    "centred": False,
+}  # fmt: skip
 KINDS: dict[type, Any] = {bool: (bool,), int: (int,), float: (int, float), str: (str,), tuple: (str, tuple, list)}
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from read.backbones.base import Segment
-from read.backbones.blocks import EncoderLayer, input_projection, sine_positions
+from read.backbones.blocks import EncoderLayer, input_projection, linear_layers, sine_positions
 from read.errors import InputError
 
 FUSIONS = ("dot", "multihead")
@@ -100,6 +100,30 @@ class Memory:
             return self.weights
         zeros = self.weights.new_zeros(*self.weights.shape[:2], self.given)
         return zeros.scatter(2, self.steps[:, None].expand_as(self.weights), self.weights)
+
+
+class VideoProjection(nn.Module):
+    """The input projection of the video; adapters find it as that of a backbone, and learn which steps are real."""
+
+    def __init__(self, d: int, config: VisualGuidanceConfig) -> None:
+        super().__init__()
+        self.layers = input_projection(config.video_dim, d, 1, config.dropout)
+
+    def feed_forward_blocks(self) -> dict[str, nn.Module]:
+        """None."""
+        return {}
+
+    def projection_blocks(self) -> dict[str, nn.Module]:
+        """`layers.0.net.1`."""
+        return linear_layers(self, "layers")
+
+    def segments(self, mask: Tensor) -> list[Segment]:
+        """All tokens are video."""
+        return [Segment("video", 0, mask.shape[1], mask)]
+
+    def forward(self, video: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, video_dim), mask (B, N) -> (B, N, d)."""
+        return self.layers(video)
 
 
 class VisualEncoder(nn.Module):
@@ -188,7 +212,7 @@ class Guide(nn.Module):
                 f"VisualGuidanceConfig: heads {config.heads}: the width {d} must be even and a multiple of it"
             )
         self.video_dim, self.max_steps = config.video_dim, config.max_steps
-        self.project = input_projection(config.video_dim, d, 1, config.dropout)
+        self.project = VideoProjection(d, config)
         self.visual = VisualEncoder(d, config)
         self.fusion = Fusion(d, config)
         self.watched = _Watched()
@@ -218,7 +242,7 @@ class Guide(nn.Module):
             steps, mask = evenly_spaced(mask, self.max_steps)
             video = video.gather(1, steps[..., None].expand(-1, -1, video.shape[2]))
         video = video.masked_fill(~mask[..., None], 0).to(self.fusion.out.weight.dtype)
-        return Memory(self.visual(self.project(video), mask), mask, steps, given)
+        return Memory(self.visual(self.project(video, mask), mask), mask, steps, given)
 
     def add(self, layer: nn.Module, args: tuple, output: Any) -> Any:
         """Forward hook: Z, or the first of several outputs, with what it sees."""

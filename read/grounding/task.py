@@ -42,7 +42,8 @@ class Grounding:
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
         """A batch of `read.data.collate`, with pieces of longer videos where there is a joiner."""
-        return collate(self.joiner(samples) if self.joiner else samples)
+        samples = self.joiner(samples) if self.joiner else samples
+        return collate(samples) | {"vids": [sample.vid for sample in samples]}
 
     def forward(self, model: nn.Module, batch: dict[str, Any]) -> Any:
         """The model's outputs."""

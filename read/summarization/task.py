@@ -41,7 +41,7 @@ class Summarization:
 
     def collate(self, samples: Sequence[SummarySample]) -> dict[str, Any]:
         """A batch of `read.summarization.summarize.collate`."""
-        return collate(samples, self.tokenizer.pad_token_id)
+        return collate(samples, self.tokenizer.pad_token_id) | {"vids": [sample.vid for sample in samples]}
 
     def forward(self, model: nn.Module, batch: dict[str, Any]) -> Any:
         """The model's outputs, with `logits` (B, T, vocabulary)."""

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from read.adapters import apply_strategy, get_strategy, strategy_names, trainable_parameters
+from read.adapters import alignment_states, apply_strategy, get_strategy, strategy_names, trainable_parameters
 from read.alignment import Alignment
 from read.backbones import backbone_names, load_backbone
 from read.errors import InputError
@@ -20,6 +20,7 @@ CASES |= {f"umt {variant}": ("umt", settings) for variant, settings in VARIANTS.
 CASES["umt short"] = ("umt", {"positions": 5})
 NOT_IDENTICAL_AT_START = {"prompt"}
 PLACELESS = {"joint": {"partial", "prompt", "proj"}}  # strategies for which a backbone has no place
+ONE_SIDED = {"joint"}  # whose sentences come as they are from the encoder
 PROJECTED = {"input_vid_proj": ["video"], "input_txt_proj": ["text"]}
 MODALITIES = {  # of the segments, by the prefix of the layers
     "univtg": {**PROJECTED, "transformer.encoder": ["video", "text"]},
@@ -202,7 +203,10 @@ def test_every_strategy_starts_where_the_model_is_and_trains(case, strategy):
     for _ in range(2):  # in the first step only W_up of a bottleneck has a gradient
         optimizer.zero_grad()
         losses = model.losses(forward(model, batch), batch)
-        if get_strategy(strategy).alignment and "text" in before["states"]:
+        if get_strategy(strategy).alignment and name in ONE_SIDED:
+            with pytest.raises(InputError, match="text states depend on nothing that trains"):
+                Alignment()(model)
+        elif get_strategy(strategy).alignment and "text" in before["states"]:
             losses["alignment"] = Alignment()(model)
             assert losses["alignment"] > 0
         loss = sum(losses.values())
@@ -211,6 +215,30 @@ def test_every_strategy_starts_where_the_model_is_and_trains(case, strategy):
         optimizer.step()
     moved = {key for key, value in model.named_parameters() if not torch.equal(value, kept[key])}
     assert moved <= trained and len(moved) > 0.5 * len(trained)
+
+
+@pytest.mark.parametrize("after", [None, "feed_forward"])
+def test_the_alignment_trains_both_sides_or_is_refused(name, batch, after):
+    """That is, what the video's states depend on, and what those of the words do."""
+    if after and not build(name).feed_forward_blocks():
+        return
+    model = wake(apply_strategy("read_pvla", build(name), **({"after": after} if after else {})))
+    forward(model, batch)
+    if name in ONE_SIDED or (after and name in {"qd_detr", "umt"}):
+        with pytest.raises(InputError, match="text states depend on nothing that trains"):
+            Alignment()(model)
+        return
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    layers, whole = alignment_states(model), gradients_of(Alignment()(model), trained)
+    for side in ("video", "text"):
+        reached = gradients_of(sum(getattr(states, side).square().sum() for states in layers), trained)
+        assert any(
+            here is not None and part is not None and part.any() for here, part in zip(reached, whole, strict=True)
+        )
+
+
+def gradients_of(value, parameters):
+    return torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
 
 
 def test_save_and_load(model, batch, tmp_path):

@@ -5,6 +5,7 @@ import torch
 
 from read.adapters import alignment_states, apply_strategy, trainable_parameters
 from read.adapters.sub_blocks import self_attentions
+from read.alignment import Alignment
 from read.errors import InputError
 from tests.backbones.narrow_umt import build, make_batch, run
 from tests.backbones.reference import INPUTS, LENGTHS, WORDS
@@ -58,6 +59,8 @@ def test_alignment_takes_the_mappings_of_video_and_words(batch):
 def test_alignment_takes_the_states_where_no_layer_holds_words(batch):
     model = apply_strategy("read_pvla", build(), after="feed_forward")
     outputs = model(*(batch[name] for name in INPUTS), audio=batch["audio"])
+    with pytest.raises(InputError, match=r"text states depend on nothing that trains.*projection"):
+        Alignment()(model)
     (states,) = alignment_states(model)
     assert states.video is outputs["states"]["video"] and states.text is outputs["states"]["text"]
     assert torch.equal(states.video_mask, batch["video_mask"]) and torch.equal(states.text_mask, batch["text_mask"])

@@ -95,7 +95,11 @@ def test_summarization_from_split_to_scores(stages, tmp_path, backbone, capsys):
         train.train_run(TASK, strategy, 3, 0, stages("train"))
         evaluate.evaluate(TASK, strategy, stages("evaluate"))
         record = read_json(paths.adapter("mine", TASK, strategy, 3, 0) / "run.json")
-        assert (record["alignment"] is None) == (strategy == "read")
+        assert (record["alignment"] is None) == (record["alignment_cosine"] is None) == (strategy == "read")
+        if strategy == "read_pvla":
+            curve = list(csv.DictReader((paths.adapter("mine", TASK, strategy, 3, 0) / "curve.csv").open()))
+            assert all(abs(value) <= 1 for value in record["alignment_cosine"].values())
+            assert all(abs(float(curve[-1][f"{name}_cosine"])) <= 1 for name in ("own", "other"))
         assert record["features"] == SPEC
     evaluate.references(TASK, stages("evaluate"))
 
