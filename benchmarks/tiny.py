@@ -43,7 +43,7 @@ TINY = {
     **{
         f"train.{task}.{key}": value
         for task in ("grounding", "summarization")
-        for key, value in {"steps": 2, "learning_rates": [0.001], "evaluations": 1}.items()
+        for key, value in {"steps": 2, "learning_rates": [0.001], "evaluations": 1, "budget": None}.items()
     },
     "strategies": {"adapter": {}, "read": {}},
     "evaluate.grounding.random_draws": 2,

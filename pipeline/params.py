@@ -26,6 +26,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what numpy takes
 Fps = Annotated[float, Field(gt=0, le=1000)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 TaskName = Literal["grounding", "summarization"]
+PlaceName = Literal["projection", "attention", "feed_forward", "joint"]
 EncoderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]  # also a key of bundles and of features
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
@@ -142,12 +143,15 @@ class Pretrain(Section):
 
 
 class TrainTask(Section):
-    """Stage 6, of any task: adaptation; the same budget for every strategy."""
+    """Stage 6, of any task: adaptation; the same terms for every strategy."""
 
     steps: Count
     batch_size: Count
     learning_rates: Annotated[list[Positive], Field(min_length=1)]
+    folds: Annotated[int, Field(ge=2, le=1000)]
     evaluations: Count
+    budget: Count | None
+    places: Annotated[list[PlaceName], Field(min_length=1)]
     train_head: bool
 
 

@@ -1,14 +1,15 @@
 """Which learning rate, which step, and whether to train at all.
 
-Two ways to choose. By a validation side: every rate trains once, and the best step of the best rate stays. By
-cross-validation (Stone 1974), for those who have so few labelled videos that a part of them says nothing: every rate
-trains once a fold, without the videos of that fold, and the step and rate that are best on the mean over all held-out
-videos are trained once more.
+By cross-validation (Stone 1974): every rate trains once a fold, without the videos of that fold, and the step and rate
+that are best on the mean over all held-out videos are trained once more. So every labelled video chooses, and the
+error of what chooses is as small as the labels allow. The model stays as it was before its first step unless what was
+chosen is better by more than one standard error of the difference, video by video: the best of many states on a few
+videos is above the first by chance alone.
 
-Where folds chose, the model stays as it was before its first step unless what was chosen is better by more than one
-standard error of the difference, video by video: the best of many states on a few videos is above the first by chance
-alone. Where a validation side chose, among whom are many fewer than train, that error is as large as most true gains,
-and any gain is taken.
+Or, without folds, by a validation side of its own: every rate trains once, and the best step of the best rate stays.
+Any gain is taken then, as in the literature that reports the side that chose.
+
+Either way the score is the mean over videos of the task's score of each.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,9 +24,30 @@ from torch import nn
 from read.errors import InputError, NotFiniteError
 from read.train import AlignmentTerm, History, Row, Task, TrainSettings, fit, train_until
 
-FOLDS = 4  # so that, with a validation video to four that train, a fold trains on about as many as train in the end
-
 BuildModel = Callable[[Sequence[Any]], nn.Module]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How to choose.
+
+    Attributes:
+        learning_rates: the grid. One at which training diverges is out of the race.
+        folds: parts into which the labelled videos are divided, each held out in turn, or as many as there are videos;
+            0: the validation side chooses alone.
+
+    Raises:
+        InputError: an empty grid, or a single fold.
+    """
+
+    learning_rates: Sequence[float]
+    folds: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.learning_rates:
+            raise InputError("train: the grid of learning rates is empty")
+        if self.folds == 1 or self.folds < 0:
+            raise InputError(f"train: {self.folds} folds; two at least hold each other out, and 0 are none")
 
 
 @dataclass(frozen=True)
@@ -62,6 +84,10 @@ class Tuned:
         untuned: whether the state before the first step was kept; `history.best_step` is then 0.
         gain: of the best step of the best rate, on the videos that chose.
         folds: that chose; 0 where the validation side did.
+        at_edge: the rate is the lowest or the highest of three or more at which training did not diverge: a better one
+            may lie beyond the grid.
+        still_rising: the last look at the videos that chose is above the one before by more than one standard error of
+            the difference: more steps may be better.
     """
 
     model: nn.Module
@@ -71,6 +97,8 @@ class Tuned:
     untuned: bool
     gain: Gain
     folds: int = 0
+    at_edge: bool = False
+    still_rising: bool = False
 
 
 def tune(
@@ -79,52 +107,57 @@ def tune(
     train: Sequence[Any],
     val: Sequence[Any],
     settings: TrainSettings,
-    learning_rates: Sequence[float],
+    tuning: Tuning,
     alignment: AlignmentTerm | None = None,
     on_epoch: Callable[[Row], None] | None = None,
 ) -> Tuned:
-    """Train at every learning rate, and take the best step of the best by `val`; the untuned state is step 0.
+    """Train at every learning rate, and take the best step of the best; the untuned state is step 0.
 
     Args:
         build_model: makes the model that is trained, given the samples to train on; called under the seed.
         task: what is learned.
         train: samples to train on.
-        val: samples that choose.
+        val: samples that choose. With folds those of `train` choose too, and the last training is on `train` alone:
+            `val` stays unseen, for whatever else is chosen by it.
         settings: how; `learning_rate` is that of each trial.
-        learning_rates: the grid. One at which training diverges is out of the race.
+        tuning: how to choose.
         alignment: see `read.train.fit`.
-        on_epoch: called with the rows of `fit`; each has the `learning_rate` of its trial as `trial`.
+        on_epoch: called with the rows of `fit`; each has the `learning_rate` of its trial as `trial`, and the number of
+            its `fold`.
 
     Raises:
-        InputError: an empty grid, nothing to train, no samples to train on or to choose by.
+        InputError: nothing to train, no samples to train on or to choose by.
         NotFiniteError: every rate diverges.
     """
-    search = _Search(build_model, task, train, val, settings, alignment, on_epoch or (lambda row: None))
-    return search.by_validation(learning_rates)
+    told = on_epoch or (lambda row: None)
+    search = _Search(build_model, task, train, val, settings, alignment, told, tuning.folds)
+    for rate in tuning.learning_rates:
+        search.try_out(rate)
+    return search.choose()
 
 
-def cross_validate(
-    build_model: BuildModel,
-    task: Task,
-    train: Sequence[Any],
-    val: Sequence[Any],
-    settings: TrainSettings,
-    learning_rates: Sequence[float],
-    alignment: AlignmentTerm | None = None,
-    on_epoch: Callable[[Row], None] | None = None,
-) -> Tuned:
-    """The same where all videos of `train` and `val` choose, held out in turn, and in doubt the untuned state is kept.
+@dataclass
+class _Trial:
+    """A rate: means over its trainings, and at each of their looks the score of every video that was held out."""
 
-    The last training is on `train` alone: `val` stays unseen, for whatever else is chosen by it. Rows for `on_epoch`
-    have the number of their `fold`.
-    """
-    search = _Search(build_model, task, train, val, settings, alignment, on_epoch or (lambda row: None))
-    return search.by_folds(learning_rates)
+    history: History
+    looks: list[dict[str, float]]
+
+    @property
+    def gain(self) -> Gain:
+        """Of the best step over the first."""
+        best = next(place for place, row in enumerate(self.history.rows) if row["step"] == self.history.best_step)
+        return Gain.of(self.looks[0], self.looks[best])
+
+    @property
+    def still_rising(self) -> bool:
+        """See `Tuned`."""
+        return Gain.of(*self.looks[-2:]).is_real
 
 
 @dataclass
 class _Search:
-    """The arguments of `tune`, and what became of each rate: its history, or why it is out of the race."""
+    """The arguments of `tune`, and what became of each rate: its trial, or why it is out of the race."""
 
     build_model: BuildModel
     task: Task
@@ -133,81 +166,80 @@ class _Search:
     settings: TrainSettings
     alignment: AlignmentTerm | None
     on_epoch: Callable[[Row], None]
-    found: dict[float, History | NotFiniteError] = field(default_factory=dict)
+    folds: int
+    tried: dict[float, _Trial | NotFiniteError] = field(default_factory=dict)
+    model: nn.Module | None = None  # where no folds choose, that of the best trial so far
 
-    def by_validation(self, rates: Sequence[float]) -> Tuned:
-        """One training a rate."""
-        best = None
-        for rate in _grid(rates):
-            model = self.build(self.train)
-            try:
-                history = self.found[rate] = self.fit(model, self.task, self.train, self.val, rate)
-            except NotFiniteError as error:
-                self.found[rate] = error
-                continue
-            if best is None or history.best_score > best[0].best_score:
-                best = history, rate, model
-        if best is None:
-            raise self.nothing_left()
-        history, rate, model = best
-        before = self.task.score_videos(self.build(self.train), self.val)
-        return self.tuned(model, history, rate, Gain.of(before, self.task.score_videos(model, self.val)))
+    def __post_init__(self) -> None:
+        self.sides = [(self.train, self.val)]
+        if self.folds:
+            labelled = [*self.train, *self.val]
+            parts = divide([sample.vid for sample in labelled], self.folds, self.settings.seed)
+            self.sides = [
+                ([s for s in labelled if s.vid not in part], [s for s in labelled if s.vid in part]) for part in parts
+            ]
 
-    def by_folds(self, rates: Sequence[float]) -> Tuned:
-        """One training a rate and fold, and one more with what was chosen."""
-        labelled = [*self.train, *self.val]
-        parts = divide([sample.vid for sample in labelled], FOLDS, self.settings.seed)
-        videos: dict[float, list[dict[str, float]]] = {}
-        for rate in _grid(rates):
-            try:
-                self.found[rate], videos[rate] = self.held_out(labelled, parts, rate)
-            except NotFiniteError as error:
-                self.found[rate] = error
-        while self.left:
-            rate = max(self.left, key=lambda rate: self.left[rate].best_score)
-            history, scores = self.left[rate], videos[rate]
-            chosen = next(place for place, row in enumerate(history.rows) if row["step"] == history.best_step)
-            gain, model = Gain.of(scores[0], scores[chosen]), self.build(self.train)
-            if not gain.is_real:
-                first = History(history.rows, history.rows[0]["step"], history.rows[0]["score"])
-                return self.tuned(model, first, rate, gain, len(parts))
+    def try_out(self, rate: float) -> None:
+        """Train at a rate, once for each pair of sides."""
+        rows, seen, before = [], [], self.best
+        try:
+            for number, (train, held_out) in enumerate(self.sides):
+                model, task = self.build(train), _ByVideo(self.task)
+                settings, about = replace(self.settings, learning_rate=rate), {"fold": number} if self.folds else {}
+                told = self.told(trial=rate, **about)
+                rows.append(fit(model, task, train, held_out, settings, self.alignment, told).rows)
+                seen.append(task.seen)
+        except NotFiniteError as error:
+            self.tried[rate] = error
+            return
+        looks = [{vid: score for part in look for vid, score in part.items()} for look in zip(*seen, strict=True)]
+        self.tried[rate] = _Trial(_means(list(zip(*rows, strict=True)), looks), looks)
+        if not self.folds and self.best != before:
+            self.model = model
+
+    def choose(self) -> Tuned:
+        """The best of what was tried; where folds chose, trained once more on the train side."""
+        while (rate := self.best) is not None:
+            trial = self.left[rate]
+            if self.model is not None:
+                return self.tuned(rate, self.model, trial.history)
+            model, first = self.build(self.train), trial.history.rows[0]
+            if not trial.gain.is_real:
+                return self.tuned(rate, model, replace(trial.history, best_step=0, best_score=first["score"]))
             try:
                 train_until(
-                    model, self.task, self.train, replace(self.settings, learning_rate=rate), history.best_step,
-                    self.alignment, self.told(trial=rate),
+                    model, self.task, self.train, replace(self.settings, learning_rate=rate),
+                    trial.history.best_step, self.alignment, self.told(trial=rate),
                 )  # fmt: skip
-                return self.tuned(model, history, rate, gain, len(parts))
+                return self.tuned(rate, model, trial.history)
             except NotFiniteError as error:
-                self.found[rate] = error
-        raise self.nothing_left()
+                self.tried[rate] = error
+        reasons = "; ".join(f"at {rate:g}: {error}" for rate, error in self.tried.items())
+        raise NotFiniteError(f"every learning rate diverges; {reasons}")
 
-    def held_out(
-        self, labelled: Sequence[Any], parts: Sequence[set[str]], rate: float
-    ) -> tuple[History, list[dict[str, float]]]:
-        """Means over the folds, and at each of their steps the score of every video, by the model that never saw it."""
-        rows: list[list[Row]] = []
-        seen: list[list[dict[str, float]]] = []
-        for number, part in enumerate(parts):
-            rest = [sample for sample in labelled if sample.vid not in part]
-            own = [sample for sample in labelled if sample.vid in part]
-            task = _ByVideo(self.task)
-            rows.append(self.fit(self.build(rest), task, rest, own, rate, fold=number).rows)
-            seen.append(task.seen)
-        videos = [{vid: score for part in step for vid, score in part.items()} for step in zip(*seen, strict=True)]
-        history = History()
-        for of_folds, scores in zip(zip(*rows, strict=True), videos, strict=True):
-            told = [name for name in of_folds[0] if all(name in row for row in of_folds)]
-            row = {name: fmean(row[name] for row in of_folds) for name in told}
-            row |= {"step": of_folds[0]["step"], "score": fmean(scores.values())}
-            history.rows.append(row)
-            if row["score"] > history.best_score:
-                history.best_step, history.best_score = row["step"], row["score"]
-        return history, videos
+    def tuned(self, rate: float, model: nn.Module, history: History) -> Tuned:
+        """The result, and every trial as it came out."""
+        nothing = {"score": None, "best_step": None}
+        trials = [
+            {"learning_rate": each} | nothing
+            if isinstance(trial, NotFiniteError)
+            else {"learning_rate": each, "score": trial.history.best_score, "best_step": trial.history.best_step}
+            for each, trial in self.tried.items()
+        ]
+        left, trained, count = self.left, history.best_step > 0, len(self.sides) if self.folds else 0
+        at_edge = trained and len(left) > 2 and rate in (min(left), max(left))
+        rising = trained and left[rate].still_rising
+        return Tuned(model.eval(), history, rate, trials, not trained, left[rate].gain, count, at_edge, rising)
 
     @property
-    def left(self) -> dict[float, History]:
+    def left(self) -> dict[float, _Trial]:
         """The rates in the race."""
-        return {rate: history for rate, history in self.found.items() if isinstance(history, History)}
+        return {rate: trial for rate, trial in self.tried.items() if isinstance(trial, _Trial)}
+
+    @property
+    def best(self) -> float | None:
+        """The best of these."""
+        return max(self.left, key=lambda rate: self.left[rate].history.best_score, default=None)
 
     def build(self, samples: Sequence[Any]) -> nn.Module:
         """A new model under the seed."""
@@ -215,37 +247,22 @@ class _Search:
             torch.manual_seed(self.settings.seed)
             return self.build_model(samples)
 
-    def fit(
-        self, model: nn.Module, task: Task, train: Sequence[Any], val: Sequence[Any], rate: float, **about: Any
-    ) -> History:
-        """A training of a trial."""
-        settings = replace(self.settings, learning_rate=rate)
-        return fit(model, task, train, val, settings, self.alignment, self.told(trial=rate, **about))
-
     def told(self, **about: Any) -> Callable[[Row], None]:
         """`on_epoch` for the rows of one training."""
         return lambda row: self.on_epoch({**about, **row})
 
-    def tuned(self, model: nn.Module, history: History, rate: float, gain: Gain, folds: int = 0) -> Tuned:
-        """The result, and every trial as it came out."""
-        trials = [
-            {"learning_rate": each, "score": history.best_score, "best_step": history.best_step}
-            if isinstance(history, History)
-            else {"learning_rate": each, "score": None, "best_step": None}
-            for each, history in self.found.items()
-        ]
-        return Tuned(model.eval(), history, rate, trials, history.best_step == 0, gain, folds)
 
-    def nothing_left(self) -> NotFiniteError:
-        """What is raised where no rate is in the race."""
-        reasons = "; ".join(f"at {rate:g}: {error}" for rate, error in self.found.items())
-        return NotFiniteError(f"every learning rate diverges; {reasons}")
-
-
-def _grid(rates: Sequence[float]) -> Sequence[float]:
-    if not rates:
-        raise InputError("train: the grid of learning rates is empty")
-    return rates
+def _means(looks: Sequence[Sequence[Row]], scores: Sequence[dict[str, float]]) -> History:
+    """One history of several: the mean of their rows at each look, and of the scores of all videos."""
+    history = History()
+    for rows, of_videos in zip(looks, scores, strict=True):
+        told = [name for name in rows[0] if all(name in row for row in rows)]
+        row = {name: fmean(row[name] for row in rows) for name in told}
+        row |= {"step": rows[0]["step"], "score": fmean(of_videos.values())}
+        history.rows.append(row)
+        if row["score"] > history.best_score:
+            history.best_step, history.best_score = row["step"], row["score"]
+    return history
 
 
 class _ByVideo:

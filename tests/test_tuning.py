@@ -14,8 +14,8 @@ from read.data import Sample
 from read.errors import InputError, NotFiniteError
 from read.grounding.task import Grounding, validation_score
 from read.grounding.windows import WindowSettings
-from read.train import TrainSettings, fit, train_until
-from read.tuning import Gain, cross_validate, divide, tune
+from read.train import History, TrainSettings, fit, train_until
+from read.tuning import Gain, Tuning, _Search, _Trial, divide, tune
 from tests.test_train import planted, small
 
 
@@ -38,28 +38,31 @@ def test_tuning_takes_the_best_rate_and_records_all(train, val):
 
     digest = small(seed=4).digest()
     settings = TrainSettings(steps=20, batch_size=16, eval_every=20)
-    tuned = tune(build, Grounding(), train, val, replace(settings, seed=4), [1e-6, 3e-3], on_epoch=rows.append)
+    tuned = tune(build, Grounding(), train, val, replace(settings, seed=4), Tuning([1e-6, 3e-3]), on_epoch=rows.append)
     assert [trial["learning_rate"] for trial in tuned.trials] == [1e-6, 3e-3]
     assert tuned.history.best_score == max(trial["score"] for trial in tuned.trials)
     assert tuned.model is started[[1e-6, 3e-3].index(tuned.learning_rate)]
-    assert validation_score(tuned.model, val, WindowSettings()) == tuned.history.best_score
+    assert validation_score(tuned.model, val, WindowSettings()) == pytest.approx(tuned.history.best_score)
     assert Counter(row["trial"] for row in rows) == {1e-6: 2, 3e-3: 2} and digest != tuned.model.digest()
     assert rows[0]["score"] == rows[2]["score"], "every rate starts from the same weights"
     with pytest.raises(InputError, match="grid of learning rates is empty"):
-        tune(build, Grounding(), train, val, replace(settings, seed=4), [])
+        Tuning([])
+    for folds in (1, -2):
+        with pytest.raises(InputError, match=f"{folds} folds; two at least"):
+            Tuning([1e-3], folds)
 
 
 def test_a_rate_that_diverges_is_out_of_the_race(train, val):
     """A real divergence: at 1e30 the first step overflows the weights, and the second loss is not finite."""
     settings = TrainSettings(steps=4, batch_size=16, eval_every=1, clip_norm=1e30)
-    tuned = tune(lambda samples: small(), Grounding(), train, val, settings, [1e30, 1e-3])
+    tuned = tune(lambda samples: small(), Grounding(), train, val, settings, Tuning([1e30, 1e-3]))
     assert tuned.learning_rate == 1e-3
     assert tuned.trials[0] == {"learning_rate": 1e30, "score": None, "best_step": None}
     assert tuned.trials[1]["score"] == max(row["score"] for row in tuned.history.rows)
     with pytest.raises(
         NotFiniteError, match=r"every learning rate diverges; at 1e\+30: .*(not finite at step|NaN or infinity)"
     ):
-        tune(lambda samples: small(), Grounding(), train, val, settings, [1e30])
+        tune(lambda samples: small(), Grounding(), train, val, settings, Tuning([1e30]))
 
 
 class Point(NamedTuple):
@@ -121,7 +124,7 @@ def test_folds_hold_out_every_video_once_and_the_last_training_has_the_train_sid
         built.append({point.vid for point in samples})
         return zero()
 
-    tuned = cross_validate(build, task, train, val, STEPS, [1e-3, 0.1], on_epoch=rows.append)
+    tuned = tune(build, task, train, val, STEPS, Tuning([1e-3, 0.1], 4), on_epoch=rows.append)
     everything = {point.vid for point in [*train, *val]}
     assert built == task.trained and len(built) == 2 * 4 + 1
     for first in (0, 4):
@@ -141,7 +144,7 @@ def test_folds_hold_out_every_video_once_and_the_last_training_has_the_train_sid
 
 def test_what_folds_chose_is_the_mean_over_held_out_videos_and_is_trained_to_its_step():
     train, val, rows = points(8, noise=0.5), points(2, noise=0.5, first=8), []
-    tuned = cross_validate(zero, Line(), train, val, STEPS, [0.03, 0.1], on_epoch=rows.append)
+    tuned = tune(zero, Line(), train, val, STEPS, Tuning([0.03, 0.1], 4), on_epoch=rows.append)
     parts = divide([point.vid for point in [*train, *val]], 4, STEPS.seed)
     sizes = [len(part) for part in parts]
     for trial in tuned.trials:
@@ -164,20 +167,20 @@ def test_a_gain_within_its_error_keeps_the_untuned_state():
     """Half of the videos lie above the line y = 0 and half below: what helps one harms another."""
     upper, lower = points(6, slope=1.0), points(6, slope=-0.8, first=6)
     train, val = [*upper[:4], *lower[:4]], [*upper[4:], *lower[4:]]
-    tuned = cross_validate(zero, Line(), train, val, STEPS, [1e-3, 0.1])
+    tuned = tune(zero, Line(), train, val, STEPS, Tuning([1e-3, 0.1], 4))
     assert tuned.untuned and tuned.model.weight.item() == 0 and tuned.history.best_step == 0
     assert tuned.history.best_score == tuned.history.rows[0]["score"] and not tuned.model.training
     assert tuned.gain.mean <= tuned.gain.error
-    for choose in (tune, cross_validate):
-        clear = choose(zero, Line(), upper[:4], upper[4:], STEPS, [1e-3, 0.1])
+    for folds in (0, 4):
+        clear = tune(zero, Line(), upper[:4], upper[4:], STEPS, Tuning([1e-3, 0.1], folds))
         assert not clear.untuned and clear.history.best_step > 0 and clear.gain.mean > clear.gain.error > 0
 
 
 def test_a_validation_side_takes_any_gain():
     train, val = points(6, slope=1.0), [*points(3, slope=1.0, first=6), *points(2, slope=-1.0, first=9)]
-    tuned = tune(zero, Line(), train, val, STEPS, [1e-3])
+    tuned = tune(zero, Line(), train, val, STEPS, Tuning([1e-3]))
     assert not tuned.untuned and 0 < tuned.gain.mean < tuned.gain.error
-    harmed = tune(zero, Line(), train, points(2, slope=-1.0, first=9), STEPS, [1e-3])
+    harmed = tune(zero, Line(), train, points(2, slope=-1.0, first=9), STEPS, Tuning([1e-3]))
     assert harmed.untuned and harmed.history.best_step == 0 == harmed.gain.mean and harmed.model.weight.item() == 0
 
 
@@ -190,15 +193,15 @@ def test_the_gain_is_paired_by_video():
     assert Gain.of({"a": 1.0}, {"a": 1.5}) == Gain(0.5, None) and Gain(0.5, None).is_real
 
 
-@pytest.mark.parametrize("choose", [tune, cross_validate])
-def test_where_every_rate_diverges_the_reasons_are_told(choose):
+@pytest.mark.parametrize("folds", [0, 4])
+def test_where_every_rate_diverges_the_reasons_are_told(folds):
     settings = replace(STEPS, steps=4, eval_every=1, clip_norm=1e30)
     train, val = points(4), points(2, first=4)
-    tuned = choose(zero, Line(), train, val, settings, [1e30, 1e-3])
+    tuned = tune(zero, Line(), train, val, settings, Tuning([1e30, 1e-3], folds))
     assert tuned.trials[0] == {"learning_rate": 1e30, "score": None, "best_step": None}
     assert tuned.learning_rate == 1e-3
     with pytest.raises(NotFiniteError, match=r"every learning rate diverges; at 1e\+30"):
-        choose(zero, Line(), train, val, settings, [1e30])
+        tune(zero, Line(), train, val, settings, Tuning([1e30], folds))
 
 
 def test_a_rate_that_diverges_in_the_last_training_only_gives_way():
@@ -212,9 +215,44 @@ def test_a_rate_that_diverges_in_the_last_training_only_gives_way():
             nn.init.constant_(model.weight, torch.nan)
         return model
 
-    tuned = cross_validate(build, Line(), train, val, STEPS, [0.05, 0.1])
+    tuned = tune(build, Line(), train, val, STEPS, Tuning([0.05, 0.1], 4))
     assert [trial["score"] is None for trial in tuned.trials] == [False, True]  # the faster one was the best
     assert tuned.learning_rate == 0.05 and tuned.model.weight.item() > 1
+
+
+@pytest.mark.parametrize(
+    ("scores", "at_edge"),
+    [
+        ({1e-3: 5.0, 1e-2: 6.0, 0.1: 7.0}, True),
+        ({0.1: 7.0, 1e-2: 6.0, 1e-3: 5.0}, True),
+        ({1e-3: 7.0, 1e-2: 6.0, 0.1: 5.0}, True),
+        ({1e-3: 5.0, 1e-2: 7.0, 0.1: 6.0}, False),
+        ({1e-3: 5.0, 1e-2: 7.0, 0.1: 6.0, 1.0: None}, False),
+        ({1e-3: 5.0, 1e-2: 6.0, 0.1: 7.0, 1.0: None}, True),  # the highest that can be had
+        ({1e-2: 6.0, 0.1: 7.0}, False),  # of two, each is an edge
+        ({1e-2: 6.0, 0.1: 7.0, 1.0: None}, False),
+        ({1e-3: 1.0, 1e-2: 1.0, 0.1: 0.5}, False),  # none is better than no step: there is no rate to be wrong
+    ],
+)
+def test_a_rate_at_the_edge_of_the_grid_is_told(scores, at_edge):
+    search = _Search(zero, Line(), points(2), points(2, first=2), STEPS, None, print, 0, model=zero())
+    for rate, score in scores.items():
+        rows = [{"step": 0, "score": 1.0}, {"step": 9, "score": score}]
+        best = (9, score) if score is not None and score > 1 else (0, 1.0)
+        trial = _Trial(History(rows, *best), [{"a": 1.0}, {"a": score}])
+        search.tried[rate] = NotFiniteError("it diverged") if score is None else trial
+    assert search.choose().at_edge == at_edge
+
+
+@pytest.mark.parametrize("folds", [0, 4])
+def test_a_curve_that_has_not_ended_is_told(folds):
+    """Too low a rate has every video still rise at the last look."""
+    settings = replace(STEPS, schedule="constant")
+    tuned = tune(zero, Line(), points(8), points(4, first=8), settings, Tuning([0.01], folds))
+    assert tuned.still_rising and tuned.history.best_step == settings.steps
+    scores = [{"a": 1.0, "b": 2.0}, {"a": 9.0, "b": 9.0}, {"a": 9.1, "b": 8.9}]
+    history = History([{"step": step} for step in (0, 5, 10)], 5, 9.0)
+    assert not _Trial(history, scores).still_rising and _Trial(history, scores[:2]).still_rising
 
 
 @pytest.mark.parametrize(("videos", "folds", "sizes"), [(10, 4, [2, 2, 3, 3]), (3, 4, [1, 1, 1]), (2, 9, [1, 1])])
@@ -254,5 +292,5 @@ def test_few_labels_on_a_planted_problem():
         return model
 
     few = planted(10, seed=5)
-    tuned = cross_validate(build, task, few[:8], few[8:], replace(settings, steps=10), [1.0])
+    tuned = tune(build, task, few[:8], few[8:], replace(settings, steps=10), Tuning([1.0], 4))
     assert tuned.untuned and tuned.model.digest() == build([]).digest() and tuned.gain.mean <= 0

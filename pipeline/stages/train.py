@@ -1,6 +1,7 @@
-"""Stage 6: one strategy adapts the backbone to k labelled videos, at a step and a rate that `read.tuning` chooses.
+"""Stage 6: one strategy adapts the backbone to k labelled videos, on the same terms as any other.
 
-With few labelled videos by cross-validation over all of them, else by the validation side.
+The step and the rate are chosen by cross-validation over the labelled videos (`read.tuning`); of `paper`, by the side
+that is reported. `terms` says where a strategy trains, and how much.
 """
 
 from collections.abc import Sequence
@@ -15,21 +16,37 @@ from pipeline.curves import log_live, write_curve
 from pipeline.machine import chosen_device
 from pipeline.strategies import method_of
 from pipeline.tasks import Work, work_on
-from read.adapters import save_adapter, trainable_parameters
+from read.adapters import match_budget, save_adapter, trainable_parameters
+from read.adapters.places import trained_places
 from read.adapters.registry import ALIGNMENT_OPTIONS, apply_strategy, get_strategy
 from read.alignment import Alignment, measured_cosines
 from read.errors import InputError
 from read.files import read_json, sha256_of, write_json
 from read.train import TrainSettings
-from read.tuning import cross_validate, tune
-
-FEW_VIDEOS = 16  # that train, up to which a validation side of a part of them chooses worse than no training does
+from read.tuning import Tuning, tune
 
 
-def prepare(work: Work, strategy: str, settings: SimpleNamespace, train: Sequence[Any]) -> nn.Module:
+def terms(strategy: str, settings: SimpleNamespace, model: nn.Module) -> tuple[str, dict[str, Any]]:
+    """The registered strategy behind an entry, and its options: the entry's own, else those that all have in common.
+
+    Args:
+        strategy: the entry of `strategies`.
+        settings: `train.places` are those of strategies that have places; one that has a size gets that by which it
+            trains nearest to `train.budget` parameters, the task heads aside.
+        model: a fresh backbone.
+    """
+    method, own = method_of(strategy, settings.strategies[strategy])
+    kind, common = get_strategy(method), {"train_head": settings.train.train_head}
+    if "after" in kind.options:
+        common["after"] = settings.train.places
+    if kind.budget and settings.train.budget:
+        sized = match_budget(method, model, settings.train.budget, **(common | own | {"train_head": False}))
+        common[kind.budget] = sized[kind.budget]
+    return method, common | own
+
+
+def prepare(work: Work, method: str, options: dict[str, Any], train: Sequence[Any]) -> nn.Module:
     """A fresh backbone, frozen and fitted out for a strategy that trains on some samples."""
-    method, options = method_of(strategy, settings.strategies[strategy])
-    options = {"train_head": settings.train.train_head} | options
     return apply_strategy(method, work.backbone(train), **options).to(chosen_device())
 
 
@@ -42,20 +59,21 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
     val, _ = work.samples(settings.dataset, split["val"])
     pretrained = read_json(paths.backbone(task) / "pretrain.json")
     check_features(pretrained["features"], spec)
-    method, options = method_of(strategy, settings.strategies[strategy])
-    chosen = get_strategy(method).complete(options)
-    alignment = {name: chosen[name] for name in ALIGNMENT_OPTIONS} if get_strategy(method).alignment else None
-    budget = TrainSettings(
+    method, options = terms(strategy, settings, work.backbone())
+    kind = get_strategy(method)
+    complete = kind.complete(options)
+    alignment = {name: complete[name] for name in ALIGNMENT_OPTIONS} if kind.alignment else None
+    how = TrainSettings(
         steps=wanted.steps,
         batch_size=wanted.batch_size,
         eval_every=max(1, wanted.steps // wanted.evaluations),
         seed=seed,
     )
-    train_videos = len({sample.vid for sample in train})
-    few = train_videos <= FEW_VIDEOS and not split["optimistic"]  # of `paper`, the validation side is the reported one
-    tuned = (cross_validate if few else tune)(
-        lambda samples: prepare(work, strategy, settings, samples), work.task(settings.dataset), train, val, budget,
-        wanted.learning_rates, Alignment(**alignment) if alignment else None, print,
+    folds = 0 if split["optimistic"] else wanted.folds  # of `paper`, the validation side is the reported one
+    tuned = tune(
+        lambda samples: prepare(work, method, options, samples), work.task(settings.dataset), train, val, how,
+        Tuning([rate * kind.rate_scale for rate in wanted.learning_rates], folds),
+        Alignment(**alignment) if alignment else None, print,
     )  # fmt: skip
     for trial in tuned.trials:
         if trial["score"] is None:
@@ -70,14 +88,18 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
         folder / "run.json",
         {
             "dataset": settings.dataset, "task": task, "strategy": strategy, "shots": shots, "seed": seed,
-            "train_videos": train_videos,
+            "train_videos": len({sample.vid for sample in train}),
             "backbone": pretrained["backbone"], "trainable": counts.total,
+            "budget": wanted.budget if kind.budget else None,
+            "size": {kind.budget: complete[kind.budget]} if kind.budget else None,
+            "places": trained_places(tuned.model),
             "total": sum(p.numel() for p in tuned.model.parameters()), "share": counts.share,
             "adapter_bytes": (folder / "adapter.safetensors").stat().st_size,
             "sha256": sha256_of(folder / "adapter.safetensors"),
             "learning_rate": tuned.learning_rate, "grid": tuned.trials, "steps": wanted.steps,
             "best_step": tuned.history.best_step, "val_score": tuned.history.best_score, "untuned": tuned.untuned,
             "gain": tuned.gain.mean, "gain_se": tuned.gain.error, "folds": tuned.folds,
+            "at_edge": tuned.at_edge, "still_rising": tuned.still_rising,
             "alignment": alignment, "alignment_cosine": cosine, "split": split_file.as_posix(), "features": spec,
         },
     )  # fmt: skip
@@ -89,6 +111,10 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
             "mean cosine of a sentence with videos: "
             + ", ".join(f"{name} {value:.2f}" for name, value in cosine.items())
         )
+    if tuned.at_edge:
+        print("the learning rate is at an edge of the grid: a better one may lie beyond")
+    if tuned.still_rising:
+        print("the score still rose at the last look: more steps may be better")
     print(f"{counts.total} parameters trained, {counts.share:.2%} of the model")
 
 

@@ -36,6 +36,7 @@ class Strategy:
         alignment: the task's loss is to be joined by an alignment of `alignment_states`, whose settings are options of
             the strategy as well, ALIGNMENT_OPTIONS.
         switchable: leaves the model's own weights alone, so that one model can hold several.
+        rate_scale: of the learning rates that all strategies are tried with: where the best ones of this one lie.
         name: the stem of its file, by which params, tables and saved files know it; `get_strategy` fills it in.
     """
 
@@ -46,6 +47,7 @@ class Strategy:
     budget: str | None = None
     alignment: bool = False
     switchable: bool = False
+    rate_scale: float = 1.0
     name: str = ""
 
     def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:

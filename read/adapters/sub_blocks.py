@@ -87,7 +87,7 @@ def self_attentions(model: nn.Module) -> dict[str, int]:
     for stack, module, family in _stacks(model):
         if family and not family.causal(module, stack):
             for name, block in module.named_modules():
-                if _matches(name, family.self_attention) and not called_like_torchs(block):
+                if matches(name, family.self_attention) and not called_like_torchs(block):
                     found[_below(stack, name)] = next(block.parameters()).shape[-1]
     return found
 
@@ -200,7 +200,7 @@ def _in_family(module: nn.Module, name: str, family: Family, kind: str) -> Itera
     }
     modality = "video" if "visual" in name else "written" if family.writes(module, name) else family.modality
     for block, _ in module.named_modules():
-        if not any(_matches(block, pattern) for pattern in patterns):
+        if not any(matches(block, pattern) for pattern in patterns):
             continue
         place = Place(_below(name, block), _below(name, block), name, modality, **layout)
         if kind == "feed_forward" and family.entry:
@@ -236,7 +236,7 @@ def _glob(pattern: str) -> re.Pattern[str]:
     ))  # fmt: skip
 
 
-def _matches(name: str, pattern: str) -> bool:
+def matches(name: str, pattern: str) -> bool:
     """Whether `name` is `pattern` with a number for each star."""
     return re.fullmatch(re.escape(pattern).replace(r"\*", r"\d+"), name) is not None
 

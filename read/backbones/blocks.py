@@ -4,6 +4,7 @@ Symbols: B samples, N clips, M words, L tokens, d width. Masks are True at real 
 """
 
 import itertools
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,12 @@ from torch import Tensor, nn
 
 
 class SubBlock(nn.Module):
-    """A part of `layer` as a module, so that it can be hooked; its weights stay under the layer's published keys."""
+    """A part of `layer` as a module, so that it can be hooked; its weights stay under the layer's published keys.
+
+    `parts` names the modules of the layer that it runs.
+    """
+
+    parts: ClassVar[tuple[str, ...]]
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -20,6 +26,8 @@ class SubBlock(nn.Module):
 
 class AttentionBlock(SubBlock):
     """The layer's `self_attn` up to the residual."""
+
+    parts = ("self_attn",)
 
     def forward(self, tokens: Tensor, position: Tensor, mask: Tensor) -> Tensor:
         """(B, L, d), with positions (B, L, d) on queries and keys -> what is added to the tokens."""
@@ -30,6 +38,8 @@ class AttentionBlock(SubBlock):
 
 class FeedForwardBlock(SubBlock):
     """The layer's `linear1`, `activation`, `dropout` and `linear2`, up to the residual."""
+
+    parts = ("linear1", "activation", "linear2")
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, L, d) -> what is added to the tokens."""

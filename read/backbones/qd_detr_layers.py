@@ -30,6 +30,8 @@ def inverse_sigmoid(share: Tensor, least: float = 1e-3) -> Tensor:
 class WordAttentionBlock(SubBlock):
     """The layer's `self_attn`, in which clips attend to words, up to the residual."""
 
+    parts = ("self_attn",)
+
     def forward(self, clips: Tensor, position: Tensor, words: Tensor, mask: Tensor) -> Tensor:
         """Clips and positions (B, N, d), words (B, M, d), their mask (B, M) -> (B, N, d)."""
         attend = self._layer[0].self_attn
@@ -83,6 +85,8 @@ class OutputAttention(nn.Module):
 class QueryAttentionBlock(SubBlock):
     """The layer's `sa_*` projections and `self_attn`, up to the residual."""
 
+    parts = ("sa_qcontent_proj", "sa_qpos_proj", "sa_kcontent_proj", "sa_kpos_proj", "sa_v_proj", "self_attn")
+
     def forward(self, queries: Tensor, position: Tensor) -> Tensor:
         """(B, K, d), positions (B, K, d) -> (B, K, d)."""
         layer = self._layer[0]
@@ -93,6 +97,11 @@ class QueryAttentionBlock(SubBlock):
 
 class ClipAttentionBlock(SubBlock):
     """The layer's `ca_*` projections and `cross_attn`, up to the residual."""
+
+    parts = (
+        "ca_qcontent_proj", "ca_kcontent_proj", "ca_kpos_proj", "ca_v_proj", "ca_qpos_sine_proj", "ca_qpos_proj",
+        "cross_attn",
+    )  # fmt: skip
 
     def forward(
         self, queries: Tensor, position: Tensor, sine: Tensor, clips: Tensor, clip_position: Tensor, mask: Tensor

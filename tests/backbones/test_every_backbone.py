@@ -6,6 +6,10 @@ import pytest
 import torch
 
 from read.adapters import alignment_states, apply_strategy, get_strategy, strategy_names, trainable_parameters
+from read.adapters.config import SUB_BLOCKS
+from read.adapters.places import trained_places
+from read.adapters.strategies.lora import linear_layers
+from read.adapters.sub_blocks import head_parameters
 from read.alignment import Alignment
 from read.backbones import backbone_names, load_backbone
 from read.errors import InputError
@@ -239,6 +243,50 @@ def test_the_alignment_trains_both_sides_or_is_refused(name, batch, after):
 
 def gradients_of(value, parameters):
     return torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+
+
+@pytest.mark.parametrize("strategy", strategy_names())
+def test_heads_train_where_they_are_asked_to(name, strategy):
+    if strategy == "proj" or strategy in PLACELESS.get(name, ()):
+        return  # the heads are what `proj` trains
+    heads = set(head_parameters(build(name)))
+    for asked in (False, True):
+        model = apply_strategy(strategy, build(name), train_head=asked)
+        trained = {key.replace("base_layer.", "") for key in trainable_parameters(model).names}
+        assert trained & heads == (heads if asked else set())
+        assert ("heads" in trained_places(model)) == (asked and bool(heads))
+
+
+BETWEEN = {  # linear layers of no place: not in a block that joins the residual
+    "umt": {f"query_gen.encoder.{part}" for part in "qkvm"},
+    "qd_detr": {
+        f"transformer.decoder.{part}.layers.{layer}"
+        for part, layers in {"query_scale": 2, "ref_point_head": 2, "ref_anchor_head": 2, "bbox_embed": 3}.items()
+        for layer in range(layers)
+    },
+}  # fmt: skip
+
+
+def test_all_places_hold_all_linear_layers_but_those_between_blocks(name, model):
+    everywhere, placed = linear_layers(model), linear_layers(model, SUB_BLOCKS)
+    assert everywhere[1] == placed[1]
+    assert set(everywhere[0]) - set(placed[0]) == BETWEEN.get(name, set()) and set(placed[0]) <= set(everywhere[0])
+
+
+@pytest.mark.parametrize("strategy", ["lora", "adapter", "read"])
+def test_strategies_stand_at_the_places_that_are_asked_for(name, batch, strategy):
+    """And where they do, the model starts as it was, and every bottleneck and update gets a gradient."""
+    offered = [kind for kind in SUB_BLOCKS if getattr(build(name), f"{kind}_blocks")()]
+    before = run(build(name).eval(), batch)
+    for kinds in (*([kind] for kind in offered), offered):
+        model = apply_strategy(strategy, build(name).eval(), after=kinds)
+        assert sorted(trained_places(model)) == sorted(kinds)
+        after = run(model, batch)
+        assert all(torch.equal(before[key], after[key]) for key in SAID)
+        sum(wake(model).train().losses(forward(model, batch), batch).values()).backward()
+        idle = [key for key, value in model.named_parameters() if value.requires_grad and value.grad is None]
+        assert idle == []
+    assert_padding_changes_nothing(wake(apply_strategy(strategy, build(name), after=offered)).eval(), batch, batch)
 
 
 def test_save_and_load(model, batch, tmp_path):

@@ -42,7 +42,7 @@ class Bench:
         shutil.copyfile(ROOT / "dvc.yaml", folder / "dvc.yaml")
         shutil.copytree(ROOT / "data" / "catalog", folder / "data" / "catalog")
         small = {"hidden": 16, "layers": 1, "heads": 2, "feed_forward": 16, "steps": 2}
-        fast = {"steps": 2, "learning_rates": [0.001], "evaluations": 1}
+        fast = {"steps": 2, "learning_rates": [0.001], "evaluations": 1, "budget": None}
         values = load_params(ROOT / "params.yaml").model_dump(mode="json")
         for task in ("grounding", "summarization"):
             values["pretrain"][task] |= small

@@ -16,6 +16,7 @@ from pipeline.code import settings
 from pipeline.params import check_params, load_params, parse_settings
 from pipeline.stages import evaluate, pretrain, split, train
 from pipeline.tasks import work_on
+from read.adapters import get_strategy
 from read.backbones.tokenizer import train_tokenizer
 from read.data import write_shard
 from read.errors import InputError
@@ -26,6 +27,7 @@ THINGS = ("cat", "dog", "owl", "fox")
 ROOT = Path(__file__).parents[2]
 ROOT_PARAMS = load_params(ROOT / "params.yaml").model_dump(mode="json")
 TASK = "summarization"
+FAST = {"steps": 2, "learning_rates": [0.001, 0.01], "evaluations": 1, "budget": None}
 
 
 def text_model(kind: str, folder) -> str:
@@ -67,8 +69,7 @@ def stages(tmp_path, monkeypatch):
     values["strategies"] = {"read": {}, "read_pvla": {"bottleneck": 4}}
     small = {"hidden": 16, "layers": 1, "heads": 2, "feed_forward": 16, "steps": 3, "vocabulary": 300}
     values["pretrain"] = values["pretrain"] | {TASK: values["pretrain"][TASK] | small}
-    fast = {"steps": 2, "learning_rates": [0.001, 0.01], "evaluations": 1}
-    values["train"] = values["train"] | {TASK: values["train"][TASK] | fast}
+    values["train"] = values["train"] | {TASK: values["train"][TASK] | FAST}
 
     def run(stage, backbone="small_bart", **changes):
         values["backbone"] = values["backbone"] | {TASK: backbone}
@@ -122,21 +123,42 @@ def test_summarization_from_split_to_scores(stages, tmp_path, backbone, capsys):
         assert "1 of 12 transcript texts were too long" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("few", "protocol", "folds"), [(3, "honest", 4), (2, "honest", 0), (3, "paper", 0)]
-)  # of 3 videos that train and 1 that validates
-def test_few_labels_choose_in_folds(stages, monkeypatch, few, protocol, folds):
-    monkeypatch.setattr(train, "FEW_VIDEOS", few)
+@pytest.mark.parametrize(("protocol", "folds"), [("honest", 3), ("paper", 0)])
+def test_what_a_run_records_of_its_terms(stages, protocol, folds):
+    """Of 3 videos that train and 1 that validates; each strategy as large as its neighbours, at the same places."""
+    places, budget = ["attention", "feed_forward"], 900
     stages("split", protocol=protocol)
     stages("pretrain")
-    train.train_run(TASK, "read", 3, 0, stages("train"))
-    folder = paths.adapter("mine", TASK, "read", 3, 0)
-    record, curve = read_json(folder / "run.json"), list(csv.DictReader((folder / "curve.csv").open()))
-    assert record["folds"] == folds and record["train_videos"] == 3
-    assert record["untuned"] == (record["best_step"] == 0) == (record["gain"] <= (folds and record["gain_se"]))
-    assert [row["step"] for row in curve] == ["0", "2"] and curve[1]["loss"]
-    gain = float(curve[1]["val_score"]) - float(curve[0]["val_score"])
-    assert record["gain"] == pytest.approx(max(gain, 0.0), abs=1e-4)
+    terms = {"folds": 3, "places": places, "budget": budget, "learning_rates": [0.001, 0.01, 0.1]}
+    changes = {"train": ROOT_PARAMS["train"] | {TASK: ROOT_PARAMS["train"][TASK] | FAST | terms}}
+    changes["strategies"] = {
+        "read": {}, "lora": {}, "narrow": {"method": "read", "bottleneck": 1, "after": ["feed_forward"]}, "full": {},
+    }  # fmt: skip
+    for strategy in changes["strategies"]:
+        train.train_run(TASK, strategy, 3, 0, stages("train", **changes))
+        folder = paths.adapter("mine", TASK, strategy, 3, 0)
+        record, curve = read_json(folder / "run.json"), list(csv.DictReader((folder / "curve.csv").open()))
+        assert record["folds"] == folds and record["train_videos"] == 3
+        assert record["untuned"] == (record["best_step"] == 0) == (record["gain"] <= (folds and record["gain_se"]))
+        assert [row["step"] for row in curve] == ["0", "2"] and curve[1]["loss"]
+        gain = float(curve[1]["val_score"]) - float(curve[0]["val_score"])
+        assert record["gain"] == pytest.approx(max(gain, 0.0), abs=1e-4)
+        assert record["budget"] == (None if strategy == "full" else budget)
+        scale = get_strategy("full").rate_scale if strategy == "full" else 1.0
+        rates = [trial["learning_rate"] for trial in record["grid"]]
+        assert rates == pytest.approx([0.001 * scale, 0.01 * scale, 0.1 * scale])
+        assert record["learning_rate"] in rates
+        assert record["at_edge"] == (not record["untuned"] and record["learning_rate"] != rates[1])
+        assert not (record["still_rising"] and record["untuned"])
+        if strategy in ("read", "lora"):
+            size = {"read": "bottleneck", "lora": "rank"}[strategy]
+            assert [*record["size"]] == [size] and abs(record["trainable"] - budget) < 0.3 * budget
+            assert record["places"] == places
+        if strategy == "narrow":
+            assert record["size"] == {"bottleneck": 1} and record["places"] == ["feed_forward"]
+        if strategy == "full":
+            assert record["size"] is None and {*places, "other"} <= {*record["places"]}
+            assert "heads" not in record["places"]
 
 
 def test_no_training_where_no_step_is_asked_for(stages, tmp_path):

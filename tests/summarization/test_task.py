@@ -22,7 +22,7 @@ from read.metrics.summarization import rouge
 from read.summarization.summarize import collate, make_summary_samples, summarize
 from read.summarization.task import Summarization
 from read.train import TrainSettings, fit, loss_terms
-from read.tuning import tune
+from read.tuning import Tuning, tune
 
 pytest.importorskip("transformers")
 DV, ANIMALS, PLACES = 6, ("cat", "horse", "heron", "snake"), ("forest", "desert")
@@ -104,7 +104,7 @@ def test_every_strategy_trains_is_saved_and_loads(name, tokenizer, samples, task
         return apply_strategy(name, copy.deepcopy(base), train_head=False)
 
     before = {key: value.clone() for key, value in build([]).named_parameters()}
-    tuned = tune(build, task, samples, samples[:2], SHORT, [1e-3, 1e-2], aligns)
+    tuned = tune(build, task, samples, samples[:2], SHORT, Tuning([1e-3, 1e-2]), aligns)
     model = tuned.model
     moved = [key for key, value in model.named_parameters() if not torch.equal(value, before[key])]
     assert moved and all(model.get_parameter(key).requires_grad for key in moved)

@@ -1,4 +1,4 @@
-"""BitFit: bias terms only (Ben Zaken et al., "BitFit", ACL 2022)."""
+"""BitFit: bias terms only (Ben Zaken et al., "BitFit", ACL 2022); those of the task heads if `train_head` says so."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,11 +6,13 @@ from typing import Any
 from torch import nn
 
 from read.adapters.registry import Strategy
-from read.adapters.sub_blocks import own_parameters
+from read.adapters.sub_blocks import head_parameters, own_parameters
 
 
 def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[str]:
-    return [name for name in own_parameters(model) if name.rpartition(".")[2].endswith("bias")]
+    heads = set(head_parameters(model))
+    names = (name for name in own_parameters(model) if name not in heads)
+    return [name for name in names if name.rpartition(".")[2].endswith("bias")]
 
 
 STRATEGY = Strategy("bias terms", "Ben Zaken et al. 2022 (BitFit)", _apply)

@@ -1,4 +1,4 @@
-"""Full fine-tuning."""
+"""Full fine-tuning; as in every strategy, `train_head` says whether the task heads train."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,11 +6,12 @@ from typing import Any
 from torch import nn
 
 from read.adapters.registry import Strategy
-from read.adapters.sub_blocks import own_parameters
+from read.adapters.sub_blocks import head_parameters, own_parameters
 
 
 def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[str]:
-    return own_parameters(model)
+    heads = set(head_parameters(model))
+    return [name for name in own_parameters(model) if name not in heads]
 
 
 STRATEGY = Strategy("every parameter of the model", "", _apply)

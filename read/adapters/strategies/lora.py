@@ -2,13 +2,16 @@
 
 peft's own layer for nn.MultiheadAttention merges the update into the frozen weight and subtracts it again in every
 forward pass, by which that weight drifts. The packed projection is therefore updated as a parameter.
+
+With `after`, only the linear layers that the places of these kinds are made of; without, all of the model.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from torch import nn
 
+from read.adapters.places import kind_at, parts_of
 from read.adapters.registry import Strategy
 from read.adapters.sub_blocks import closed_forms, head_prefixes
 from read.errors import InputError, optional_imports
@@ -18,9 +21,10 @@ def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[
     with optional_imports():
         from peft import LoraConfig, inject_adapter_in_model
 
-    modules, parameters = linear_layers(model)
+    modules, parameters = linear_layers(model, options["after"])
     if not modules and not parameters:
-        raise InputError(f"strategy lora: {type(model).__name__} has no linear layers")
+        where = f" at {' and '.join(options['after'])}" if options["after"] else ""
+        raise InputError(f"strategy lora: {type(model).__name__} has no linear layers{where}")
     config = LoraConfig(
         r=options["rank"],
         lora_alpha=options["alpha"],
@@ -31,12 +35,13 @@ def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[
     return [name for name, _ in model.named_parameters() if ".lora_" in name]
 
 
-def linear_layers(model: nn.Module) -> tuple[list[str], list[str]]:
+def linear_layers(model: nn.Module, after: Collection[str] = ()) -> tuple[list[str], list[str]]:
     """Names of the linear modules and of the packed attention projections, without task heads and closed forms."""
+    parts = parts_of(model, after)
     left = (*(f"{prefix}." for prefix in head_prefixes(model)), *closed_forms(model))
     modules, parameters, attentions = [], [], []
     for name, module in model.named_modules():
-        if f"{name}.".startswith(left):
+        if f"{name}.".startswith(left) or (after and kind_at(name, parts) is None):
             continue
         if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
             attentions.append(f"{name}.")
@@ -50,6 +55,6 @@ STRATEGY = Strategy(
     "low-rank updates of the linear layers",
     "Hu et al. 2022 (LoRA)",
     _apply,
-    {"rank": 4, "alpha": 8},
+    {"rank": 4, "alpha": 8, "after": ()},
     budget="rank",
 )

@@ -57,6 +57,8 @@ class MomentDETRConfig(TransformerConfig):
 class CrossAttentionBlock(SubBlock):
     """The layer's `multihead_attn` up to the residual."""
 
+    parts = ("multihead_attn",)
+
     def forward(self, queries: Tensor, query_position: Tensor, tokens: Tensor, located: Tensor, mask: Tensor) -> Tensor:
         """Queries (B, K, d) look at tokens (B, L, d), which are `located` with their positions -> (B, K, d)."""
         attend = self._layer[0].multihead_attn
