@@ -23,7 +23,7 @@ TIMES = Path("benchmarks/results")  # where Snakemake notes the seconds of each 
 
 
 def gather(settings: SimpleNamespace) -> dict[str, Any]:
-    """All of it, as `pipeline.reporting.inputs.Provenance` takes it."""
+    """All of it, as `pipeline.reporting.records.Provenance` takes it."""
     files = {
         "annotations": paths.raw(settings.dataset) / "annotations.jsonl",
         "videos": paths.raw(settings.dataset) / "manifest.json",

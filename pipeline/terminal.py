@@ -142,7 +142,7 @@ def show_results(workflow: Any) -> None:
 
 def results_text(folder: Path) -> str:
     """What `show_results` prints of a report's folder."""
-    from pipeline.reporting.tables import WARNINGS  # a second of numpy, at the end of a run only
+    from pipeline.reporting.exports import WARNINGS  # a second of numpy, at the end of a run only
 
     lines = []
     for task in sorted(path for path in (folder / "metrics").iterdir() if path.is_dir()):

@@ -20,7 +20,7 @@ PALETTE = ("#3a7fd5", "#d9661f", "#1f9d70", "#9b63d3", "#d14b72", "#1596a8", "#a
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "triangle-down", "cross", "pentagon", "x")
 PLACES = ("top left", "top right", "bottom left", "bottom right")  # of labels, in turn where lines lie close together
 NEAR = 0.07  # of an axis: lines as close hide each other's labels
-DASHES = ("dot", "dash", "longdash", "longdashdot")  # of the rows without a model, in their order
+DASHES = ("dot", "dash", "longdash", "2px 6px", "14px 4px 2px 4px", "longdashdot")  # of rows without a model, in order
 
 Styles = dict[str, tuple[str, str]]
 

@@ -97,9 +97,11 @@ GROUNDING = ReportedTask(
     },
     below={"random": "a random ranking: the lower end of the scale"},
     above={
+        "subject_only": "true moments and their look-alikes (windows that the labels name as distractors) alike, read "
+        "off as a model’s scores are: what is reached by knowing what is asked for, and nothing of which moment",
+        "perfect_clips": "the true moments’ clips at 1 and all others at 0, read off as a model’s scores are: how far "
+        "windows of whole clips can come",
         "oracle": "the ground truth itself scored as a prediction: the upper end of the scale",
-        "perfect_clips": "the clips of the truth, with windows read off them as off a model’s curve",
-        "subject_only": "the clips of the subject that is asked for, whatever else is said of it, read off likewise",
     },
     plain={
         "cosine": "each clip by the cosine of its picture with the sentence, as the encoder gives them",

@@ -2,113 +2,31 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ValidationError
 
+from pipeline.reporting.records import Dataset, Provenance, Reference, Run, Source
 from pipeline.reporting.task import ReportedTask
 from read.data.lengths import Length
 from read.errors import InputError
 from read.files import read_json
 
-Metrics = dict[str, FiniteFloat]  # flat metric name -> value, percent but for the task's `scales`
-Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class VideoScores(BaseModel):
-    """Scores of the samples of one kind that a test video has."""
-
-    vid: str
-    kind: str = ""
-    samples: Annotated[int, Field(ge=1)]
-    scores: Metrics
-
-
-class Reference(BaseModel):
-    """Scores of a row without a model, such as random and oracle, and what looks wrong in its predictions."""
-
-    scores: Metrics
-    by_kind: dict[str, Metrics] = {}
-    by_video: list[VideoScores] = []
-    warnings: list[str] = []
-
-
-class GridPoint(BaseModel):
-    """One learning rate that was tried, with the validation score that it reached."""
-
-    learning_rate: float
-    score: FiniteFloat | None  # None: the run diverged
-
-
-class Run(Reference):
-    """One strategy at one number of labelled videos (`shots`) and one seed; `share` is trainable / total.
-
-    `train_videos` is how many videos trained: `shots` may count for each kind, and a video may have no features.
-    `protocol` names how sides were drawn and steps chosen; `optimistic`: the choice looked at the test side.
-    `untuned`: the state before training was kept; `gain` is that of the best step where it was chosen, `gain_se` its
-    standard error over videos, `folds` those that chose, 0 where a validation side did.
-    """
-
-    strategy: str
-    shots: NonNegativeInt
-    seed: int
-    backbone: str
-    trainable: NonNegativeInt
-    total: NonNegativeInt
-    share: Share
-    adapter_bytes: NonNegativeInt
-    learning_rate: float | None = None
-    grid: list[GridPoint] = []
-    steps: NonNegativeInt
-    best_step: NonNegativeInt
-    n_samples: NonNegativeInt
-    n_videos: NonNegativeInt
-    train_videos: NonNegativeInt | None = None
-    protocol: str | None = None
-    optimistic: bool = False
-    untuned: bool = False
-    gain: FiniteFloat | None = None
-    gain_se: FiniteFloat | None = None
-    folds: NonNegativeInt = 0
-
-    @property
-    def untouched(self) -> bool:
-        """Whether there was training, and the model is as it was before."""
-        return self.trainable > 0 and (self.untuned or self.best_step == 0)
-
-
-class Dataset(BaseModel):
-    """What a dataset says of itself: the name to show, and whether its features or videos were made up."""
-
-    name: str | None = None
-    synthetic: bool = False
-
-
-class Provenance(BaseModel):
-    """Where the numbers come from; what is absent is shown as not recorded."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    params: dict = {}
-    data: dict[str, str] = {}  # path -> digest
-    commit: str | None = None
-    dirty: bool = False
-    packages: dict[str, str] = {}
-    device: str | None = None
 
 
 @dataclass(frozen=True)
 class Inputs:
     """The arguments of `build_report`.
 
-    `runs` holds for every task `<task>/references.json` and `<task>/<strategy>/k<shots>-s<seed>/`; `raw` holds labels,
-    manifest.json, videos/ and, if anything is to be said of the dataset, dataset.json. `metrics` is the metric that is
-    charted, by task: the page has a section for each. `examples` is how many samples of a task are shown with their
-    video, `clip_len` seconds per clip. `features` is the features.json that says which videos gave none, `domain` the
-    kind that was adapted to, where it was one of several, `panels` the charts, in this order.
+    `runs` holds for every task `<task>/references.json` and `<task>/<strategy>/k<shots>-s<seed>/`, and source.json
+    beside them, if anything is known of the backbone on the source; `raw` holds labels, manifest.json, videos/ and, if
+    anything is to be said of the dataset, dataset.json. `metrics` is the metric that is charted, by task: the page has
+    a section for each. `examples` is how many samples of a task are shown with their video, `clip_len` seconds per
+    clip. `features` is the features.json that says which videos gave none, `domain` the kind that was adapted to, where
+    it was one of several, `panels` the charts, in this order.
     """
 
     dataset: str
@@ -145,6 +63,7 @@ class Results:
     curves: dict[tuple[str, int, int], list[CurvePoint]]
     labels: Sequence[Any]
     videos: dict[str, Path]
+    source: Source = field(default_factory=Source)
 
     @property
     def protocols(self) -> list[str]:
@@ -198,7 +117,7 @@ def load_results(inputs: Inputs, task: ReportedTask, videos: dict[str, Path]) ->
         raise InputError(f"{folder}: holds no run (looked for <strategy>/k<shots>-s<seed>/scores.json)")
     runs = [_checked(Run, path, _json(path)) for path in paths]
     folders = {key_of(run): path.parent for run, path in zip(runs, paths, strict=True)}
-    file = folder / "references.json"
+    file, about = folder / "references.json", folder / "source.json"
     references = {name: _checked(Reference, file, row) for name, row in _json(file).items()}
     _check_metric(task, metric, [*runs, *references.values()])
     _check_same_samples(task, runs)
@@ -210,6 +129,7 @@ def load_results(inputs: Inputs, task: ReportedTask, videos: dict[str, Path]) ->
         references=references,
         folders=folders,
         curves={key_of(run): read_curve(folders[key_of(run)] / "curve.csv") for run in runs if run.trainable},
+        source=_checked(Source, about, _json(about)) if about.is_file() else Source(),
         labels=task.load(inputs.raw, inputs.clip_len, _lengths(inputs)),
         videos=videos,
     )

@@ -1,6 +1,7 @@
 """The page: everything in one file, nothing fetched."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from pipeline.reporting.charts import Styles, make_charts, styles
+from pipeline.reporting.discrimination import KNOWN, SIDES, discrimination
 from pipeline.reporting.inputs import Report, Results
 from pipeline.reporting.showcase import as_json, embedded_videos
 from pipeline.reporting.tables import (
@@ -30,6 +32,7 @@ from read.data import reported_side
 
 TEMPLATES = Path(__file__).parent / "templates"
 FEW_SAMPLES = 50  # on the test side, below which shares are told as counts
+FEW_SEEDS = 3  # up to which a comparison is called small
 METRICS_BY_KIND = 3  # shown for each of two kinds; for more of them, as in the papers' tables, the primary one
 
 
@@ -56,6 +59,7 @@ def render(report: Report) -> str:
         strategies=list(dict.fromkeys(row.name for row in trained)),
         labelled=list(dict.fromkeys(row.labelled for row in sorted(trained, key=lambda row: row.shots))),
         seeds=sorted({run.seed for row in trained for run in row.runs}),
+        small=small(report.tasks),
         tests=[shown["tests"] for shown in views.values()],
         missing=_missing(report),
         videos=report.total,
@@ -105,6 +109,9 @@ def view(results: Results, look: Styles) -> dict[str, Any]:
         "seeds": sorted({run.seed for row in trained for run in row.runs}),
         "backbone": adapted.backbone,
         "total": adapted.total,
+        "apart": discrimination(results),
+        "sides": SIDES,
+        "known": KNOWN,
         "kinds": [*apart, AVERAGE] if len(apart) > 1 else [],
         "by_kind": by_kind,
         "best": best(trained, metrics, [None]) | best(trained, by_kind, [*apart, AVERAGE]),
@@ -114,6 +121,12 @@ def view(results: Results, look: Styles) -> dict[str, Any]:
         "charts": make_charts(results, look, results.inputs.panels),
         "showcase": task.showcase(results),
     }
+
+
+def small(tasks: Sequence[Results]) -> bool:
+    """Whether a task was run with but one number of labelled videos and a few seeds, too few to order strategies by."""
+    runs = [[run for run in results.runs if run.trainable] for results in tasks]
+    return any(len({run.shots for run in own}) == 1 and len({run.seed for run in own}) <= FEW_SEEDS for own in runs)
 
 
 def size(count: int) -> str:

@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 from scipy.special import ndtri, stdtrit
 
 ALPHA = 0.05  # one minus the level of intervals, and what a p-value has to be below
-LEAST = 1e-300  # p-values below are 0
+LEAST = 1e-12  # p-values below are 0
 DRAWS = 1000  # bootstrap samples of the test side
 
 

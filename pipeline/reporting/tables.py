@@ -7,13 +7,24 @@ from statistics import fmean
 
 import numpy as np
 
-from pipeline.reporting.inputs import Reference, Results, Run
+from pipeline.reporting.inputs import Results
+from pipeline.reporting.records import Reference, Run
 from pipeline.reporting.stats import SeedScores, bootstrap, paired, summarise
 
 BASELINE = "adapter"  # the plain bottleneck adapter, which the others are paired with
-WARNINGS = "warnings"  # a key of metric files, where there are any: how many runs have some
 ZERO_SHOT = "zero_shot"  # the row of the backbone as it is
-NAMES = {"cosine": "Cosine, no training", "map": "Linear map (ridge)", "shots": "Shot boundaries + cosine"}
+NAMES = {
+    "cosine": "Cosine, no training",
+    "map": "Linear map (ridge)",
+    "shots": "Shot boundaries + cosine",
+    "subject_only": "Look-alikes not told apart",
+    "perfect_clips": "Perfect clips, windows read off",
+}
+DOUBTS = {  # properties of a run that put its score in doubt
+    "at_edge": "rate at the grid’s edge",
+    "at_last_step": "best at the last step",
+    "still_rising": "still rising at the last step",
+}
 AVERAGE = "mean of kinds"  # a kind that stands for all: the mean over them, each counting as much
 SAME = 0.01  # points between a score and the mean of its videos' below which it is that mean
 
@@ -47,21 +58,27 @@ class TableRow:
         """The run whose sizes stand for all: they do not depend on the seed."""
         return self.runs[0]
 
-    @property
-    def at_grid_edge(self) -> bool:
-        """Whether validation chose the smallest or largest rate of its grid in any run; of two each is one of these."""
-        edges = [(run.learning_rate, {p.learning_rate for p in run.grid}) for run in self.runs if len(run.grid) > 2]
-        return any(rate in (min(rates), max(rates)) for rate, rates in edges)
+    def count(self, what: str) -> int:
+        """How many of its runs have a property of `Run`, such as `at_edge`."""
+        return sum(getattr(run, what) for run in self.runs)
 
     @property
-    def at_last_step(self) -> int:
-        """How many runs were best at their last step: they might have gone on to rise."""
-        return sum(run.trainable > 0 and run.best_step == run.steps for run in self.runs)
+    def doubts(self) -> list[str]:
+        """What puts its score in doubt: `2 of 3 runs: best at the last step`."""
+        total = len(self.runs)
+        of_runs = f" of {total} runs: " if total > 1 else " run: "
+        return [f"{n}{of_runs}{text}" for what, text in DOUBTS.items() if (n := self.count(what))]
 
     @property
-    def untouched(self) -> int:
-        """How many runs kept the state before their first step."""
-        return sum(run.untouched for run in self.runs)
+    def places(self) -> str:
+        """The kinds of places that train, as text."""
+        return ", ".join(dict.fromkeys(label(place) for run in self.runs for place in run.places))
+
+    @property
+    def alignment(self) -> tuple[float, float] | None:
+        """Mean cosines of a sentence with its own video, and with others', over the runs that align; None without."""
+        found = [run.alignment_cosine for run in self.runs if run.alignment_cosine]
+        return (fmean(pair.own for pair in found), fmean(pair.other for pair in found)) if found else None
 
     @property
     def warned(self) -> int:
@@ -90,6 +107,11 @@ class TableRow:
         """Bootstrap samples over test videos of the mean over seeds; None where it is no mean over videos."""
         found = [_draws(source, metric, kind) for source in self.sources]
         return np.mean(found, axis=0) if all(draws is not None for draws in found) else None
+
+    def discrimination(self, kind: str) -> SeedScores | None:
+        """The share of look-alikes that it ranks below the true moment, over seeds; None where any is absent."""
+        found = [source.discrimination.get(kind) for source in self.sources]
+        return None if None in found else summarise(found)
 
     def lead(self, other: "TableRow", metric: str) -> SeedScores | None:
         """Differences to another row, seed by seed and on the same test videos; None without a seed in common.
@@ -185,57 +207,6 @@ def paired_rows(rows: Sequence[TableRow], metric: str, shots: int) -> list[tuple
         return []
     pairs = [(row, paired(row.by_seed(metric), base.by_seed(metric))) for row in trained if row is not base]
     return [(row, differences) for row, differences in pairs if differences]
-
-
-def flat_scores(results: Results) -> dict[str, float]:
-    """`<task>/<strategy>/k<shots>/<metric>` and `.../std`, in one flat table."""
-    flat = {}
-    for row in [*make_rows(results), *reference_rows(results).values()]:
-        for metric in columns(results):
-            summary = row.summary(metric)
-            stem = "/".join([results.task.name, row.name, *([f"k{row.shots}"] if row.runs else []), metric])
-            flat[stem] = round(summary.mean, 4)
-            if summary.std is not None:
-                flat[f"{stem}/std"] = round(summary.std, 4)
-    return flat
-
-
-def metric_files(results: Results) -> dict[str, dict[str, float]]:
-    """`<task>/<strategy>-k<shots>.json` -> its scores, the primary first: a row each of `dvc metrics show`."""
-    files = {}
-    for row in [*make_rows(results), *reference_rows(results).values()]:
-        name = f"{row.name}-k{row.shots}" if row.shots else row.name
-        scores = files[f"{results.task.name}/{name}.json"] = {}
-        for metric in columns(results):
-            summary = row.summary(metric)
-            scores[metric] = round(summary.mean, 4)
-            if summary.std is not None:
-                scores[f"{metric} std"] = round(summary.std, 4)
-        if row.warned:
-            scores[WARNINGS] = row.warned
-    return files
-
-
-def csv_rows(results: Results) -> list[dict]:
-    """One line per row, kind and metric; an empty cell is not applicable."""
-    lines = []
-    apart = kinds(results)
-    for row in [*make_rows(results), *reference_rows(results).values()]:
-        sizes = {"trainable": "", "share": "", "adapter_bytes": ""}
-        if row.runs:
-            sizes = {name: getattr(row.first, name) for name in sizes}
-        for kind in [None, *apart, *([AVERAGE] if apart else [])]:
-            for metric in row.sources[0].scores:
-                if (summary := row.summary(metric, kind)) is None:
-                    continue
-                low, high = summary.interval or ("", "")
-                lines.append(
-                    {"task": results.task.name, "strategy": row.name, "shots": row.shots if row.runs else ""}
-                    | {"seeds": len(row.runs) or "", "kind": kind or "all", "metric": metric, "mean": summary.mean}
-                    | {"std": "" if summary.std is None else summary.std, "low": low, "high": high}
-                    | sizes
-                )
-    return lines
 
 
 def _value(source: Reference, metric: str, kind: str | None) -> float | None:

@@ -12,11 +12,12 @@ from types import SimpleNamespace
 from pipeline import paths
 from pipeline.cli import run, settings_parser
 from pipeline.provenance import gather, write_times
+from pipeline.reporting.exports import csv_rows, flat_scores, metric_files
 from pipeline.reporting.grounding import GROUNDING
-from pipeline.reporting.inputs import Inputs, Provenance, load_report
+from pipeline.reporting.inputs import Inputs, load_report
 from pipeline.reporting.page import render
+from pipeline.reporting.records import Provenance
 from pipeline.reporting.summarization import SUMMARIZATION
-from pipeline.reporting.tables import csv_rows, flat_scores, metric_files
 from read.files import atomic_path, read_json, write_json, write_text
 from read.metrics.protocol import get_protocol
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from pipeline.reporting.inputs import Inputs, Provenance
+from pipeline.reporting.inputs import Inputs
+from pipeline.reporting.records import Provenance
 from read.encoders.frames import write_video
 from read.files import write_json, write_jsonl
 
@@ -38,6 +39,8 @@ LEVELS = {  # of rows without a model
     "grounding": {"oracle": 99, "random": 22},
     "summarization": {"lead": 31, "shuffled": 24},
 }
+CEILINGS = {"perfect_clips": 77, "subject_only": 56}  # of grounding
+SOURCE = {"source_train": {"move": 95.0, "order": 77.0}, "source_val": {"move": 87.0, "order": 60.0}}  # discrimination
 PLAIN = ("cosine", "shots")  # of grounding, rows without a model that need no training
 KINDS = ("move", "order")
 QUERIES = ("the camera pans left over the cat", "the coffee <script>alert(1)</script> & after", "zoom onto the moon")
@@ -71,6 +74,11 @@ def make_results(
             levels |= dict.fromkeys(PLAIN, plain)
             rows.append("map")
         framing = {name: _level(dice, labels[task], task, level, apart) for name, level in levels.items()}
+        if task == "grounding":
+            dice_of_ceilings = random.Random(7)
+            for name, level in CEILINGS.items():
+                framing[name] = _level(dice_of_ceilings, labels[task], task, level, apart)
+            write_json(root / "runs" / task / "source.json", {"discrimination": SOURCE, "score": 70.6})
         write_json(root / "runs" / task / "references.json", framing)
         for strategy in rows:
             level = 40 + 4 * np.log10(max(TRAINABLE.get(strategy, 0), 1))
@@ -129,6 +137,11 @@ def write_run(folder, task, strategy, k, seed, level, labels, kinds, dice) -> No
     row |= {"trainable": trainable, "total": total, "share": trainable / TOTAL, "adapter_bytes": 4 * trainable}
     row |= {"learning_rate": best, "grid": grid, "steps": 200, "best_step": 150, "task": task}
     row |= {"n_samples": len(labels), "n_videos": len({label["vid"] for label in labels})}
+    if trainable:
+        row |= {"places": ["projection", "feed_forward"], "budget": 4000, "at_edge": False, "still_rising": False}
+    if task == "grounding":
+        row["discrimination"] = {"move": 60 + level % 7, "order": 50 + level % 3}
+        row["alignment_cosine"] = {"own": 0.62, "other": 0.35 + 0.01 * seed} if strategy == "read_pvla" else None
     write_json(folder / "scores.json", row | _level(dice, labels, task, level, kinds))
     predict = _windows if task == "grounding" else _summary
     write_jsonl(folder / "predictions.jsonl", [predict(label, dice) for label in labels])

@@ -41,7 +41,7 @@ class Page(HTMLParser):
             self.table = attrs.get("id")
         if tag == "tr":
             self.row = (self.table, attrs.get("data-row"), attrs.get("data-shots"))
-        self.aside = attrs.get("class") in ("flag", "count")
+        self.aside = attrs.get("class") in ("flag", "doubt", "count")
         if tag in ("td", "th") and self.row:
             self.rows.setdefault(self.row, []).append("")
 
@@ -135,7 +135,8 @@ def test_no_id_stands_twice_and_every_link_leads_somewhere(page):
 @pytest.mark.parametrize("task", METRICS)
 def test_every_row_stands_in_the_score_table_in_its_place(page, task):
     rows = [(name, shots) for table, name, shots in page.rows if table == f"{task}-score-table" and name]
-    below, above = {"grounding": (["random"], ["oracle"]), "summarization": (["shuffled", "lead"], [])}[task]
+    ceilings = ["subject_only", "perfect_clips", "oracle"]
+    below, above = {"grounding": (["random"], ceilings), "summarization": (["shuffled", "lead"], [])}[task]
     trained = sorted(set(TRAINABLE) - {"zero_shot"}, key=lambda name: (TRAINABLE[name], name))
     expected = [*((name, None) for name in below), ("zero_shot", "0")]
     expected += [(name, shots) for shots in ("8", "32") for name in trained]
@@ -454,7 +455,7 @@ def test_a_diverged_rate_is_named_so(tmp_path):
     ("best", "flag", "title"),
     [
         (0, "untuned state kept in 3 of 3", "Untuned state kept"),
-        (200, "best at the last step in 3 of 3", "Best at the last step"),
+        (200, "3 of 3 runs: best at the last step", "6 of 6 runs may be cut short"),
     ],
 )
 def test_a_best_step_at_either_end_is_told(tmp_path, best, flag, title):
@@ -468,6 +469,93 @@ def test_a_gain_too_small_to_believe_is_told(tmp_path):
     assert "untuned state kept in 3 of 3" in page.asides["grounding-score-table", "read", "3"]
     assert "Untuned state keptadapter in 3 of 3 runs and read in 3 of 3 runs." in words_of(page)
     assert words_of(page).count("+1.2 ± 1.5, 4 folds") == 6 and "(untuned)" in page.text
+
+
+def test_ceilings_stand_beside_the_oracle_with_what_they_are(page, out):
+    assert page.rows["grounding-score-table", "perfect_clips", None][0] == "Perfect clips, windows read off"
+    assert page.terms["Perfect clips, windows read off"].startswith("the true moments’ clips at 1")
+    assert page.terms["Look-alikes not told apart"].startswith("true moments and their look-alikes")
+    scale = words_of(page).split("The scale")[1][:500]
+    assert scale.index("“Look-alikes not told apart” 5") < scale.index("“Perfect clips, windows read off” 7")
+    drawn = data_of(page, "charts")["grounding-tradeoff"]["layout"]["annotations"]
+    assert "Look-alikes not told apart" in [note["text"] for note in drawn]
+    flat = read_json(out / "scores.json")
+    assert {"grounding/perfect_clips/MR-full-mAP", "grounding/subject_only/MR-full-mAP"} <= flat.keys()
+
+
+def test_what_is_told_from_its_look_alikes_stands_in_a_table_and_in_the_scores(page, inputs, out):
+    table = "grounding-lookalike-table"
+    assert page.rows[table, None, None] == ["what", *KINDS, *["8 labelled videos"], "32 labelled videos"]
+    assert page.rows[table, "source_val", None][1:] == ["87.0", "60.0"]
+    shown = page.rows[table, "read", "32"]
+    runs = [read_json(path) for path in sorted(inputs.runs.glob("grounding/read/k32-s*/scores.json"))]
+    assert shown[1:] == [shown_as([run["discrimination"][kind] for run in runs]) for kind in KINDS]
+    assert (table, "random", None) not in page.rows
+    flat = read_json(out / "scores.json")
+    assert flat["grounding/source_val/discrimination/order"] == 60.0
+    assert flat["grounding/source_train/discrimination/move"] == 95.0
+    expected = mean(run["discrimination"]["move"] for run in runs)
+    assert flat["grounding/read/k32/discrimination/move"] == pytest.approx(expected, abs=1e-4)
+    with (out / "scores.csv").open(newline="") as file:
+        rows = {tuple(r[c] for c in ("strategy", "shots", "kind")): r for r in csv.DictReader(file)
+                if r["metric"] == "discrimination"}  # fmt: skip
+    assert float(rows["source_val", "", "order"]["mean"]) == 60.0 and rows["zero_shot", "0", "move"]["seeds"] == "1"
+    assert read_json(out / "metrics/grounding/source_val.json") == {
+        "discrimination move": 87.0, "discrimination order": 60.0,
+    }  # fmt: skip
+    assert not any(name == "summarization-lookalike-table" for name, *_ in page.rows)
+
+
+@pytest.mark.parametrize(
+    ("shares", "banner"),
+    [
+        ({"move": 87.0, "order": 60.0}, "This backbone does not know order; the table cannot show who learns it."),
+        ({"move": 79.9, "order": 60.0}, "for 79.9 % of pairs (move), and for 60.0 % (order) it ranks the right moment"),
+        ({"move": 80.0, "order": 93.0}, None),
+        ({}, None),
+    ],
+)
+def test_a_banner_names_the_kinds_that_the_backbone_does_not_know(tmp_path, shares, banner):
+    inputs = make_results(tmp_path, ("grounding",), **SMALL)
+    write_json(inputs.runs / "grounding" / "source.json", {"discrimination": {"source_val": shares}})
+    words = words_of(built(inputs, tmp_path / "out"))
+    assert banner in words if banner else "This backbone does not know" not in words
+
+
+def test_labels_without_look_alikes_make_a_page_without_the_table(tmp_path):
+    inputs = make_results(tmp_path, ("grounding",), **SMALL)
+    change_runs(inputs, "grounding", discrimination={})
+    (inputs.runs / "grounding" / "source.json").unlink()
+    page = built(inputs, tmp_path / "out")
+    assert "grounding-lookalikes" not in page.ids and "Look-alikes" not in page.text.replace("Look-alikes not told", "")
+
+
+def test_where_a_strategy_trains_and_its_budget_stand_in_the_score_table(page):
+    row = page.rows["grounding-score-table", "read", "32"]
+    assert row[-2] == "projection, feed-forward"
+    assert page.asides["grounding-score-table", "read", "32"][-2:] == ["1.5 %", "budget 4,000"]
+    assert page.rows["grounding-score-table", "zero_shot", "0"][-2] == "–"
+
+
+@pytest.mark.parametrize(("seeds", "shots", "small"), [((0, 1), (8,), True), ((0, 1), (8, 32), False)])
+def test_a_small_comparison_says_that_it_is_one(tmp_path, seeds, shots, small):
+    inputs = make_results(tmp_path, ("grounding",), ("read", "adapter"), shots, seeds, videos=1)
+    words = words_of(built(inputs, tmp_path / "out"))
+    assert ("This is a small default: one number of labelled videos, 2 seeds" in words) == small
+    assert ("make study" in words) == small
+
+
+def test_what_alignment_drew_together_is_told_beside_the_curves(page):
+    assert "read-pvla 0.62 and 0.36" in words_of(page).split("What the alignment has drawn together")[1][:300]
+    assert "with others’: read-pvla 0.62 and 0.36." in words_of(page).split("Learning curves")[1]
+
+
+def test_the_chart_of_pairs_shows_the_corrected_verdict(page):
+    traces = [trace for trace in data_of(page, "charts")["grounding-paired"]["data"] if "text" in trace["mode"]]
+    verdicts = {trace["y"][0]: trace["text"][0] for trace in traces}
+    assert set(verdicts) == {"read", "read-pvla", "lora", "full", "bias"}
+    assert all(text.startswith("p ") and text.endswith("told apart") for text in verdicts.values())
+    assert "for all 15 comparisons of two strategies, by Holm’s method" in words_of(page)
 
 
 @pytest.fixture(scope="module")

@@ -10,26 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from pipeline.reporting.cautions import cut_short
+from pipeline.reporting.comparisons import pairwise
 from pipeline.reporting.grounding import GROUNDING, first_iou
-from pipeline.reporting.inputs import (
-    CurvePoint,
-    Dataset,
-    GridPoint,
-    Inputs,
-    Provenance,
-    Reference,
-    Report,
-    Results,
-    Run,
-    VideoScores,
-    key_of,
-)
+from pipeline.reporting.inputs import CurvePoint, Inputs, Report, Results, key_of
 from pipeline.reporting.page import rate, render, size
+from pipeline.reporting.records import Dataset, GridPoint, Provenance, Reference, Run, VideoScores
 from pipeline.reporting.showcase import Candidate, as_json, pick_examples
 from pipeline.reporting.stats import ALPHA, SeedScores, bootstrap, holm, paired, summarise, two_level
 from pipeline.reporting.summarization import SUMMARIZATION, in_common, rouge_l
 from pipeline.reporting.tables import TableRow, make_rows, paired_rows, percent
-from pipeline.reporting.takeaways import View, against_plain
+from pipeline.reporting.takeaways import against_plain
+from pipeline.reporting.view import View
 from read.data import Annotation, Summary
 from read.metrics.summarization import rouge
 
@@ -201,13 +193,51 @@ def test_bootstrap_weighs_videos_by_their_samples():
     assert np.mean(draws == 20.0) == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.parametrize(
-    ("rates", "chosen", "at_edge"),
-    [((0.1,), 0.1, False), ((0.1, 1.0), 1.0, False), ((0.1, 1.0, 9.0), 9.0, True), ((0.1, 1.0, 9.0), 1.0, False)],
-)
-def test_a_rate_is_at_the_edge_of_three_at_least(rates, chosen, at_edge):
-    run = SimpleNamespace(learning_rate=chosen, grid=[GridPoint(learning_rate=rate, score=1.0) for rate in rates])
-    assert TableRow("read", 8, (run,)).at_grid_edge == at_edge
+def doubtful(strategy, values, **changes):
+    """A row whose first run has some fields, and whose others were best in the middle."""
+    row = make_row(strategy, values)
+    first, *others = (run.model_copy(update={"steps": 9, "best_step": 5}) for run in row.runs)
+    return replace(row, runs=(first.model_copy(update=changes), *others))
+
+
+def test_runs_that_may_be_cut_short_are_counted_once_each():
+    rows = [
+        doubtful("read", [1, 2, 3], at_edge=True, best_step=9, still_rising=True),
+        doubtful("lora", [1, 2, 3], at_edge=True),
+        doubtful("adapter", [1, 2, 3]),
+    ]
+    assert rows[0].doubts == [
+        "1 of 3 runs: rate at the grid’s edge",
+        "1 of 3 runs: best at the last step",
+        "1 of 3 runs: still rising at the last step",
+    ]
+    assert rows[2].doubts == []
+    card = cut_short(View(GROUNDING, "mAP", rows, rows, {}, []))
+    assert card.title == "2 of 9 runs may be cut short"
+    assert (
+        "Rate at the grid’s edge in 2, best at the last step in 1 and still rising at the last step in 1" in card.text
+    )
+    assert "read 1 and lora 1" in card.text
+    assert cut_short(View(GROUNDING, "mAP", rows[2:], rows, {}, [])) is None
+
+
+def test_pairs_of_strategies_are_one_family_whose_p_values_are_corrected():
+    rows = [make_row("adapter", [50, 50, 51]), make_row("read", [53, 53, 54.1]), make_row("lora", [49, 53, 51])]
+    pairs = pairwise(rows, "mAP")
+    raw = [rows[a].lead(rows[b], "mAP").p for a, b in ((0, 1), (0, 2), (1, 2))]
+    expected = [pairs.p(rows[a], rows[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
+    assert expected == pytest.approx(holm(raw)) and raw[0] < ALPHA
+    assert pairs.apart(rows[0], rows[1]) == pairs.apart(rows[1], rows[0]) == (expected[0] < ALPHA)
+    assert not pairs.apart(rows[0], rows[2]) and "all 3 comparisons" in pairs.told
+    alone = pairwise([make_row("adapter", [50]), make_row("read", [53])], "mAP")
+    assert not alone.p_values and not alone.apart(rows[0], rows[1])
+
+
+def test_what_one_interval_excludes_several_comparisons_may_not():
+    """A difference whose own p-value is between .05 / 3 and .05: told apart alone, and not as one of three."""
+    rows = [make_row("adapter", [50, 50, 50]), make_row("read", [52, 53, 54]), make_row("lora", [49, 51, 50.5])]
+    assert 0.05 / 3 < rows[1].lead(rows[0], "mAP").p < 0.05
+    assert pairwise(rows[:2], "mAP").apart(*rows[:2]) and not pairwise(rows, "mAP").apart(*rows[:2])
 
 
 @st.composite

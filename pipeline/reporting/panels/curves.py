@@ -34,6 +34,8 @@ def draw(results: Results, look: Styles) -> Chart | None:
         f"With {rows[0].labelled}, at the chosen learning rate. The score chose step and rate. "
         "Line: mean over seeds; band: their range."
     )
+    if aligned := [f"{row.label} {row.alignment[0]:.2f} and {row.alignment[1]:.2f}" for row in rows if row.alignment]:
+        caption += f" Cosine of a sentence’s states with its own video’s, and with others’: {'; '.join(aligned)}."
     return finished("Learning curves", caption, figure)
 
 

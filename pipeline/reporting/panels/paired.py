@@ -3,8 +3,9 @@
 import plotly.graph_objects as go
 
 from pipeline.reporting.charts import Chart, Styles, at_most_shots, axes, bars, finished, marker
+from pipeline.reporting.comparisons import Pairs, pairwise
 from pipeline.reporting.inputs import Results
-from pipeline.reporting.tables import BASELINE, paired_rows
+from pipeline.reporting.tables import BASELINE, TableRow, paired_rows
 
 
 def draw(results: Results, look: Styles) -> Chart | None:
@@ -14,6 +15,7 @@ def draw(results: Results, look: Styles) -> Chart | None:
     if not pairs:
         return None
     base = next(row for row in rows if row.name == BASELINE)
+    tested = pairwise(rows, metric)
     figure = go.Figure()
     signed = f"+.{results.task.digits(metric)}f"
     for row, differences in pairs:
@@ -25,13 +27,25 @@ def draw(results: Results, look: Styles) -> Chart | None:
             hovertemplate=f"%{{y}}, %{{text}}: %{{x:{signed}}}<extra></extra>",
         )  # fmt: skip
         figure.add_scatter(
-            x=[summary.mean], y=[row.label], error_x=bars([summary]), mode="markers", showlegend=False,
+            x=[summary.mean], y=[row.label], error_x=bars([summary]), mode="markers+text", showlegend=False,
+            text=[_verdict(tested, row, base)], textposition="top center", cliponaxis=False,
             marker=marker(look[row.name], 11), hovertemplate=f"%{{y}}, mean: %{{x:{signed}}}<extra></extra>",
         )  # fmt: skip
     axes(figure, f"difference in {metric} (points)", None)
     figure.update_xaxes(zeroline=True, zerolinewidth=2)
-    caption = "Ticks: one seed each. Marker and bar: mean and its 95 % interval, not corrected for several comparisons."
+    caption = (
+        "Ticks: one seed each. Marker and bar: mean and its 95 % interval, not corrected for several comparisons; "
+        f"p is, for {tested.told}, by Holm’s method."
+    )
     return finished("Difference to the plain adapter, seed by seed", caption, figure)
+
+
+def _verdict(tested: Pairs, row: TableRow, base: TableRow) -> str:
+    """The corrected p-value as text, and what it says."""
+    if (p := tested.p(row, base)) is None:
+        return ""
+    told = "p < .001" if p < 0.001 else f"p {p:.3f}".replace("0.", ".")
+    return f"{told}, {'told apart' if tested.apart(row, base) else 'not told apart'}"
 
 
 PANEL = draw
