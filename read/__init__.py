@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "read.adapters": (
         "AdapterConfig", "activate", "alignment_states", "apply_strategy", "deactivate", "inject", "load_adapter",
-        "match_budget", "remove", "save_adapter", "strategy_names", "trainable_parameters",
+        "match_budget", "merge", "remove", "save_adapter", "strategy_names", "trainable_parameters",
     ),
     "read.alignment": ("Alignment",),
     "read.backbones": ("build_backbone", "load_backbone"),

@@ -4,6 +4,7 @@ from read.adapters.budget import TrainableParameters, match_budget, trainable_pa
 from read.adapters.config import AdapterConfig
 from read.adapters.inject import activate, alignment_states, deactivate, inject, remove
 from read.adapters.io import load_adapter, save_adapter
+from read.adapters.merge import merge
 from read.adapters.registry import apply_strategy, get_strategy, strategy_names
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "inject",
     "load_adapter",
     "match_budget",
+    "merge",
     "remove",
     "save_adapter",
     "strategy_names",

@@ -9,7 +9,7 @@ from read.plugins import none_of, suggest
 
 RECURRENT = ("rnn", "gru", "lstm")
 MIXERS = ("none", *RECURRENT, "conv")
-PLACEMENTS = ("sequential", "parallel")
+PLACEMENTS = ("sequential", "parallel", "low_rank")
 LINEAR = {"projection": 0.5, "joint": 2}  # places that are one linear layer, and the share of r that a branch has there
 SUB_BLOCKS = ("feed_forward", "attention", *LINEAR)
 PLACES = ("projection", "feed_forward", "joint")
@@ -22,16 +22,21 @@ class AdapterConfig:
     These are sub-blocks of a transformer's layers, or linear layers: those of the input projections, and the map into
     the joint space of pictures and sentences. Beside a linear layer the branch is always parallel.
 
-    The default is READ in its residual form; `residual=False` is the paper's.
+    The default is READ in its residual form; `residual=False` is the paper's. `placement="low_rank"` is another form:
+    Y = base + scale * B (z + alpha * mixer(z)), z = A X, beside each linear layer of a feed-forward block and after an
+    attention block, whose output projection it so updates. A and B are LoRA's (Hu et al. 2022): no biases, B = 0 at
+    the start. alpha is learned, one a channel, 0 at the start: there, and without a mixer, it is LoRA.
 
     Attributes:
         mixer: what runs over the tokens between the projections: none, rnn, gru, lstm or conv (depthwise).
         bottleneck: r, the width between the projections. Beside an input projection it is r / 2, rounded down but at
-            least 1, in the joint space 2 r; the one size for all.
-        placement: `sequential`, X = base = the sub-block's output; `parallel`, X = the sub-block's input.
-        scale: factor of the branch.
+            least 1, in the joint space 2 r; the one size for all. In `low_rank` it is r everywhere, as LoRA's rank is.
+        placement: `sequential`, X = base = the sub-block's output; `parallel`, X = the sub-block's input; `low_rank`,
+            see above.
+        scale: factor of the branch; in `low_rank` LoRA's alpha / r, whatever r is.
         residual: mixer(z) = z + cell(z) in place of cell(z).
-        bidirectional: a second cell reads the tokens backwards and the two are added. Recurrent mixers only.
+        bidirectional: a second cell reads the tokens backwards and the two are added; not in causal layers, which have
+            the one that reads forwards. Recurrent mixers only.
         kernel_size: width of the convolution, odd.
         after: the places that are adapted, any of projection, feed_forward, attention, joint. Those of a kind that the
             model lacks are passed over, as long as it has any.
@@ -83,8 +88,8 @@ class AdapterConfig:
             yield f"scale is {self.scale!r}, not a positive number"
         if self.bidirectional and self.mixer not in RECURRENT:
             yield f"bidirectional needs a recurrent mixer ({', '.join(RECURRENT)}), not {self.mixer}"
-        if self.bidirectional and self.causal:
-            yield "bidirectional lets a token see later ones, causal forbids it"
+        if self.placement == "low_rank" and not self.residual:
+            yield "residual cannot be false in low_rank, where alpha says how much of the cell is added"
         if self.causal and not self.targets:
             yield "causal is known of the layers that are found without targets"
         if not all(isinstance(name, str) for name in self.targets):
@@ -92,11 +97,8 @@ class AdapterConfig:
 
     def width_at(self, kind: str) -> int:
         """The width between the projections at a place of `kind`."""
-        return max(1, int(LINEAR.get(kind, 1) * self.bottleneck))
-
-    def is_parallel(self, kind: str) -> bool:
-        """Whether the branch at a place of `kind` reads what the place takes, not what it gives."""
-        return kind in LINEAR or self.placement == "parallel"
+        share = 1 if self.placement == "low_rank" else LINEAR.get(kind, 1)
+        return max(1, int(share * self.bottleneck))
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON can hold them."""

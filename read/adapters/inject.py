@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from read.adapters.calls import MODALITIES
-from read.adapters.config import LINEAR, AdapterConfig
+from read.adapters.config import AdapterConfig
 from read.adapters.frozen_attention import hook_attention, unhook_attention
 from read.adapters.layer import Bottleneck
 from read.adapters.runtime import Adapters
@@ -115,7 +115,7 @@ def applied(model: nn.Module) -> dict[str, Applied]:
 def activate(model: nn.Module, name: str) -> None:
     """Make one of a model's adapters the active one, and what belongs to it the only part that trains."""
     model = unwrap_to_change(model, "activate an adapter")
-    adapters = _adapters_with(model, name)
+    adapters = adapters_with(model, name)
     deactivate(model)
     record = applied(model)[name]
     adapters.active, adapters.record_narrow = name, record.alignment
@@ -140,7 +140,7 @@ def deactivate(model: nn.Module) -> None:
 def remove(model: nn.Module, name: str) -> None:
     """Take an adapter out of a model; with the last one go its hooks."""
     model = unwrap_to_change(model, "remove an adapter")
-    adapters = _adapters_with(model, name)
+    adapters = adapters_with(model, name)
     if adapters.active == name:
         deactivate(model)
     del adapters[name], adapters.configs[name], adapters.keys_of[name], applied(model)[name]
@@ -197,8 +197,9 @@ def _narrow_states(adapters: Adapters) -> list[tuple[States, ...]]:
     """Pairs of video and text; places of one width go together, those beside input projections first."""
     kinds = ("projection", "", "joint")
     sides: dict[str, dict[str, list[States]]] = {kind: {side: [] for side in MODALITIES} for kind in kinds}
-    for name in adapters.keys_of[adapters.active or ""]:
-        place = adapters.places[name]
+    for key in adapters.keys_of[adapters.active or ""]:
+        place = adapters.places[key]
+        name = place.name
         thread = adapters.stacks[place.stack].thread
         if name not in thread.narrow:
             raise InputError(f"no states to align: {name} has not run in this thread since the strategy was applied")
@@ -216,13 +217,13 @@ def _build(model: nn.Module, places: Iterable[Place], config: AdapterConfig) -> 
         inputs, outputs = widths_of(model, place)
         key = plain(place.name).replace(".", "/")
         if config.shared:
-            kind = f"{place.kind}_{inputs}_{outputs}" if place.kind in LINEAR else f"width_{outputs}"
+            kind = f"{place.kind}_{inputs}_{outputs}" if place.linear else f"width_{outputs}"
             key = kind + "_causal" * place.causal
         if key not in bottlenecks:
             like = _last_weight(model, place.name)
             sized = replace(config, bottleneck=config.width_at(place.kind))
             bottlenecks[key] = Bottleneck(inputs, outputs, sized, place.causal).to(like.device, like.dtype)
-        keys[place.name] = key
+        keys[place.key] = key
     return bottlenecks, keys
 
 
@@ -242,7 +243,8 @@ def parameter_near(model: nn.Module, name: str) -> Tensor:
         name = name.rpartition(".")[0]
 
 
-def _adapters_with(model: nn.Module, name: str) -> Adapters:
+def adapters_with(model: nn.Module, name: str) -> Adapters:
+    """A model's adapters. Raises InputError where none has this name, with the nearest."""
     adapters = getattr(model, "adapters", None)
     names = list(adapters) if isinstance(adapters, Adapters) else []
     if not isinstance(adapters, Adapters) or name not in names:

@@ -4,6 +4,10 @@
     H = mixer(Z)                       over tokens, each sequence by itself
     branch = GELU(H) W_up + b_up       (B, T, d_out), zero at the start
 
+or, in the low-rank form, without biases (LoRA, Hu et al. 2022), with alpha (r,) that is zero at the start,
+
+    branch = (Z + alpha mixer(Z)) W_up
+
 `mixer` is nothing (Houlsby et al. 2019; Chen et al., AdaptFormer, 2022), a recurrent cell (READ) or a depthwise
 convolution (Pan et al., ST-Adapter, 2022). Symbols: B samples, T tokens, d_in and d_out widths, which are one and the
 same but beside a linear layer, r bottleneck; a mixer sees R rows of L places, real tokens first.
@@ -111,16 +115,18 @@ class Bottleneck(nn.Module):
     def __init__(self, inputs: int, outputs: int, config: AdapterConfig, causal: bool = False) -> None:
         super().__init__()
         r = config.bottleneck
-        self.down = nn.Linear(inputs, r)
-        self.up = nn.Linear(r, outputs)
+        self.low_rank = config.placement == "low_rank"
+        self.down = nn.Linear(inputs, r, bias=not self.low_rank)  # torch starts it as LoRA starts A
+        self.up = nn.Linear(r, outputs, bias=not self.low_rank)
         self.residual = config.residual
         self.mixer: Recurrence | Convolution | None = None
         if config.mixer in RECURRENT:
-            self.mixer = Recurrence(config.mixer, r, config.bidirectional)
+            self.mixer = Recurrence(config.mixer, r, config.bidirectional and not causal)
         elif config.mixer == "conv":
             self.mixer = Convolution(r, config.kernel_size, causal)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        self.alpha = nn.Parameter(torch.zeros(r)) if self.low_rank and self.mixer is not None else None
+        for parameter in self.up.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self, tokens: Tensor, layout: TokenLayout | None = None, state: State | None = None, keep: bool = False
@@ -135,7 +141,7 @@ class Bottleneck(nn.Module):
         """
         narrow = self.down(tokens)
         mixed, state = (narrow, None) if self.mixer is None else self.mix(narrow, layout, state, keep)
-        return Branch(self.up(F.gelu(mixed)), narrow, state)
+        return Branch(self.up(mixed if self.low_rank else F.gelu(mixed)), narrow, state)
 
     def mix(
         self, narrow: Tensor, layout: TokenLayout | None, state: State | None, keep: bool
@@ -146,7 +152,8 @@ class Bottleneck(nn.Module):
         with torch.autocast(narrow.device.type, enabled=False):  # on a CPU, cells have no rule for it
             rows = narrow.to(weights) if layout is None else layout.deal(narrow).to(weights)
             mixed, state = self.mixer(rows, None if layout is None else layout.lengths, state, keep)
-            mixed = (mixed if layout is None else layout.gather(mixed)).to(narrow.dtype)
+            mixed = mixed if layout is None else layout.gather(mixed)
+            mixed = (mixed if self.alpha is None else self.alpha * mixed).to(narrow.dtype)
         return narrow + mixed if self.residual else mixed, state
 
 

@@ -39,8 +39,8 @@ class Adapters(nn.ModuleDict):
         self.active: str | None = None
         self.record_narrow = False
         self.configs: dict[str, AdapterConfig] = {}
-        self.keys_of: dict[str, dict[str, str]] = {}  # adapter -> place -> key of its bottleneck
-        self.places: dict[str, Place] = {}
+        self.keys_of: dict[str, dict[str, str]] = {}  # adapter -> key of a place -> key of its bottleneck
+        self.places: dict[str, Place] = {}  # by key: two adapters may take modules of one name in different ways
         self.stacks: dict[str, Stack] = {}
         self.handles: dict[str, list[Any]] = {}  # of the hooks, by place and by stack
         self.thread = _Here()
@@ -61,10 +61,10 @@ class Adapters(nn.ModuleDict):
                 module.register_forward_pre_hook(stack.begin, with_kwargs=True),
                 module.register_forward_hook(stack.end, always_call=True),
             ]
-        if place.name not in self.places:
-            self.places[place.name] = place
+        if place.key not in self.places:
+            self.places[place.key] = place
             hook = Hook(place, self.stacks[place.stack], self)
-            self.handles[place.name] = [
+            self.handles[place.key] = [
                 model.get_submodule(place.entry).register_forward_pre_hook(hook.enter, with_kwargs=True),
                 model.get_submodule(place.name).register_forward_hook(hook.leave),
             ]
@@ -101,7 +101,7 @@ class Adapters(nn.ModuleDict):
     def unhook(self) -> None:
         """Remove the hooks that no adapter needs any more."""
         used = {place for keys in self.keys_of.values() for place in keys}
-        self.places = {name: place for name, place in self.places.items() if name in used}
+        self.places = {key: place for key, place in self.places.items() if key in used}
         needed = {place.stack for place in self.places.values()} | ({""} if used else set())
         self.stacks = {name: stack for name, stack in self.stacks.items() if name in needed}
         kept = used | {f"stack {name}" for name in needed} | ({"model"} if used else set())
@@ -109,9 +109,9 @@ class Adapters(nn.ModuleDict):
             for handle in self.handles.pop(name):
                 handle.remove()
 
-    def bottleneck(self, place: Place) -> Bottleneck | None:
-        """The active adapter's bottleneck at `place`."""
-        if self.active is None or (key := self.keys_of[self.active].get(place.name)) is None:
+    def bottleneck(self, place: str) -> Bottleneck | None:
+        """The active adapter's bottleneck at the place of this key."""
+        if self.active is None or (key := self.keys_of[self.active].get(place)) is None:
             return None
         layers: Any = self[self.active]
         return layers[key]
@@ -122,32 +122,34 @@ class Hook:
 
     def __init__(self, place: Place, stack: Stack, adapters: Adapters) -> None:
         self.place, self.stack, self.adapters = place, stack, adapters
+        self.key = place.key
 
     def enter(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         """Forward pre-hook: hold the sub-block's input for a parallel branch."""
-        adapters = self.adapters
-        if adapters.bottleneck(self.place) is None:
-            return
-        if adapters.configs[adapters.active or ""].is_parallel(self.place.kind):
+        if self.adapters.bottleneck(self.key) is not None and self._is_parallel():
             tensors = (value for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
             self.stack.thread.inputs[self.place.name] = next(tensors)
 
     def leave(self, module: nn.Module, args: tuple, output: Any) -> Any:
         """Forward hook: base + scale * branch, for the output or the first of several."""
-        if self.adapters.bottleneck(self.place) is None:
+        if self.adapters.bottleneck(self.key) is None:
             return None
         if isinstance(output, tuple):
             return (self._adapted(output[0]), *output[1:])
         return self._adapted(output)
 
+    def _is_parallel(self) -> bool:
+        """Whether the branch reads what the place takes, not what it gives."""
+        return self.place.linear or self.adapters.configs[self.adapters.active or ""].placement == "parallel"
+
     def _adapted(self, base: Tensor) -> Tensor:
         name, thread, adapters = self.place.name, self.stack.thread, self.adapters
         assert adapters.active is not None, "or there is no bottleneck"
         config = adapters.configs[adapters.active]
-        inputs = thread.inputs.pop(name) if config.is_parallel(self.place.kind) else base
+        inputs = thread.inputs.pop(name) if self._is_parallel() else base
         recurs, records = config.mixer != "none", adapters.record_narrow and not recomputing()
         call = self.stack.current(name, inputs) if recurs or records else None
-        bottleneck = (adapters.here() if call is None else call.adapters or adapters).bottleneck(self.place)
+        bottleneck = (adapters.here() if call is None else call.adapters or adapters).bottleneck(self.key)
         assert bottleneck is not None, "`leave` has seen it"
         width = bottleneck.down.in_features
         if inputs.shape[-1] != width or (recurs and inputs.dim() != 3):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class Place:
         causal: no token may see a later one.
         batch_first: tokens are (B, T, d), not (T, B, d).
         kind: one of `read.adapters.config.SUB_BLOCKS`.
+        linear: it is one linear layer, which the branch stands beside.
     """
 
     name: str
@@ -39,6 +40,12 @@ class Place:
     causal: bool = False
     batch_first: bool = True
     kind: str = "feed_forward"
+    linear: bool = False
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others, those of its name that are taken in another way among them."""
+        return repr(self)
 
     @property
     def layer(self) -> str:
@@ -62,8 +69,8 @@ def find_places(model: nn.Module, config: AdapterConfig) -> list[Place]:
         raise InputError(
             f"{type(model).__name__}: its {' and '.join(config.after)} blocks are not known; name them by targets=(...)"
         )
-    if config.bidirectional and (causal := [place.name for place in places if place.causal]):
-        raise InputError(f"bidirectional would let tokens see later ones in {causal[0]}, which is causal")
+    if config.placement == "low_rank":
+        places = [part for place in places for part in _linear_parts(model, place, bool(config.targets))]
     order = {name: index for index, (name, _) in enumerate(model.named_modules())}
     return sorted(places, key=lambda place: order[place.name])
 
@@ -74,6 +81,25 @@ def sub_blocks(model: nn.Module, kind: str) -> list[Place]:
     for name, module, family in _stacks(model):
         places += _offered(module, name, kind) if family is None else _in_family(module, name, family, kind)
     return places
+
+
+def _linear_parts(model: nn.Module, place: Place, named: bool) -> list[Place]:
+    """The linear layers of a feed-forward block, each as a place; of what a target names, itself where it is one.
+
+    Other places stay as they are: the projections of attention are packed or read tokens that are not the layer's, and
+    a branch on what attention gives updates its output projection.
+    """
+    if place.kind != "feed_forward":
+        return [place]
+    ends = (place.name,) if named else (place.entry, place.name)
+    told = getattr(model.get_submodule(place.name), "parts", None)
+    if isinstance(told, tuple):  # of a block whose weights stay with the layer; a user's may mean something else by it
+        ends = tuple(_below(place.name.rpartition(".")[0], part) for part in told)
+    below = ((end, path, part) for end in ends for path, part in model.get_submodule(end).named_modules())
+    names = [_below(end, path).rstrip(".") for end, path, part in below if isinstance(part, nn.Linear)]
+    if named and names != [place.name]:
+        return [place]
+    return [replace(place, name=name, entry=name, linear=True) for name in dict.fromkeys(names)] or [place]
 
 
 def self_attentions(model: nn.Module) -> dict[str, int]:
@@ -163,7 +189,7 @@ def fitted_parameters(model: nn.Module) -> frozenset[str]:
 
 def widths_of(model: nn.Module, place: Place) -> tuple[int, int]:
     """The widths of what a branch at `place` reads, and of what it gives."""
-    if place.kind in LINEAR:
+    if place.linear:
         linear: Any = model.get_submodule(place.name)
         return linear.in_features, linear.out_features
     width = _width_of(model, place.name)
@@ -188,7 +214,7 @@ def _offered(module: Any, name: str, kind: str) -> Iterable[Place]:
     for block in offered() if offered else ():
         path, _, last = block.rpartition(".")
         entry = _below(path, STARTS[last]) if last in STARTS else block
-        yield Place(_below(name, block), _below(name, entry), name, "tokens", kind=kind)
+        yield Place(_below(name, block), _below(name, entry), name, "tokens", kind=kind, linear=kind in LINEAR)
 
 
 def _in_family(module: nn.Module, name: str, family: Family, kind: str) -> Iterable[Place]:

@@ -19,7 +19,7 @@ def test_all_faults_are_named_at_once():
     ("settings", "part"),
     [
         ({"mixer": "conv", "bidirectional": True}, "recurrent mixer"),
-        ({"mixer": "rnn", "bidirectional": True, "causal": True, "targets": "mlp"}, "causal forbids"),
+        ({"placement": "low_rank", "residual": False}, "residual cannot be false in low_rank"),
         ({"bottleneck": 2.5}, "bottleneck is 2.5"),
         ({"residual": "yes"}, "residual is 'yes'"),
         ({"scale": float("inf")}, "scale"),

@@ -24,6 +24,7 @@ DECODERS = ["bart", "pegasus", "t5"]
 BOTH = ("attention", "feed_forward")
 # layers of encoder (attention, feed-forward) and decoder (self and cross-attention, feed-forward)
 PLACES = {"bart": 10, "pegasus": 10, "t5": 10, "bert": 4, "clip": 8, "videomae": 4}
+LINEAR = {"bart": 4, "pegasus": 4, "t5": 4, "bert": 2, "clip": 4, "videomae": 2}  # one more for each feed-forward block
 
 
 def answer(model, inputs):
@@ -33,13 +34,13 @@ def answer(model, inputs):
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-@pytest.mark.parametrize("placement", ["sequential", "parallel"])
+@pytest.mark.parametrize("placement", ["sequential", "parallel", "low_rank"])
 def test_untrained_is_bit_identical_and_all_places_are_found(transformer, awake, kind, placement):
     model, inputs = transformer(kind)
     before = answer(model, inputs)
     inject(model, AdapterConfig(after=BOTH, placement=placement))
     assert torch.equal(answer(model, inputs), before)
-    assert len(model.adapters.keys_of["default"]) == PLACES[kind]
+    assert len(model.adapters.keys_of["default"]) == PLACES[kind] + (LINEAR[kind] if placement == "low_rank" else 0)
     for parameter in model.adapters.parameters():
         nn.init.normal_(parameter)
     output = model(**inputs)
@@ -64,7 +65,7 @@ def test_every_strategy_trains(transformer, kind):
 
 
 @pytest.mark.parametrize("kind", ["bart", "t5", "bert"])
-@pytest.mark.parametrize("strategy", ["read", "prompt"])
+@pytest.mark.parametrize("strategy", ["read", "read_lora", "prompt"])
 def test_padding_never_changes_a_result(transformer, awake, kind, strategy):
     model, inputs = transformer(kind)
     settings = {"bidirectional": True} if (kind, strategy) == ("bert", "read") else {}
@@ -92,9 +93,19 @@ def test_video_tokens_of_one_place_are_a_sequence_over_time(transformer):
 
 
 @pytest.mark.parametrize("kind", [*DECODERS, "clip"])
-def test_bidirectional_is_refused_where_tokens_must_not_see_later_ones(transformer, kind):
-    with pytest.raises(InputError, match="causal"):
-        inject(transformer(kind)[0], AdapterConfig(bidirectional=True))
+@pytest.mark.parametrize("placement", ["sequential", "low_rank"])
+def test_causal_layers_read_forwards_only(transformer, kind, placement):
+    model = inject(transformer(kind)[0], AdapterConfig(bidirectional=True, placement=placement, after=BOTH))
+    adapters = model.adapters
+    for key, name in adapters.keys_of["default"].items():
+        backwards = adapters["default"][name].mixer.reverse_cell is not None
+        assert backwards != adapters.places[key].causal
+    assert {place.causal for place in adapters.places.values()} == {False, True}
+
+
+def settings_of(mixer):
+    form = {"placement": "low_rank", "bidirectional": True} if mixer.startswith("low-rank") else {}
+    return form | {"mixer": mixer.split()[-1]}
 
 
 def generate(model, inputs, beams, cached):
@@ -107,11 +118,11 @@ def generate(model, inputs, beams, cached):
 
 
 @pytest.mark.parametrize("kind", DECODERS)
-@pytest.mark.parametrize("mixer", ["rnn", "gru", "lstm", "conv", "none"])
+@pytest.mark.parametrize("mixer", ["rnn", "gru", "lstm", "conv", "none", "low-rank gru"])
 @pytest.mark.parametrize("beams", [1, 5])
 def test_generation_with_and_without_cache(transformer, awake, kind, mixer, beams):
     model, inputs = transformer(kind)
-    awake(inject(model, AdapterConfig(mixer=mixer, after=BOTH)), scale=0.6)
+    awake(inject(model, AdapterConfig(**settings_of(mixer), after=BOTH)), scale=0.6)
     cached, whole = generate(model, inputs, beams, True), generate(model, inputs, beams, False)
     assert torch.equal(cached.sequences, whole.sequences)
     for one, other in zip(cached.scores, whole.scores, strict=True):
@@ -131,10 +142,10 @@ def test_the_states_have_to_follow_the_beams(transformer, awake, monkeypatch, ki
     assert not torch.allclose(generate(model, inputs, 5, True).sequences_scores, right)
 
 
-@pytest.mark.parametrize("mixer", ["gru", "lstm", "conv"])
+@pytest.mark.parametrize("mixer", ["gru", "lstm", "conv", "low-rank gru"])
 def test_a_decoder_goes_on_from_a_cache_in_pieces(transformer, awake, mixer):
     model, inputs = transformer("bart")
-    awake(inject(model, AdapterConfig(mixer=mixer, after=BOTH)))
+    awake(inject(model, AdapterConfig(**settings_of(mixer), after=BOTH)))
     words = inputs["decoder_input_ids"]
     mask = torch.ones_like(words)
     mask[1, :3] = 0  # padded on the left, as prompts are
@@ -280,7 +291,7 @@ def test_open_clip():
         before = model(**inputs)
         after = inject(model, AdapterConfig(after=BOTH))(**inputs)
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
-    places = model.adapters.places
+    places = model.adapters.places.values()
     assert len(places) == 8
-    assert {place.modality for name, place in places.items() if name.startswith("visual")} == {"video"}
-    assert all(place.causal == (not name.startswith("visual")) for name, place in places.items())
+    assert {place.modality for place in places if place.name.startswith("visual")} == {"video"}
+    assert all(place.causal == (not place.name.startswith("visual")) for place in places)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from read.adapters import AdapterConfig, activate, alignment_states, deactivate, inject, remove, trainable_parameters
+from read.adapters.config import SUB_BLOCKS
 from read.adapters.sub_blocks import find_places
 from read.errors import InputError
 
@@ -19,6 +20,8 @@ FORMS = [
     {"mixer": "conv", "placement": "parallel", "scale": 0.5},
     {"mixer": "gru", "placement": "parallel", "after": "attention"},
     {"mixer": "rnn", "shared": True},
+    {"mixer": "gru", "placement": "low_rank", "bidirectional": True, "after": SUB_BLOCKS},
+    {"mixer": "conv", "placement": "low_rank", "shared": True},
 ]
 
 

@@ -14,7 +14,7 @@ from read.errors import InputError
 from read.plugins import Plugins
 
 PAPERS = {"full", "bias", "partial", "proj", "prompt", "lora", "adapter", "adaptformer", "st_adapter", "vl_adapter",
-          "read", "read_paper", "read_pvla"}  # fmt: skip
+          "read", "read_paper", "read_pvla", "read_lora", "read_lora_control"}  # fmt: skip
 
 
 def loss_of(outputs, batch):
@@ -32,7 +32,7 @@ def test_a_step_moves_what_trains_and_nothing_else(univtg, batch, name):
     model = apply_strategy(name, univtg()).train()
     before = {key: value.detach().clone() for key, value in model.named_parameters()}
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    for _ in range(2):  # in the first step only W_up of a bottleneck has a gradient
+    for _ in range(3):  # first only W_up of a bottleneck has a gradient, and a cell in a low-rank path last of all
         optimizer.zero_grad()
         loss_of(model(**batch), batch).backward()
         optimizer.step()
