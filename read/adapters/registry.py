@@ -16,7 +16,7 @@ from read.plugins import STRATEGIES
 
 COMMON_OPTIONS = {"train_head": False}  # of every strategy
 ALIGNMENT_OPTIONS = {
-    "gamma": 0.1, "mass": 0.5, "cost": "cosine", "solver": "exact", "temperature": 0.05, "warmup": 0.0, "contrast": 0.0,
+    "gamma": 0.1, "mass": 0.5, "cost": "cosine", "solver": "exact", "temperature": 0.05, "warmup": 0.2, "contrast": 1.0,
     "centred": False,
 }  # fmt: skip
 KINDS: dict[type, Any] = {bool: (bool,), int: (int,), float: (int, float), str: (str,), tuple: (str, tuple, list)}
@@ -34,7 +34,8 @@ class Strategy:
         options: with their defaults.
         budget: the option that sets how many parameters train, where there is one.
         alignment: the task's loss is to be joined by an alignment of `alignment_states`, whose settings are options of
-            the strategy as well, ALIGNMENT_OPTIONS.
+            the strategy as well, ALIGNMENT_OPTIONS. Their defaults are what did best on the montage, see `read_pvla`;
+            those of `read.alignment.Alignment` are the paper's.
         switchable: leaves the model's own weights alone, so that one model can hold several.
         rate_scale: of the learning rates that all strategies are tried with: where the best ones of this one lie.
         name: the stem of its file, by which params, tables and saved files know it; `get_strategy` fills it in.
