@@ -143,6 +143,7 @@ def _describe(card: Card, clip_len: float, folder: Path, notes: Counter[str]) ->
     return {
         "name": card.title,
         "dataset": card.name,
+        "videos": card.videos.source,
         "synthetic": card.synthetic,
         "licence": card.licence,
         "citation": card.citation,

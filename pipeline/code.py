@@ -18,7 +18,7 @@ from pipeline.card import load_card
 from pipeline.cli import run
 from pipeline.modules import Sources
 from pipeline.params import Params, TaskName, load_params, select
-from pipeline.plugins import PANELS
+from pipeline.plugins import PANELS, RESTITCHERS
 from pipeline.strategies import method_of
 from read.encoders.base import kind_of
 from read.files import write_text
@@ -66,10 +66,13 @@ def _layouts(params: Params) -> Iterator[str]:
 
 
 def _of_task(stage: str, params: Params, task: str) -> Iterator[str]:
-    """The backbone and the metric."""
+    """The backbone and the metric; of pretraining, what stitches the source's videos anew."""
     if task == "grounding":
+        card = load_card(params.source if stage == "pretrain" else params.dataset)
         yield BACKBONES.module(params.backbone.grounding)
-        yield PROTOCOLS.module(load_card(params.source if stage == "pretrain" else params.dataset).metric)
+        yield PROTOCOLS.module(card.metric)
+        if stage == "pretrain" and card.videos.source in RESTITCHERS.names():
+            yield RESTITCHERS.module(card.videos.source)
 
 
 _sources = cache(Sources)

@@ -125,6 +125,7 @@ class PretrainGrounding(PretrainTask):
     checkpoint: str | None
     tef: bool
     max_clips: Count
+    listwise: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class PretrainSummarization(PretrainTask):

@@ -4,3 +4,4 @@ from read.plugins import Plugins
 
 TASKS = Plugins("task", "pipeline.tasks", "WORK")
 PANELS = Plugins("panel", "pipeline.reporting.panels", "PANEL")
+RESTITCHERS = Plugins("restitcher", "pipeline.restitch", "RESTITCHER")

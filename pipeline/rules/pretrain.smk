@@ -11,6 +11,7 @@ for task in PARAMS.task:
         input:
             labels=f"data/raw/{PARAMS.source}/{LABELS[task]}",
             dataset=f"data/raw/{PARAMS.source}/dataset.json",
+            segments=f"data/raw/{PARAMS.source}/segments.jsonl",
             features=f"data/features/{PARAMS.source}/features.json",
         output:
             weights=f"models/backbone/{task}/model.safetensors",

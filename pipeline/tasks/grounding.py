@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline import paths
 from pipeline.data import check_backbone, load_features, load_labels, pretraining_videos
+from pipeline.plugins import RESTITCHERS
 from pipeline.tasks import Aligner, Baselines, Rows
 from pipeline.tasks.joint import cosine, fit_space, linear_map, sums_file
 from read.backbones import Backbone, build_backbone, get_backbone, load_backbone
@@ -129,15 +130,21 @@ class GroundingWork:
         return Grounding(WindowSettings(self.settings.evaluate.windows), metric_name(dataset))
 
     def pretraining(self, model: Backbone, train: Sequence[Sample]) -> Grounding:
-        """The same on the source, with pieces of joined videos once moments are known.
+        """The same on the source, with its videos stitched anew where they can be, and pieces of joined ones.
 
+        Pieces come once moments are known: they may hold none.
         Longer videos than the source's are later read in pieces as long as its longest: a model that regresses windows
         as shares of the whole has learned no other scale.
         """
         longest = min(model.config.max_clips, max(len(sample.video) for sample in train))
         model.config = replace(model.config, max_clips=longest)
-        begin = int(KNOWN * self.settings.pretrain.steps)
-        return replace(self.task(self.settings.source), joiner=Joiner(train, longest, JOINED, begin))
+        steps, source = self.settings.pretrain.steps, paths.raw(self.settings.source)
+        joiner = Joiner(train, longest, JOINED, int(KNOWN * steps))
+        made = read_json(source / "dataset.json")["videos"]
+        if made in RESTITCHERS.names():
+            stitched = RESTITCHERS.load(made)(train, source, steps)
+            return replace(self.task(self.settings.source), joiner=lambda samples: anew(samples, joiner, stitched))
+        return replace(self.task(self.settings.source), joiner=joiner)
 
     def inference_settings(self, model: Backbone, val: Sequence[Sample]) -> dict[str, Any]:
         """How windows are read off, `threshold`, from which score on a moment is worth showing, and `confidence`."""
@@ -210,6 +217,12 @@ class GroundingWork:
 WORK = GroundingWork
 
 
+def anew(samples: Sequence[Sample], joiner: Joiner, stitched: Callable[[int], list[Sample]]) -> list[Sample]:
+    """A batch of what the joiner made of some samples, and of newly stitched ones in the place of the others."""
+    batch = zip(samples, joiner(samples), stitched(len(samples)), strict=True)
+    return [new if part is sample else part for sample, part, new in batch]
+
+
 def metric_of(dataset: str) -> Protocol:
     """How the dataset's queries are scored, as its card says."""
     return get_protocol(metric_name(dataset))
@@ -261,8 +274,9 @@ def load_public(backbone: str, checkpoint: str, dims: tuple[int, int], settings:
 def build(backbone: str, wanted: SimpleNamespace, dims: tuple[int, int], joint: dict[str, int]) -> Backbone:
     """A new backbone for features of these widths, with the joint space at `joint`; it is told what it knows."""
     kind = get_backbone(backbone).config_class
-    names = ("hidden", "layers", "heads", "feed_forward", "dropout", "tef", "max_clips")
-    given = {name: getattr(wanted, name) for name in names} | {"input_dropout": wanted.dropout}
+    names = ("hidden", "layers", "heads", "feed_forward", "dropout", "tef", "max_clips", "listwise")
+    given = {name: getattr(wanted, name) for name in names}
+    given |= {"input_dropout": wanted.dropout, "drop_path": wanted.dropout}
     if not issubclass(kind, TransformerConfig):
         given = {}  # these are a transformer's
     known = {field.name for field in fields(kind)}

@@ -32,6 +32,21 @@ def window_losses(outputs: Mapping[str, Any], targets: Mapping[str, Any]) -> dic
     }
 
 
+def listwise_loss(outputs: Mapping[str, Any], targets: Mapping[str, Any]) -> Tensor:
+    """-log of the share that the foreground's clips have of the softmax over a video's, as a mean over samples.
+
+    It ranks a video's clips against each other, as reading windows off them does, where the cross-entropy asks of each
+    clip alone. A sample without foreground takes no part. The form is that of ListNet's top one (Cao et al. 2007).
+    """
+    foreground, mask = targets["foreground"] > 0, targets["video_mask"]
+    rows = foreground.any(dim=1)
+    if not rows.any():
+        return outputs["logits"].sum() * 0
+    logits, lowest = outputs["logits"][rows], torch.finfo(outputs["logits"].dtype).min
+    every = logits.masked_fill(~mask[rows], lowest).logsumexp(dim=1)
+    return (every - logits.masked_fill(~foreground[rows], lowest).logsumexp(dim=1)).mean()
+
+
 def saliency_losses(outputs: Mapping[str, Any], targets: Mapping[str, Any], training: bool) -> dict[str, Tensor]:
     """Contrast of one salient clip per sample with the sample's less salient clips, and with the batch's sentences.
 

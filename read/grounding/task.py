@@ -1,6 +1,6 @@
 """Grounding as a task that `read.train` can train: samples of `read.data`, losses of a `Backbone`, mAP."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from read.adapters.wrapped import unwrap
 from read.backbones.joint_space import JointSpace
 from read.data import Annotation, Sample, collate, training_pieces
-from read.data.joined import Joiner
 from read.grounding.inference import check, predict, run
 from read.grounding.windows import WindowSettings
 from read.metrics.protocol import get_protocol
@@ -22,12 +21,12 @@ class Grounding:
     Attributes:
         windows: how they are read off to validate.
         metric: the benchmark's, a name of `read.metrics.protocols`, whose `choice` is validated by.
-        joiner: puts pieces of longer videos into the batches that are trained on; None: nobody does.
+        joiner: changes the batches that are trained on, as a `read.data.joined.Joiner` does; None: nobody does.
     """
 
     windows: WindowSettings = field(default_factory=WindowSettings)
     metric: str = "qvhighlights"
-    joiner: Joiner | None = None
+    joiner: Callable[[Sequence[Sample]], list[Sample]] | None = None
 
     def prepare(self, model: nn.Module, samples: Sequence[Sample]) -> list[Sample]:
         """Checked samples; of videos longer than the model's `max_clips`, the pieces `training_pieces`.
@@ -41,7 +40,7 @@ class Grounding:
         return [part for sample in samples for part in training_pieces(sample, model.config.max_clips)]
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """A batch of `read.data.collate`, with pieces of longer videos where there is a joiner."""
+        """A batch of `read.data.collate`, of what the joiner makes of the samples where there is one."""
         samples = self.joiner(samples) if self.joiner else samples
         return collate(samples) | {"vids": [sample.vid for sample in samples]}
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from read.backbones import backbone_names, build_backbone
-from read.backbones.dense_losses import generalized_iou, saliency_losses, window_losses
+from read.backbones.dense_losses import generalized_iou, listwise_loss, saliency_losses, window_losses
 from read.backbones.grounding.univtg import DropPath, UniVTG, WeightedPool
 from read.errors import InputError
 from tests.backbones.narrow import run
@@ -141,6 +141,34 @@ def test_a_sample_without_a_salient_clip_takes_no_part(model, batch):
     got = saliency_losses(outputs, silent, training=False)
     want = saliency_losses(first_two, {name: value[:2] for name, value in batch.items()}, training=False)
     torch.testing.assert_close(got, want)
+
+
+def test_listwise_loss_against_a_loop(model, batch):
+    """The share of the softmax that the foreground has; a sample without any takes no part, nor does padding."""
+    foreground = batch["foreground"] * torch.tensor([1.0, 1.0, 0.0])[:, None]
+    outputs, surprise = run(model, batch), []
+    for sample in (0, 1):
+        masses = [math.exp(value) for value in outputs["logits"][sample, : LENGTHS[sample]].tolist()]
+        right = sum(mass for clip, mass in enumerate(masses) if foreground[sample, clip])
+        surprise.append(-math.log(right / sum(masses)))
+    targets = batch | {"foreground": foreground}
+    assert float(listwise_loss(outputs, targets)) == pytest.approx(sum(surprise) / 2, rel=1e-4)
+    assert float(listwise_loss(outputs, batch | {"foreground": 0 * foreground})) == 0
+    shifted = outputs | {"logits": outputs["logits"] + torch.tensor([[3.0], [-2.0], [0.0]])}
+    torch.testing.assert_close(listwise_loss(shifted, targets), listwise_loss(outputs, targets))
+
+
+def test_the_listwise_term_is_beside_the_published_ones(batch):
+    terms = {}
+    for weight in (0.0, 2.0):
+        torch.manual_seed(0)
+        model = build_backbone("univtg", **SIZES, **QUIET, listwise=weight)
+        outputs = run(model, batch)
+        terms[weight] = model.losses(outputs, batch)
+    assert float(terms[2.0].pop("listwise")) == pytest.approx(2 * float(listwise_loss(outputs, batch)))
+    torch.testing.assert_close(terms[0.0], terms[2.0])
+    with pytest.raises(InputError, match=r"listwise -1\.0 must be at least 0"):
+        build_backbone("univtg", **SIZES, listwise=-1.0)
 
 
 def test_generalized_iou_by_hand():

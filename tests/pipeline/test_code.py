@@ -92,7 +92,8 @@ def test_words_for_people_count_for_nothing(checkout):
         ("read/backbones/grounding/umt.py", set()),
         ("read/encoders/cut.py", set()),  # of prediction
         ("read/encoders/kinds/clip.py", {"encoders", "extract"}),
-        ("pipeline/sources/montage/scenes.py", {"download"}),
+        ("pipeline/sources/montage/scenes.py", {"download", "pretrain.grounding"}),
+        ("pipeline/restitch/montage.py", {"pretrain.grounding"}),
         ("pipeline/reporting/panels/paired.py", {"report"}),
         ("pipeline/stages/split.py", {f"split.{task}" for task in TASKS}),
         ("read/metrics/protocols/tvsum.py", set()),

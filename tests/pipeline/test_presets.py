@@ -16,6 +16,7 @@ CHOICES = {
         "task", "dataset", "source", "backbone.grounding", "encoders.slowfast.pretrained", "encoders.clip.model",
         "encoders.clip.pretrained", "extract.fps", "runs.shots", "train.grounding.steps",
         "strategies.read_pvla", "strategies.full",
+        *(f"pretrain.grounding.{key}" for key in ("dropout", "listwise", "steps", "learning_rate")),
     },
 }  # fmt: skip
 

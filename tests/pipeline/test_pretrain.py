@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from pipeline.params import check_params, load_params
 from pipeline.stages import pretrain
 from pipeline.tasks.grounding import build, load_public
 from read.backbones import backbone_names, build_backbone, load_backbone
-from read.data import write_shard
+from read.data import collate, write_shard
 from read.errors import InputError
 from read.files import read_json, write_json, write_jsonl
 from read.grounding.choice import PRIORS
@@ -37,9 +38,10 @@ def source(tmp_path, monkeypatch):
         text[f"tokens/{number}"] = rng.normal(size=(3, 5)).astype(np.float32)
         start = 2.0 * int(rng.integers(0, 6))
         rows.append({"qid": number, "query": f"thing {number}", "vid": f"v{number}", "duration": 16.0,
-                     "relevant_windows": [[start, start + 4]]})  # fmt: skip
+                     "relevant_windows": [[start, start + 4]], "kind": "order",
+                     "distractors": [[12, 16]] if start < 8 else [[0, 4]]})  # fmt: skip
     write_jsonl("data/raw/there/annotations.jsonl", rows)
-    write_json("data/raw/there/dataset.json", {"metric": "qvhighlights"})
+    write_json("data/raw/there/dataset.json", {"metric": "qvhighlights", "videos": "local"})
     spec = {"fps": 8.0, "clip_len": 2.0, "encoders": {}}
     write_shard("data/features/there", "000", video, spec)
     write_shard("data/features/there", "text", text, spec)
@@ -76,6 +78,13 @@ def test_how_windows_are_read_is_chosen_on_the_sources_validation_side(source, b
     assert f"windows are read off by {told['chosen']}, prior 0; on" in capsys.readouterr().out
 
 
+def test_what_the_backbone_tells_apart_is_on_record(source):
+    told = source()["discrimination"]
+    assert told.keys() == {"source_train", "source_val"}
+    assert all(of.keys() == {"order"} and 0 <= of["order"] <= 100 for of in told.values())
+    assert round(told["source_val"]["order"], 6) in (0, 50, 100), "of two videos with a pair each"
+
+
 def test_a_joint_space_is_weighed_beside_the_model_and_its_sums_are_kept(source):
     """Clips and sentences are the same directions here, so that the joint space knows more than three steps teach."""
     told = source("univtg", joint=True)["windows"]
@@ -98,7 +107,7 @@ def test_of_the_dataset_itself_nothing_is_looked_at(source):
     """Its test videos are among those of the source."""
     told = source("joint", joint=True, dataset="there")
     model = load_backbone(paths.backbone("grounding"))
-    assert "windows" not in told and model.config.windows == "auto"
+    assert not told.keys() & {"windows", "discrimination"} and model.config.windows == "auto"
     assert not any(parameter.any() for parameter in model.parameters())
 
 
@@ -143,6 +152,8 @@ def test_every_transformer_is_built_from_the_same_keys(backbone):
         assert getattr(config, name) == getattr(wanted, name)
     assert (config.video_dim, config.text_dim, config.input_dropout) == (*DIMS, wanted.dropout)
     assert (config.joint_start, config.joint_dim, config.prior) == (1, 2, 0)
+    assert getattr(config, "drop_path", wanted.dropout) == wanted.dropout
+    assert getattr(config, "listwise", 5.0) == wanted.listwise == 5.0
     assert not getattr(config, "tef", False)
 
 
@@ -160,3 +171,25 @@ def test_longer_videos_are_read_in_pieces_as_long_as_the_sources_longest(source,
     source()
     assert load_backbone(paths.backbone("grounding")).config.max_clips == 8
     assert len(seen) == 3 and (seen[0]["longest"], seen[0]["share"], seen[0]["begin"]) == (8, 0.4, 1)
+
+
+def test_a_montage_is_stitched_anew_while_it_is_learned(source, monkeypatch):
+    """Its restitcher gets what is trained on, and its samples take the place of those that the joiner leaves alone."""
+    asked, trained = [], []
+
+    def restitcher(samples, folder, steps):
+        asked.append((len({sample.vid for sample in samples}), folder, steps))
+        return lambda count: [
+            replace(sample, question=replace(sample.question, vid="new")) for sample in samples[:count]
+        ]
+
+    plugins = SimpleNamespace(names=lambda: ["montage"], load=lambda name: restitcher)
+    monkeypatch.setattr("pipeline.tasks.grounding.RESTITCHERS", plugins)
+    monkeypatch.setattr("read.data.joined.Joiner.__call__", lambda self, batch: batch)
+    monkeypatch.setattr(
+        "read.grounding.task.collate", lambda batch: trained.extend(s.vid for s in batch) or collate(batch)
+    )
+    write_json("data/raw/there/dataset.json", {"metric": "qvhighlights", "videos": "montage"})
+    source()
+    assert asked == [(10, Path("data/raw/there"), 3)]
+    assert trained == ["new"] * 30, "three steps of ten"

@@ -52,3 +52,17 @@ def test_the_cuts_of_stitched_videos_find_their_moments(monkeypatch, joint):
     if joint:
         found = {name: row["scores"]["MR-full-mAP"] for name, row in rows.items()}
         assert found["random"] + 20 < found["cosine"] <= found["shots"] and found["shots"] > 90
+
+
+def test_scores_tell_how_often_the_right_shot_outranks_another(monkeypatch):
+    """By the curve that windows are read off; by the saliency where there is none."""
+    monkeypatch.setattr(grounding, "metric_of", lambda dataset: get_protocol("qvhighlights"))
+    label = Annotation(1, "a", "v", 8.0, ((0.0, 2.0),), (0,), ((4.0,),), "order", distractors=((4.0, 6.0), (6.0, 8.0)))
+    samples = [Sample.labelled(torch.ones(4, 3), torch.ones(1, 4), label, 2.0)]
+    row = {"qid": 1, "query": "a", "vid": "v", "pred_relevant_windows": [[0.0, 2.0, 0.5]],
+           "pred_saliency_scores": [0.3, 0.0, 0.5, 0.1]}  # fmt: skip
+    work = grounding.GroundingWork(WORK)
+    assert work.scores([row], samples)["discrimination"] == {"order": 50.0}
+    assert work.scores([row | {"pred_clip_scores": [0.3, 0.0, 0.1, 0.1]}], samples)["discrimination"] == {
+        "order": 100.0
+    }

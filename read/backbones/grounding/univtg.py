@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from read.backbones.base import Backbone, Segment, TransformerConfig
 from read.backbones.blocks import EncoderLayer, input_projection, linear_layers, sine_positions, with_ends
-from read.backbones.dense_losses import MASKED, saliency_losses, window_losses
+from read.backbones.dense_losses import MASKED, listwise_loss, saliency_losses, window_losses
+from read.errors import InputError
 
 LOSS_WEIGHTS = {"span": 10.0, "giou": 1.0, "foreground": 10.0, "saliency_intra": 0.05, "saliency_inter": 0.01}
 UNUSED_KEYS = "txt_position_embed."
@@ -35,6 +36,7 @@ class UniVTGConfig(TransformerConfig):
         anchor: where in a clip, 0 to 1, its offsets start. The centre; public checkpoints of 2 s clips took the end, 1.
         masked_heads: keep padded clips out of the heads' convolutions, so that padding never changes a result. The
             public code lets them in.
+        listwise: weight of `listwise_loss` beside the published terms; 0: without it, as published.
     """
 
     hidden: int = 1024
@@ -46,6 +48,12 @@ class UniVTGConfig(TransformerConfig):
     tef: bool = True
     anchor: float = 0.5
     masked_heads: bool = True
+    listwise: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.listwise < float("inf"):
+            raise InputError(f"univtg: listwise {self.listwise} must be at least 0")
 
 
 class DropPath(nn.Module):
@@ -194,13 +202,16 @@ class UniVTG(Backbone):
         return outputs["saliency"] + outputs["scores"]
 
     def losses(self, outputs: Mapping[str, Any], targets: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The five terms of section 3.4 of the paper.
+        """The five terms of section 3.4 of the paper, and the list-wise one where it has a weight.
 
         `targets` may name the clip that stands for each sample in the saliency terms, `positive` (B,); else it is drawn
         from the salient clips in training, and is the most salient one in evaluation.
         """
         terms = window_losses(outputs, targets) | saliency_losses(outputs, targets, self.training)
-        return {name: weight * terms[name] for name, weight in LOSS_WEIGHTS.items()}
+        found = {name: weight * terms[name] for name, weight in LOSS_WEIGHTS.items()}
+        if self.config.listwise:
+            found["listwise"] = self.config.listwise * listwise_loss(outputs, targets)
+        return found
 
     @classmethod
     def published(cls, state: dict[str, Tensor], options: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict]:
