@@ -6,7 +6,7 @@ that is reported. `terms` says where a strategy trains, and how much.
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -26,8 +26,16 @@ from read.train import TrainSettings
 from read.tuning import Tuning, tune
 
 
-def terms(strategy: str, settings: SimpleNamespace, model: nn.Module) -> tuple[str, dict[str, Any]]:
-    """The registered strategy behind an entry, and its options: the entry's own, else those that all have in common.
+class Terms(NamedTuple):
+    """What an entry of `strategies` trains: a registered strategy, with options; `budget` where one has sized it."""
+
+    method: str
+    options: dict[str, Any]
+    budget: int | None
+
+
+def terms(strategy: str, settings: SimpleNamespace, model: nn.Module) -> Terms:
+    """The terms of an entry: its own options, and else those that all entries have in common.
 
     Args:
         strategy: the entry of `strategies`.
@@ -39,10 +47,11 @@ def terms(strategy: str, settings: SimpleNamespace, model: nn.Module) -> tuple[s
     kind, common = get_strategy(method), {"train_head": settings.train.train_head}
     if "after" in kind.options:
         common["after"] = settings.train.places
-    if kind.budget and settings.train.budget:
-        sized = match_budget(method, model, settings.train.budget, **(common | own | {"train_head": False}))
+    budget = settings.train.budget if kind.budget and kind.budget not in own else None
+    if budget:
+        sized = match_budget(method, model, budget, **(common | own | {"train_head": False}))
         common[kind.budget] = sized[kind.budget]
-    return method, common | own
+    return Terms(method, common | own, budget)
 
 
 def prepare(work: Work, method: str, options: dict[str, Any], train: Sequence[Any]) -> nn.Module:
@@ -59,7 +68,7 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
     val, _ = work.samples(settings.dataset, split["val"])
     pretrained = read_json(paths.backbone(task) / "pretrain.json")
     check_features(pretrained["features"], spec)
-    method, options = terms(strategy, settings, work.backbone())
+    method, options, budget = terms(strategy, settings, work.backbone())
     kind = get_strategy(method)
     complete = kind.complete(options)
     alignment = {name: complete[name] for name in ALIGNMENT_OPTIONS} if kind.alignment else None
@@ -90,7 +99,7 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
             "dataset": settings.dataset, "task": task, "strategy": strategy, "shots": shots, "seed": seed,
             "train_videos": len({sample.vid for sample in train}),
             "backbone": pretrained["backbone"], "trainable": counts.total,
-            "budget": wanted.budget if kind.budget else None,
+            "budget": budget,
             "size": {kind.budget: complete[kind.budget]} if kind.budget else None,
             "places": trained_places(tuned.model),
             "total": sum(p.numel() for p in tuned.model.parameters()), "share": counts.share,
