@@ -52,8 +52,9 @@ def main() -> None:
     joint = Joint(store, settings)
     twins = find_twins(joint, {label.vid for label in usable} | joint.source)
     how = SplitSettings(
-        rule.val_share, rule.test_share, rule.test_seed, settings.protocol, settings.domain or "", rule.shots_per
-    )
+        rule.val_share, rule.test_share, rule.test_seed, settings.protocol, settings.domain or "", rule.shots_per,
+        largest=max(settings.runs.shots),
+    )  # fmt: skip
     files = []
     for shots in settings.runs.shots:
         for seed in settings.runs.seeds:

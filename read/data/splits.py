@@ -1,7 +1,11 @@
-"""Low-resource splits: k labelled videos to train on, nested in k, spread over the strata, drawn anew for every seed.
+"""Low-resource splits: k labelled videos to train on, nested in k, spread over the strata, other ones for every seed.
 
-A stratum is a domain (the distinct `kind`s of a video's labels) and a bucket of how many windows they hold. Three
-protocols say what is validated on:
+A stratum is a domain (the distinct `kind`s of a video's labels) and a bucket of how many windows they hold. The pool is
+dealt into as many hands as there are that hold the largest k and its validation videos; seeds 0, 1, ... have a hand
+each, so that none of their labelled videos is another's, until the hands are used up and a new deal begins. Where the
+pool is smaller than two hands, every seed draws from all of it.
+
+Three protocols say what is validated on:
 
 * `honest`: a part of the train side; nothing of the side that is reported is looked at.
 * `paper`: the reported side itself, as the literature does; optimistic, and labelled so.
@@ -14,7 +18,7 @@ from itertools import combinations
 from typing import Literal
 
 from read.data.leaks import youtube_id
-from read.data.strata import Labelled, VideoLabels, count_strata, order_of, orders_of, videos_of
+from read.data.strata import Labelled, VideoLabels, count_strata, hand_of, order_of, pools_of, videos_of
 from read.errors import InputError
 from read.rows import SIDES
 from read.settings import check_types
@@ -31,6 +35,7 @@ class SplitSettings:
         protocol: what is validated on, see the module.
         target: the `kind` that `transfer` adapts to.
         shots_per: whether k counts for the dataset or for each domain.
+        largest: the largest k of the comparison, by which the pool is dealt; 0: every seed draws from all of it.
 
     Raises:
         InputError: a field of another type, an unknown protocol, or a target without `transfer` and the reverse.
@@ -42,6 +47,11 @@ class SplitSettings:
     protocol: Literal["honest", "paper", "transfer"] = "honest"
     target: str = ""
     shots_per: Literal["dataset", "domain"] = "dataset"
+    largest: int = 0
+
+    def held(self, shots: int) -> int:
+        """How many videos validate beside k that train."""
+        return 0 if self.protocol == "paper" else max(1, round(self.val_share * shots))
 
     def __post_init__(self) -> None:
         check_types(self, "split")
@@ -115,11 +125,12 @@ def make_split(
     The test side is the side `test` of the labels; where there is none, their side `val`, which is then what the
     literature reports; where they say nothing, a `test_share` drawn once with `test_seed`, the same for every seed.
 
-    The train side is put in an order of which every beginning and every end holds of each domain its share, up or
-    down to a whole number; within a domain so for each bucket of windows. The first k videos train, the last
-    `val_share` times k validate, so that a larger k holds a smaller one. Labels that have a side `val` beside a side
-    `test` give the validation videos from there. The very last video of a domain's order is the (seed mod n)-th of its
-    n videos: one held-out video a domain (TVSum's 4, of which 3 train) is leave-one-out over n seeds.
+    The train side, or the seed's hand of it, is put in an order of which every beginning and every end holds of each
+    domain its share, up or down to a whole number; within a domain so for each bucket of windows. The first k videos
+    train, the last `val_share` times k validate, so that a larger k holds a smaller one. Labels that have a side `val`
+    beside a side `test` give the validation videos from there. The very last video of a domain's order is the
+    (seed mod n)-th of its n videos: one held-out video a domain (TVSum's 4, of which 3 train) is leave-one-out over n
+    seeds.
 
     Args:
         labels: all annotations or all summaries of the dataset, of videos that have features.
@@ -141,22 +152,28 @@ def make_split(
     if target:
         sides, source = _transfer(videos, sides, target, recording)
     _check_sides(videos, sides, origin)
-    held = 0 if protocol == "paper" else max(1, round(settings.val_share * shots))
-    orders = orders_of(sides["train"], videos, seed, shots_per)
-    _check_shots(orders, shots, settings.val_share, 0 if sides["val"] else held)
-    train = [vid for order in orders.values() for vid in order[:shots]]
+    held, most = settings.held(shots), max(shots, settings.largest) if settings.largest else 0
+    pools = pools_of(sides["train"], videos, shots_per)
+    _check_shots(pools, shots, settings.val_share, 0 if sides["val"] else held)
+    needed = most + (settings.held(most) if most and not sides["val"] else 0)
+    hands = {domain: hand_of(pool, videos, seed, needed) for domain, pool in pools.items()}
+    train = [vid for hand in hands.values() for vid in hand.own[:shots]]
     each = " of each domain" if shots_per == "domain" else ""
     if protocol == "paper":
         val, held_out = sides["test"], "selected on the test side itself, so the scores are optimistic"
     else:
-        own = orders_of(sides["val"], videos, seed, shots_per)
-        ends = {domain: order[::-1] for domain, order in orders.items()}
-        val = _hold_out(own or ends, held, train, recording)
+        own = pools_of(sides["val"], videos, shots_per)
+        given = (hand_of(pool, videos, seed, settings.held(most) if most else 0) for pool in own.values())
+        fronts = [[*hand.own, *hand.others] for hand in given]
+        ends = [[*hand.own[::-1], *hand.others] for hand in hands.values()]  # others where a recording is in the way
+        val = _hold_out(fronts or ends, held, train, recording)
         held_out = f"the {f'first {held} of the side val' if own else f'last {held}'}{each} validate; "
         held_out += "nothing of the test side is looked at"
+    count = min(hand.hands for hand in hands.values())
+    dealt = f", dealt into {count} hands{each} that share none, of which each seed has one" if count > 1 else ""
     rule = (
         f"{f'transfer to {target}' if target else protocol}; test side: {origin}; {len(sides['train'])} videos to "
-        f"train on, in an order by seed {seed} that spreads domains and numbers of windows: "
+        f"train on{dealt}, in an order by seed {seed} that spreads domains and numbers of windows: "
         f"the first {shots}{each} train, {held_out}"
     )
     drawn = {"train": train, "val": val, "test": sides["test"], "source": source}
@@ -234,25 +251,25 @@ def _check_sides(videos: Collection[str], sides: Mapping[str, Sequence[str]], or
             )
 
 
-def _check_shots(orders: Mapping[str, Sequence[str]], shots: int, val_share: float, held: int) -> None:
-    """Raise InputError where an order is too short for k and what is held out."""
-    for domain, order in orders.items():
-        if shots + held > len(order):
+def _check_shots(pools: Mapping[str, Sequence[str]], shots: int, val_share: float, held: int) -> None:
+    """Raise InputError where a pool is too small for k and what is held out."""
+    for domain, pool in pools.items():
+        if shots + held > len(pool):
             each = f" of {domain}" if domain else ""
-            fitting = range(1, len(order) + 1)
-            largest = max((k for k in fitting if k + (held and max(1, round(val_share * k))) <= len(order)), default=0)
+            fitting = range(1, len(pool) + 1)
+            largest = max((k for k in fitting if k + (held and max(1, round(val_share * k))) <= len(pool)), default=0)
             raise InputError(
                 f"{shots} shots and {held} videos for validation were asked for, but the train side holds "
-                f"{len(order)} videos{each}; ask for at most {largest} shots"
+                f"{len(pool)} videos{each}; ask for at most {largest} shots"
             )
 
 
 def _hold_out(
-    orders: Mapping[str, Sequence[str]], count: int, train: Iterable[str], recording: Callable[[str], str]
+    orders: Iterable[Sequence[str]], count: int, train: Iterable[str], recording: Callable[[str], str]
 ) -> list[str]:
     """The first `count` of each order, or all of a shorter one, that share no recording with a training video."""
     seen, val = {recording(vid) for vid in train}, []
-    for order in orders.values():
+    for order in orders:
         free = [vid for vid in order if recording(vid) not in seen][:count]
         if len(free) < min(count, len(order)):
             raise InputError(

@@ -68,14 +68,47 @@ def videos_of(labels: Iterable[Labelled]) -> dict[str, VideoLabels]:
     return videos
 
 
-def orders_of(
-    pool: Sequence[str], videos: Mapping[str, VideoLabels], seed: int, shots_per: str
-) -> dict[str, list[str]]:
-    """The order that is drawn from, of the whole pool or of each of its domains."""
+@dataclass(frozen=True)
+class Hand:
+    """What a seed draws from: its own videos in an order, those of the other seeds, and how many `hands` there are."""
+
+    own: list[str]
+    others: list[str]
+    hands: int
+
+
+def pools_of(pool: Sequence[str], videos: Mapping[str, VideoLabels], shots_per: str) -> dict[str, list[str]]:
+    """What is drawn from: the whole pool, under an empty name, or each of its domains."""
     domains: dict[str, list[str]] = {}
     for vid in pool:
         domains.setdefault(videos[vid].domain if shots_per == "domain" else "", []).append(vid)
-    return {domain: order_of(vids, videos, seed) for domain, vids in sorted(domains.items())}
+    return dict(sorted(domains.items()))
+
+
+def hand_of(pool: Sequence[str], videos: Mapping[str, VideoLabels], seed: int, needed: int) -> Hand:
+    """The videos of a seed: where the pool allows hands of `needed` videos, n of them, seeds 0 to n - 1 share none.
+
+    Seed s has the (s mod n)-th hand of the (s // n)-th deal; so what it has does not depend on which others there are.
+    """
+    hands = max(1, len(pool) // needed) if needed else 1
+    own = deal(pool, videos, hands, seed // hands)[seed % hands]
+    others = set(pool) - set(own)
+    return Hand(order_of(own, videos, seed), order_of(others, videos, seed), hands)
+
+
+def deal(pool: Iterable[str], videos: Mapping[str, VideoLabels], hands: int, seed: int) -> list[list[str]]:
+    """Divide a pool so that every hand has its share of each domain and bucket, up or down to a whole number."""
+    rng = random.Random(seed)
+    domains: dict[str, dict[str, list[str]]] = {}
+    for vid in sorted(pool):
+        domains.setdefault(videos[vid].domain, {}).setdefault(videos[vid].bucket, []).append(vid)
+    line = [
+        vid
+        for buckets in _shuffled(domains.values(), rng)
+        for vids in _shuffled(buckets.values(), rng)
+        for vid in _shuffled(vids, rng)
+    ]
+    return [line[first::hands] for first in range(hands)]
 
 
 def order_of(pool: Iterable[str], videos: Mapping[str, VideoLabels], seed: int) -> list[str]:

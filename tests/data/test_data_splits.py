@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 from math import ceil, floor
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from read.data import Annotation, Split, SplitSettings, Summary, make_split
 from read.data.leaks import youtube_id
-from read.data.strata import interleave, videos_of
+from read.data.strata import deal, interleave, videos_of
 from read.errors import InputError
 
 SHARES = {"val_share": 0.25, "test_share": 0.4}
@@ -62,6 +62,53 @@ def test_splits_are_nested_disjoint_and_share_one_test_side(seed, first, second)
     assert len(one.train) == small
     assert one.test == other.test == draw(data, small, seed + 1).test
     assert not set(other.train) & set(other.val) | set(other.train) & set(other.test) | set(other.val) & set(other.test)
+
+
+@given(sizes_of_domains, st.integers(1, 6), st.integers(0, 9))
+def test_every_hand_of_a_deal_has_its_share(sizes, hands, seed):
+    videos = videos_of(domains(sizes, test=0))
+    dealt = deal(videos, videos, hands, seed)
+    assert sorted(vid for hand in dealt for vid in hand) == sorted(videos) and len(dealt) == hands
+    for stratum in (lambda video: "", lambda video: video.domain, lambda video: (video.domain, video.bucket)):
+        whole = Counter(stratum(video) for video in videos.values())
+        for hand in dealt:
+            own = Counter(stratum(videos[vid]) for vid in hand)
+            assert all(within_share(own[key], 1, count, hands) for key, count in whole.items())
+
+
+@settings(deadline=None, max_examples=40)
+@given(sizes_of_domains, st.integers(1, 5), st.sampled_from(["dataset", "domain"]), st.booleans(), st.data())
+def test_seeds_share_no_labelled_video_where_the_pool_allows_it(sizes, largest, shots_per, val_side, data):
+    """As many seeds as fit; and each keeps its videos whatever k, nested, and spread over the domains."""
+    labels = domains(sizes) + (domains([30] * len(sizes), side="val", test=0) if val_side else [])
+    labels += [Label("t", "test", "a")] * val_side
+    labels = [replace(label, vid=f"{label.split}-{label.vid}") for label in labels]
+    how = {"largest": largest, "shots_per": shots_per}
+    needed = largest + (0 if val_side else max(1, round(0.25 * largest)))
+    fit = [size // needed for size in (sizes if shots_per == "domain" else [sum(sizes)])]
+    if not min(fit):
+        return
+    small = data.draw(st.integers(1, largest))
+    splits = [draw(labels, largest, seed, **how) for seed in range(min(4, *fit))]
+    drawn = [{*split.train, *split.val} for split in splits]
+    assert sum(map(len, drawn)) == len(set().union(*drawn))
+    assert all("hands" in split.rule for split in splits) == (min(fit) > 1)
+    videos = videos_of(labels)
+    for seed, split in enumerate(splits):
+        less = draw(labels, small, seed, **how)
+        assert set(less.train) <= set(split.train) and set(less.val) <= set(split.val)
+        found = Counter(videos[vid].domain for vid in less.train)
+        if shots_per == "dataset":  # a share of a share, up or down each time
+            assert all(abs(found[name] - small * size / sum(sizes)) < 2 for name, size in named(sizes))
+    assert len(draw(labels, largest, min(fit), **how).train) == len(splits[0].train)  # the next deal
+
+
+def test_a_recording_in_the_way_is_passed_over_for_another_hand():
+    """A hand may be two cuts of one recording; what validates has to come from elsewhere then."""
+    labels = [Label(f"{number:011d}_{at}_{at + 1}", "train") for number in range(2) for at in range(2)]
+    for seed in range(10):
+        split = draw([*labels, Label("test", "test")], 1, seed, largest=1)
+        assert len({youtube_id(vid) for vid in (*split.train, *split.val)}) == 2
 
 
 def test_the_test_side_of_the_annotations_is_left_untouched():

@@ -59,6 +59,15 @@ def test_a_file_for_each_run_with_nested_shots_and_one_test_side(stage):
         assert one["rule"]
 
 
+def test_seeds_have_labelled_videos_of_their_own(stage):
+    splits = stage([1, 3], [0, 1])[0]
+    labelled = [{*splits[f"k1-s{seed}"]["train"], *splits[f"k1-s{seed}"]["val"]} for seed in (0, 1)]
+    assert labelled[0] != labelled[1]  # 5 videos hold one hand of 4
+    splits = stage([1], [0, 1])[0]
+    labelled = [{*splits[f"k1-s{seed}"]["train"], *splits[f"k1-s{seed}"]["val"]} for seed in (0, 1)]
+    assert [len(part) for part in labelled] == [2, 2] and not labelled[0] & labelled[1]
+
+
 def test_files_of_runs_that_are_no_longer_asked_for_go(stage):
     stage([2, 4], [0])
     assert set(stage([2], [0])[0]) == {"k2-s0"}
