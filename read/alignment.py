@@ -172,8 +172,12 @@ def cosines(batches: Sequence[list[tuple[Tensor, Tensor]]], vids: Sequence[str] 
 
 
 @torch.no_grad()
-def measured_cosines(model: nn.Module, task: Task, samples: Sequence[Any]) -> dict[str, float]:
-    """`cosines` of a model on samples, in evaluation mode. Raises InputError as `alignment_states`."""
+def measured_cosines(model: nn.Module, task: Task, samples: Sequence[Any]) -> dict[str, float] | None:
+    """`cosines` of a model on samples, in evaluation mode; None where these are of one video only.
+
+    Raises:
+        InputError: as `alignment_states`.
+    """
     training, device = model.training, next(model.parameters()).device
     samples, batches, vids = task.prepare(model, samples), [], []
     model.eval()
@@ -185,7 +189,8 @@ def measured_cosines(model: nn.Module, task: Task, samples: Sequence[Any]) -> di
             vids += batch["vids"]
     finally:
         model.train(training)
-    return {name: value.item() for name, value in cosines(batches, vids).items()}
+    found = {name: value.item() for name, value in cosines(batches, vids).items()}
+    return found if "other" in found else None
 
 
 def _check_both_train(layers: Sequence[AlignmentStates]) -> None:

@@ -164,7 +164,7 @@ def test_cosines_of_a_model_are_those_of_its_mean_states(model):
     assert found["own"] == pytest.approx(sum(pairs[i, i] for i in range(3)).item() / 3, abs=1e-5)
     other = [pairs[pair] for pair in ((0, 1), (1, 0), (1, 2), (2, 1))]
     assert found["other"] == pytest.approx(sum(other).item() / 4, abs=1e-5)
-    assert measured_cosines(model, Grounding(), samples[:1]).keys() == {"own"}
+    assert measured_cosines(model, Grounding(), samples[:1]) is None
 
 
 @pytest.mark.parametrize("wrong", [{"gamma": -1.0}, {"contrast": float("inf")}, {"warmup": 1.5}, {"mass": 0.0}])
