@@ -41,7 +41,8 @@ def metric_files(results: Results) -> dict[str, dict[str, float]]:
         if row.warned:
             scores[WARNINGS] = row.warned
     for row, kind, summary in _discriminations(results):
-        files.setdefault(_file(results, row), {})[f"{DISCRIMINATION} {kind}"] = round(summary.mean, 4)
+        if (name := _file(results, row)) in files:  # the backbone on the source has no score of the target
+            files[name][f"{DISCRIMINATION} {kind}"] = round(summary.mean, 4)
     return files
 
 

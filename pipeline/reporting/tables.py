@@ -13,17 +13,18 @@ from pipeline.reporting.stats import SeedScores, bootstrap, paired, summarise
 
 BASELINE = "adapter"  # the plain bottleneck adapter, which the others are paired with
 ZERO_SHOT = "zero_shot"  # the row of the backbone as it is
+SUBJECT_ONLY = "subject_only"  # the row of who takes every look-alike for the true moment
 NAMES = {
     "cosine": "Cosine, no training",
     "map": "Linear map (ridge)",
     "shots": "Shot boundaries + cosine",
-    "subject_only": "Look-alikes not told apart",
+    SUBJECT_ONLY: "Look-alikes not told apart",
     "perfect_clips": "Perfect clips, windows read off",
 }
 DOUBTS = {  # properties of a run that put its score in doubt
     "at_edge": "rate at the grid’s edge",
     "at_last_step": "best at the last step",
-    "still_rising": "still rising at the last step",
+    "still_rising": "still rising at the end",
 }
 AVERAGE = "mean of kinds"  # a kind that stands for all: the mean over them, each counting as much
 SAME = 0.01  # points between a score and the mean of its videos' below which it is that mean

@@ -6,9 +6,10 @@ from pipeline.reporting.cautions import alignment, cut_short, untouched, warned
 from pipeline.reporting.comparisons import corrected
 from pipeline.reporting.inputs import Results
 from pipeline.reporting.stats import ALPHA
-from pipeline.reporting.tables import BASELINE, kinds, label, make_rows, percent, reference_rows, shots_of
+from pipeline.reporting.tables import BASELINE, SUBJECT_ONLY, kinds, make_rows, percent, reference_rows, shots_of
 from pipeline.reporting.view import Takeaway, View, listed, seeds_of
 
+CONTROL = "_control"  # ends the name of a strategy that another is held against
 FEW_KINDS = 4  # that a sentence can list
 
 
@@ -20,8 +21,8 @@ def takeaways(results: Results) -> list[Takeaway]:
     trained = [row for row in rows if row.trained and row.shots == shots[-1]]
     view = View(results.task, results.metric, trained, rows, reference_rows(results), kinds(results))
     makers: Sequence[Callable[[View], Takeaway | None]] = (
-        against_plain, _within_chance, _highest, _read, _not_above, _budget, _range, _kinds, _shots, cut_short,
-        untouched, alignment, warned,
+        against_plain, _within_chance, _highest, against_control, _not_above, _budget, _range, beyond_the_subject,
+        _kinds, _shots, cut_short, untouched, alignment, warned,
     )  # fmt: skip
     return [takeaway for make in makers if (takeaway := make(view)) is not None]
 
@@ -76,21 +77,23 @@ def _highest(view: View) -> Takeaway | None:
     return Takeaway(f"Highest mean: {best.label}", text)
 
 
-def _read(view: View) -> Takeaway | None:
-    base = next((row for row in view.trained if row.name == BASELINE), None)
-    rows = [row for row in view.trained if row.name.startswith("read")] if base else []
-    recurrent = [(row, gap) for row in rows if (gap := row.lead(base, view.metric))]
-    if not recurrent:
+def against_control(view: View) -> Takeaway | None:
+    """READ's forms against what lacks their cell: the strategy that is named as their control, or the plain adapter."""
+    rows = {row.name: row for row in view.trained}
+    forms = [row for row in view.trained if row.name.startswith("read") and not row.name.endswith(CONTROL)]
+    pairs = [(row, rows.get(f"{row.name}{CONTROL}", rows.get(BASELINE))) for row in forms]
+    gaps = [(row, other, gap) for row, other in pairs if other and (gap := row.lead(other, view.metric))]
+    if not gaps:
         return None
-    parts = [f"{row.label} {view.difference(summary)}" for row, summary in recurrent]
-    apart = [row.label for row, _ in recurrent if view.pairs.apart(row, base)]
+    parts = [f"{row.label} to {other.label} {view.difference(gap)}" for row, other, gap in gaps]
+    apart = [row.label for row, other, _ in gaps if view.pairs.apart(row, other)]
     which = f"{listed(apart) or 'no difference'} {'are' if len(apart) > 1 else 'is'}"
-    end = f" Corrected for {view.pairs.told}, {which} told apart from zero."
-    if any(summary.interval is None for _, summary in recurrent):
-        end = " One seed gives no interval."
+    end = f"Corrected for {view.pairs.told}, {which} told apart from zero."
+    if any(gap.interval is None for *_, gap in gaps):
+        end = "One seed gives no interval."
     return Takeaway(
-        f"READ against the plain {label(BASELINE)}",
-        f"Mean difference in {view.metric}, seed by seed, with {view.labelled}: {'; '.join(parts)}.{end}",
+        "READ against its controls",
+        f"Mean difference in {view.metric}, seed by seed, with {view.labelled}: {'; '.join(parts)}. {end}",
     )
 
 
@@ -104,6 +107,22 @@ def _not_above(view: View) -> Takeaway | None:
     parts = listed([f"{row.label} ({view.number(view.mean(row))})" for row in strong])
     names = listed([row.label for row in strong])
     return Takeaway(f"No gain over {names}", f"No strategy’s mean {view.metric} exceeds that of {parts}.")
+
+
+def beyond_the_subject(view: View) -> Takeaway | None:
+    """Whether the best strategy surpasses, by kind, who cannot tell a true moment from its look-alikes."""
+    if (row := view.references.get(SUBJECT_ONLY)) is None:
+        return None
+    best, kinds = view.ranked[0], view.kinds if 1 < len(view.kinds) <= FEW_KINDS else []
+    pairs = {kind: (view.mean(row, kind), view.mean(best, kind)) for kind in (None, *kinds)}
+    told = [f"“{kind}” {view.number(pairs[kind][0])} against {view.number(pairs[kind][1])}" for kind in kinds]
+    behind = [kind for kind, (bar, ours) in pairs.items() if ours <= bar]
+    names = listed([f"“{kind}”" for kind in behind if kind])
+    title = f"No more than the subject alone{f': {names}' * bool(names)}" if behind else "More than the subject alone"
+    start, end = (view.number(value) for value in pairs[None])
+    text = f"Who knows what is asked for, and not its look-alikes apart, would have {start} of {view.metric}; "
+    text += f"{best.label}, the highest, has {end}."
+    return Takeaway(title, f"{text} By kind: {', '.join(told)}." if told else text)
 
 
 def _budget(view: View) -> Takeaway | None:

@@ -20,7 +20,7 @@ from pipeline.reporting.showcase import Candidate, as_json, pick_examples
 from pipeline.reporting.stats import ALPHA, SeedScores, bootstrap, holm, paired, summarise, two_level
 from pipeline.reporting.summarization import SUMMARIZATION, in_common, rouge_l
 from pipeline.reporting.tables import TableRow, make_rows, paired_rows, percent
-from pipeline.reporting.takeaways import against_plain
+from pipeline.reporting.takeaways import against_control, against_plain, beyond_the_subject
 from pipeline.reporting.view import View
 from read.data import Annotation, Summary
 from read.metrics.summarization import rouge
@@ -209,16 +209,44 @@ def test_runs_that_may_be_cut_short_are_counted_once_each():
     assert rows[0].doubts == [
         "1 of 3 runs: rate at the grid’s edge",
         "1 of 3 runs: best at the last step",
-        "1 of 3 runs: still rising at the last step",
+        "1 of 3 runs: still rising at the end",
     ]
     assert rows[2].doubts == []
     card = cut_short(View(GROUNDING, "mAP", rows, rows, {}, []))
     assert card.title == "2 of 9 runs may be cut short"
-    assert (
-        "Rate at the grid’s edge in 2, best at the last step in 1 and still rising at the last step in 1" in card.text
-    )
+    assert "Rate at the grid’s edge in 2, best at the last step in 1 and still rising at the end in 1" in card.text
     assert "read 1 and lora 1" in card.text
     assert cut_short(View(GROUNDING, "mAP", rows[2:], rows, {}, [])) is None
+
+
+def test_each_form_of_read_is_held_against_its_own_control():
+    names = {"adapter": 50.0, "read": 52.0, "read_lora": 57.0, "read_lora_control": 53.0}
+    rows = [make_row(name, [mean, mean + 1, mean + 2.5]) for name, mean in names.items()]
+    card = against_control(View(GROUNDING, "mAP", rows, rows, {}, []))
+    assert "read to adapter +2.0 points" in card.text and "read-lora to read-lora-control +4.0 points" in card.text
+    assert card.text.count(" to adapter ") == 1
+    assert "all 6 comparisons of two strategies, read and read-lora are told apart from zero." in card.text
+    alone = [rows[1], rows[2]]
+    assert against_control(View(GROUNDING, "mAP", alone, alone, {}, [])) is None
+
+
+@pytest.mark.parametrize(
+    ("levels", "title"),
+    [((40, 60), "No more than the subject alone: “order”"), ((40, 40), "More than the subject alone")],
+)
+def test_what_the_subject_alone_would_give_is_held_against_the_best(levels, title):
+    by_kind = {"move": {"mAP": 50.0}, "order": {"mAP": 50.0}}
+    runs = tuple(run.model_copy(update={"by_kind": by_kind}) for run in make_row("read", [50.0]).runs)
+    subject = dict(zip(by_kind, ({"mAP": float(level)} for level in levels), strict=True))
+    reference = TableRow("subject_only", 0, (), Reference(scores={"mAP": 45.0}, by_kind=subject))
+    rows = [TableRow("read", 8, runs)]
+    found = beyond_the_subject(View(GROUNDING, "mAP", rows, rows, {"subject_only": reference}, ["move", "order"]))
+    assert found.title == title
+    assert (
+        f"45.0 of mAP; read, the highest, has 50.0. By kind: “move” 40.0 against 50.0, “order” {levels[1]}.0"
+        in found.text
+    )
+    assert beyond_the_subject(View(GROUNDING, "mAP", rows, rows, {}, [])) is None
 
 
 def test_pairs_of_strategies_are_one_family_whose_p_values_are_corrected():

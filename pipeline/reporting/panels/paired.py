@@ -27,11 +27,13 @@ def draw(results: Results, look: Styles) -> Chart | None:
             hovertemplate=f"%{{y}}, %{{text}}: %{{x:{signed}}}<extra></extra>",
         )  # fmt: skip
         figure.add_scatter(
-            x=[summary.mean], y=[row.label], error_x=bars([summary]), mode="markers+text", showlegend=False,
-            text=[_verdict(tested, row, base)], textposition="top center", cliponaxis=False,
+            x=[summary.mean], y=[row.label], error_x=bars([summary]), mode="markers", showlegend=False,
             marker=marker(look[row.name], 11), hovertemplate=f"%{{y}}, mean: %{{x:{signed}}}<extra></extra>",
         )  # fmt: skip
     axes(figure, f"difference in {metric} (points)", None)
+    names = [row.label for row, _ in pairs]
+    told = [f"{row.label}<br>{_verdict(tested, row, base)}" for row, _ in pairs]
+    figure.update_yaxes(tickvals=names, ticktext=told)
     figure.update_xaxes(zeroline=True, zerolinewidth=2)
     caption = (
         "Ticks: one seed each. Marker and bar: mean and its 95 % interval, not corrected for several comparisons; "
