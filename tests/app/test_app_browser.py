@@ -29,6 +29,7 @@ def visitor(browser, page):
     """Somebody at the page, who at the end has seen no fault of its script and no breach of its policy."""
     found = browser.page(page[0])
     found.until("document.querySelector('#limits').textContent")
+    found.until("performance.getEntriesByName('first-contentful-paint').length")  # keys before that are lost
     yield found
     assert found.complaints() == []
 
@@ -118,6 +119,8 @@ def test_by_keyboard_alone(visitor, film):
         "ask-button", "adapter", *["moment"] * 5, "timeline", "download"
     ]  # fmt: skip
     visitor.run("document.querySelector('#timeline').focus()")
+    rests = "document.querySelector('#video').readyState >= 2 && !document.querySelector('#video').seeking"
+    visitor.until(f"{rests} && document.querySelector('#video').currentTime === 12")  # the first moment
     for key, code, place in [
         ("Home", 36, 0),
         ("ArrowRight", 39, 1),
@@ -126,10 +129,11 @@ def test_by_keyboard_alone(visitor, film):
         ("End", 35, 30),
     ]:
         visitor.key(key, code)
-        visitor.until(f"document.querySelector('#timeline').getAttribute('aria-valuenow') === '{place}.0'")
+        visitor.until(f"document.querySelector('#timeline').getAttribute('aria-valuenow') === '{place}.0' && {rests}")
     told = visitor.run("document.querySelector('#timeline').getAttribute('aria-valuetext')")
     assert told == "30.0 s of 30.0 s"
     visitor.key("Home", 36)
+    visitor.until(f"document.querySelector('#video').currentTime === 0 && {rests}")
     visitor.key(" ", 32, " ")
     visitor.until("document.querySelector('#video').currentTime > 0.2")  # it plays
 
