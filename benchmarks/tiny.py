@@ -143,10 +143,6 @@ class Project:
         """The stages that Snakemake would work for."""
         return {STAGE_OF.get(rule, rule) for rule in self.planned_jobs()} - {"record"}
 
-    def changed_stages(self) -> set[str]:
-        """The stages that `dvc repro` would begin with: --dry does not see that what follows them will change."""
-        return set(re.findall(r"Running stage '(\w+)", self.dvc("repro", "--dry")))
-
     def downstream(self, stages: set[str]) -> set[str]:
         """Some stages and all that depend on them, by what dvc.lock says."""
         lock = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
@@ -163,10 +159,9 @@ class Project:
         return found
 
     def assert_settled(self) -> None:
-        """Neither engine has anything to do."""
+        """Neither engine has anything to do; `dvc repro` runs what `dvc status` names."""
         assert json.loads(self.dvc("status", "--json")) == {}
         assert self.planned_jobs() == {}
-        assert self.changed_stages() == set()
 
     def start(self, *command: str) -> "Running":
         """Start a command in the background."""

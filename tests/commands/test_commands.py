@@ -17,7 +17,6 @@ from read.encoders.program import stated_seconds
 from tests.bundles import TEXTS, folder_of
 
 pytest_plugins = ["tests.packed"]
-pytestmark = pytest.mark.video
 
 
 @pytest.fixture
@@ -44,6 +43,7 @@ def shell(*arguments, **environment):
     )  # fmt: skip
 
 
+@pytest.mark.video
 def test_json_has_a_line_for_each_video_and_query(run, videos):
     found = run(
         "predict", videos / "party.mp4", videos / "größe Ü.mp4", "--query", "ein Hund läuft 🐕", "--query", "rain",
@@ -58,17 +58,19 @@ def test_json_has_a_line_for_each_video_and_query(run, videos):
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
-def test_a_terminal_that_lacks_letters_gets_them_escaped(packed, videos, tmp_path, form):
+def test_a_terminal_that_lacks_letters_gets_them_escaped(packed, videos, tmp_path, monkeypatch, form):
     """The name holds letters beyond latin-1, and a byte that is no text at all."""
-    odd = os.fsencode(tmp_path) + "/кот é ".encode() + b"\xff.mp4"
-    Path(os.fsdecode(odd)).symlink_to(videos / "short.mp4")
-    arguments = [sys.executable, "-m", "read", "predict", "--bundle", packed, "--query", "rain", "--format", form, odd]
-    done = subprocess.run(arguments, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "latin-1"})
-    assert done.returncode == 0, done.stderr
+    odd = os.fsdecode(os.fsencode(tmp_path) + "/кот é ".encode() + b"\xff.mp4")
+    Path(odd).symlink_to(videos / "short.mp4")
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert main(["predict", "--bundle", str(packed), "--query", "rain", "--format", form, odd]) == 0
+    terminal.flush()
+    said = terminal.buffer.getvalue()
     if form == "table":
-        assert rb"\u043a\u043e\u0442 " in done.stdout and "é".encode("latin-1") in done.stdout
+        assert rb"\u043a\u043e\u0442 " in said and "é".encode("latin-1") in said
     else:
-        assert json.loads(done.stdout.decode("utf-8"))["video"] == os.fsdecode(odd)
+        assert json.loads(said.decode("utf-8"))["video"] == odd
 
 
 def test_one_adapter_of_several(run, videos):
@@ -95,6 +97,7 @@ def test_queries_of_a_file_and_of_stdin(run, videos, tmp_path, monkeypatch):
     assert "not a text in UTF-8" in run(*arguments, tmp_path / "latin.txt").err
 
 
+@pytest.mark.video
 def test_a_video_that_fails_does_not_stop_the_others(run, videos, tmp_path):
     arguments = ("predict", videos / "text.mp4", videos / "short.mp4", tmp_path / "absent.mp4", "--query", "rain")
     found = run(*arguments)
@@ -112,6 +115,7 @@ def test_a_video_that_fails_does_not_stop_the_others(run, videos, tmp_path):
     assert not (tmp_path / "none.txt").exists()
 
 
+@pytest.mark.video
 def test_clips_are_cut_and_last_as_long_as_the_moments(run, videos, tmp_path):
     found = run(
         "predict", videos / "party.mp4", "--query", "rain", "--query", "a dog", "--top", 2, "--format", "json",

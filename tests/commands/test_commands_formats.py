@@ -23,7 +23,6 @@ from read.commands.formats import (
 from read.encoders.program import ffmpeg_binary
 
 pytest_plugins = ["tests.packed"]
-pytestmark = pytest.mark.video
 QUERY = 'größer; = #1 \\ a "dog", 🐕\nrunning | jumping'
 RESULT = Result(
     "a, b.mp4", 7322.0, 2.0, "read", 0.5,
@@ -63,6 +62,7 @@ def test_subtitles_are_in_the_order_of_time(tmp_path):
     assert re.match(r"1\n00:00:02,000 --> 00:00:04,500\n", srt(RESULT))
 
 
+@pytest.mark.video
 def test_ffmpeg_puts_the_chapters_into_a_file(videos, tmp_path):
     short = Result("x", 9.5, 2.0, asked=[Asked(QUERY, [Found(4, 8, 0.9)], []), Asked("b", [Found(1, 5, 0.3)], [])])
     (tmp_path / "marks").write_text(chapters(short), encoding="utf-8")

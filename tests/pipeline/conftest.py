@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,24 +12,63 @@ import pytest
 from benchmarks.tiny import ROOT, Project, make_project
 
 __all__ = ["ROOT"]
+HALF = {"task": ["grounding"], "strategies": {"read": {}}}  # params by which much shows just as well
 
 
 @pytest.fixture(scope="session")
 def _finished(tmp_path_factory) -> Project:
     """One complete run by Snakemake, shared by all worker processes; `finished` in git, and pushed to a DVC remote."""
+
+    def make(folder: Path) -> None:
+        project = make_project(folder)
+        (folder.parent / "log").write_text(project.snakemake())
+        project.commit("finished")
+        project.dvc("push", "--quiet")
+
+    return _shared(tmp_path_factory, "finished", make)
+
+
+@pytest.fixture(scope="session")
+def _half(_finished: Project, tmp_path_factory) -> Project:
+    """The complete run of half of the work, by Snakemake."""
+
+    def make(folder: Path) -> None:
+        project = _copy(_finished, folder)
+        project.edit(HALF)
+        project.snakemake()
+        project.commit("half")
+
+    return _shared(tmp_path_factory, "half", make)
+
+
+@pytest.fixture(scope="session")
+def _repro(_finished: Project, tmp_path_factory) -> Project:
+    """A clean clone with half of the work, made by DVC: it shows the same. Its first commit is `start`."""
+
+    def make(folder: Path) -> None:
+        project = _finished.clone(folder, "start")
+        project.git("config", "user.name", "test")
+        project.git("config", "user.email", "test@example.org")
+        project.edit(HALF)
+        project.commit("half")
+        project.git("tag", "--force", "start")
+        project.dvc("repro")
+
+    return _shared(tmp_path_factory, "repro", make)
+
+
+def _shared(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Project:
+    """A project that the first worker process to ask for it makes; the others wait."""
     base = tmp_path_factory.getbasetemp()
-    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
-    shared.mkdir(exist_ok=True)
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the first worker makes it, the others wait
-        if not (shared / "project").exists():
-            project = make_project(shared / "project")
-            (shared / "log").write_text(project.snakemake())
-            project.commit("finished")
-            project.dvc("push", "--quiet")
-            (shared / "complete").touch()
-    assert (shared / "complete").exists(), "the complete run failed in another worker"
-    return Project(shared / "project")
+    room = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    room.mkdir(exist_ok=True)
+    with (room / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (room / "project").exists():
+            make(room / "project")
+            (room / "complete").touch()
+    assert (room / "complete").exists(), f"{name} failed in another worker"
+    return Project(room / "project")
 
 
 @pytest.fixture
@@ -38,9 +78,16 @@ def project(_finished: Project, tmp_path: Path):
     shutil.rmtree(tmp_path / "project", ignore_errors=True)
 
 
+@pytest.fixture
+def half(_half: Project, tmp_path: Path):
+    """The same of one task and one strategy: each run takes half of the time."""
+    yield _copy(_half, tmp_path / "project")
+    shutil.rmtree(tmp_path / "project", ignore_errors=True)
+
+
 @pytest.fixture(scope="module")
 def planning(_finished: Project, tmp_path_factory):
-    """The same, one for all tests of a module that only plan; each puts params and code back."""
+    """The whole project, one for all tests of a module that only plan; each puts params and code back."""
     yield _copy(_finished, tmp_path_factory.mktemp("planning") / "project")
 
 

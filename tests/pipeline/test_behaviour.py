@@ -26,30 +26,27 @@ def examples_shown(project) -> int:
     return (project.folder / "results/report/index.html").read_text().count("<video")
 
 
-def test_dvc_repro_on_a_clean_clone_leaves_nothing_to_do(_finished, clone):
-    project = clone("start")
-    project.edit({"task": ["grounding"], "strategies": {"read": {}}})  # half of the work shows the same
-    project.dvc("repro")
-    project.assert_settled()
+def test_dvc_repro_on_a_clean_clone_leaves_nothing_to_do(_finished, _repro):
+    _repro.assert_settled()
     for kind in ("data/raw", "data/splits/montage/grounding"):
-        assert recorded(project, kind) == recorded(_finished, kind)
+        assert recorded(_repro, kind) == recorded(_finished, kind)
 
 
-def test_an_older_commit_brings_its_artifacts_back(project):
-    page = (project.folder / "results/report/index.html").read_bytes()
-    references = project.json("results/runs/montage/grounding/references.json")
-    project.edit({"evaluate.grounding.random_draws": 3})
-    project.snakemake()
-    project.commit("three draws")
-    assert project.json("results/runs/montage/grounding/references.json") != references
-    project.git("checkout", "--quiet", "HEAD~1")
-    project.dvc("checkout")
-    project.assert_settled()
-    assert project.json("results/runs/montage/grounding/references.json") == references
-    assert (project.folder / "results/report/index.html").read_bytes() == page
-    project.git("checkout", "--quiet", "main")
-    project.dvc("checkout")
-    project.assert_settled()
+def test_an_older_commit_brings_its_artifacts_back(half):
+    page = (half.folder / "results/report/index.html").read_bytes()
+    references = half.json("results/runs/montage/grounding/references.json")
+    half.edit({"evaluate.grounding.random_draws": 3})
+    half.snakemake()
+    half.commit("three draws")
+    assert half.json("results/runs/montage/grounding/references.json") != references
+    half.git("checkout", "--quiet", "HEAD~1")
+    half.dvc("checkout")
+    half.assert_settled()
+    assert half.json("results/runs/montage/grounding/references.json") == references
+    assert (half.folder / "results/report/index.html").read_bytes() == page
+    half.git("checkout", "--quiet", "main")
+    half.dvc("checkout")
+    half.assert_settled()
 
 
 def test_a_fresh_clone_and_a_pull_leave_nothing_to_do(_finished, clone):
@@ -100,40 +97,40 @@ def test_what_is_no_longer_asked_for_is_not_adopted(project):
     assert project.planned_stages() == {"report"}
 
 
-def test_a_config_of_the_command_line_is_not_recorded(project):
-    lock = (project.folder / "dvc.lock").read_bytes()
-    shown = examples_shown(project)
-    other = project.folder / "other.yaml"
+def test_a_config_of_the_command_line_is_not_recorded(half):
+    lock = (half.folder / "dvc.lock").read_bytes()
+    shown = examples_shown(half)
+    other = half.folder / "other.yaml"
     other.write_text("report: {examples: 0}\n")
-    assert "record" not in project.planned_jobs("--config", "clip_len=1.0")
-    project.snakemake("--configfile", "params.yaml", "other.yaml")
+    assert "record" not in half.planned_jobs("--config", "clip_len=1.0")
+    half.snakemake("--configfile", "params.yaml", "other.yaml")
     other.unlink()
-    assert (project.folder / "dvc.lock").read_bytes() == lock
-    assert examples_shown(project) < shown
-    assert json.loads(project.dvc("status", "--json"))  # DVC sees that the page is not params.yaml's
-    project.snakemake()
-    assert examples_shown(project) == shown
-    project.assert_settled()
+    assert (half.folder / "dvc.lock").read_bytes() == lock
+    assert examples_shown(half) < shown
+    assert json.loads(half.dvc("status", "--json"))  # DVC sees that the page is not params.yaml's
+    half.snakemake()
+    assert examples_shown(half) == shown
+    half.assert_settled()
 
 
-def test_a_second_run_at_the_same_time_is_refused(project):
-    (project.folder / "results/report/index.html").unlink()
-    first = project.start("snakemake", "--cores", "1")
-    running = project.folder / ".snakemake/running"
+def test_a_second_run_at_the_same_time_is_refused(half):
+    (half.folder / "results/report/index.html").unlink()
+    first = half.start("snakemake", "--cores", "1")
+    running = half.folder / ".snakemake/running"
     first.wait_for(lambda: running.read_text() == str(first.process.pid))  # it came with the copy, of an earlier run
     with first.paused():
-        message = project.snakemake(status=1)
+        message = half.snakemake(status=1)
+        half.snakemake("-n")  # planning disturbs nobody
     assert f"another run is at work in this folder (process {first.process.pid}); wait for it" in message
     assert "Traceback" not in message
-    project.snakemake("-n")  # planning disturbs nobody
     first.finish()
-    project.assert_settled()
+    half.assert_settled()
 
 
 @pytest.mark.slow
-def test_a_comment_redoes_nothing_and_both_engines_are_settled_again(project):
-    path = project.folder / "read/adapters/recurrent_cache.py"
+def test_a_comment_redoes_nothing_and_both_engines_are_settled_again(half):
+    path = half.folder / "read/adapters/recurrent_cache.py"
     path.write_text(f"# A comment.\n\n{path.read_text()}")
-    assert "code" in json.loads(project.dvc("status", "--json"))
-    assert "Nothing to be done" in project.snakemake()
-    project.assert_settled()
+    assert "code" in json.loads(half.dvc("status", "--json"))
+    assert "Nothing to be done" in half.snakemake()
+    half.assert_settled()

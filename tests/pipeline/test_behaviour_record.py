@@ -13,6 +13,7 @@ import yaml
 
 pytestmark = pytest.mark.slow
 RUN = "models/adapters/montage/grounding/read/k2-s0"
+COMMANDS = ["snakemake --cores 2", "dvc repro"]
 
 
 def snapshot(project) -> dict[str, tuple[int, int]]:
@@ -34,15 +35,14 @@ def declared(project) -> list[str]:
     return [name for name in found if name.startswith(("data/", "models/", "results/"))]
 
 
+def stages(project) -> dict[str, dict]:
+    """What dvc.lock has of each stage."""
+    return yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
+
+
 def locked(project) -> dict[str, int]:
     """Folder -> how many files dvc.lock says that it has."""
-    stages = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
-    return {out["path"]: out.get("nfiles", 1) for stage in stages.values() for out in stage["outs"]}
-
-
-def only_train_read(project) -> None:
-    """Make the comparison as small as it can be."""
-    project.edit({"task": ["grounding"], "strategies": {"read": {}}})
+    return {out["path"]: out.get("nfiles", 1) for stage in stages(project).values() for out in stage["outs"]}
 
 
 # A plan for each output; both engines make some of them.
@@ -71,27 +71,27 @@ def test_any_output_removed_is_planned(planning):
 
 
 @pytest.mark.parametrize("engine", ["snakemake", "dvc"])
-def test_what_was_removed_is_made_and_no_hole_is_recorded(project, engine):
-    before = locked(project)
+def test_what_was_removed_is_made_and_no_hole_is_recorded(half, engine):
+    before = locked(half)
     names = [
-        "models/encoders/clip/model.safetensors", "models/backbone/grounding/model.safetensors", f"{RUN}/run.json",
+        "models/encoders/encoders.json", "models/backbone/grounding/model.safetensors", f"{RUN}/run.json",
         "results/runs/montage/grounding/read/k2-s0/predictions.jsonl", "data/raw/montage/missing.csv",
     ]  # fmt: skip
-    contents = {name: (project.folder / name).read_bytes() for name in names}
+    contents = {name: (half.folder / name).read_bytes() for name in names}
     for name in names:
-        (project.folder / name).unlink()
-    project.snakemake() if engine == "snakemake" else project.dvc("repro")
-    assert {name: (project.folder / name).read_bytes() for name in names} == contents
-    assert locked(project) == before
-    project.assert_settled()
+        (half.folder / name).unlink()
+    half.snakemake() if engine == "snakemake" else half.dvc("repro")
+    assert {name: (half.folder / name).read_bytes() for name in names} == contents
+    assert locked(half) == before
+    half.assert_settled()
 
 
-def test_a_video_that_is_gone_is_not_recorded(project):
-    lock = (project.folder / "dvc.lock").read_bytes()
-    next((project.folder / "data/raw/montage/videos").iterdir()).unlink()
-    project.edit({"report.examples": 0})
-    assert "not recorded: 1 files are gone" in project.snakemake(status=1)
-    assert (project.folder / "dvc.lock").read_bytes() == lock
+def test_a_video_that_is_gone_is_not_recorded(half):
+    lock = (half.folder / "dvc.lock").read_bytes()
+    next((half.folder / "data/raw/montage/videos").iterdir()).unlink()
+    half.edit({"report.examples": 0})
+    assert "not recorded: 1 files are gone" in half.snakemake(status=1)
+    assert (half.folder / "dvc.lock").read_bytes() == lock
 
 
 # A plan changes nothing.
@@ -119,17 +119,17 @@ def test_a_plan_writes_nothing_whatever_there_is_to_clear_away(project):
     assert (folder / "models/backbone/grounding/model.safetensors").exists()
 
 
-def test_a_plan_in_a_folder_that_cannot_be_written(project):
+def test_a_plan_in_a_folder_that_cannot_be_written(half):
     def plan_read_only() -> subprocess.CompletedProcess:
-        mount = f"mount --bind {project.folder} {project.folder} && mount -o remount,ro,bind {project.folder}"
-        command = ["unshare", "-rm", "sh", "-c", f"{mount} && cd {project.folder} && snakemake -n"]
-        return subprocess.run(command, env=project.environment, text=True, capture_output=True)
+        mount = f"mount --bind {half.folder} {half.folder} && mount -o remount,ro,bind {half.folder}"
+        command = ["unshare", "-rm", "sh", "-c", f"{mount} && cd {half.folder} && snakemake -n"]
+        return subprocess.run(command, env=half.environment, text=True, capture_output=True)
 
     done = plan_read_only()
     if "mount" in done.stderr or "unshare" in done.stderr:
         pytest.skip("no folder can be made read-only here")
     assert done.returncode == 0 and "Nothing to be done" in done.stdout + done.stderr
-    shutil.rmtree(project.folder / ".snakemake")
+    shutil.rmtree(half.folder / ".snakemake")
     done = plan_read_only()
     assert done.returncode == 1 and "cannot be written" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -138,52 +138,51 @@ def test_a_plan_in_a_folder_that_cannot_be_written(project):
 # What is recorded ran.
 
 
-@pytest.mark.parametrize("file", ["params.yaml", "pipeline/curves.py"])
-@pytest.mark.parametrize("engine", ["snakemake", "dvc"])
-def test_what_was_edited_while_a_run_worked_is_not_recorded(project, engine, file):
-    only_train_read(project)
-    project.snakemake()
-    lock = (project.folder / "dvc.lock").read_bytes()
-    project.edit({"train.grounding.steps": 3})
-    (project.folder / "logs/train/grounding/read/k2-s0.log").unlink()
-    run = project.start(*(["snakemake", "--cores", "2"] if engine == "snakemake" else ["dvc", "repro"]))
-    run.wait_for((project.folder / "logs/train/grounding/read/k2-s0.log").exists)
-    if file == "params.yaml":
-        project.edit({"train.grounding.steps": 4})
-    else:
-        (project.folder / file).open("a").write("\n\nEDITED = True\n")
-    assert run.process.wait() == {"snakemake": 1, "dvc": 255}[engine]
-    said = run.log.read_text()
-    assert "not recorded: params.yaml, the code or an artifact changed while this run worked" in said
-    assert "train_run" in said
-    stages = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]
-    assert stages["train@grounding"] == yaml.safe_load(lock)["stages"]["train@grounding"]
-    project.snakemake() if engine == "snakemake" else project.dvc("repro")
-    steps = 4 if file == "params.yaml" else 3
-    assert project.json(f"{RUN}/run.json")["steps"] == steps
-    project.assert_settled()
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_was_edited_while_a_run_worked_is_not_recorded(half, command):
+    """Params at first, then code while the next run works; the one after that is let alone."""
+    half.edit({"train.grounding.steps": 3})
+    before = stages(half)["train@grounding"]
+    log = half.folder / "logs/train/grounding/read/k2-s0.log"
+    code = half.folder / "pipeline/stages/train.py"
+    for edit in (
+        lambda: half.edit({"train.grounding.steps": 4}),
+        lambda: code.write_text(f"{code.read_text()}\n\nEDITED = True\n"),
+    ):
+        log.unlink()
+        run = half.start(*command.split())
+        run.wait_for(log.exists)
+        edit()
+        assert run.process.wait() == {"snakemake": 1, "dvc": 255}[command.split()[0]]
+        said = run.log.read_text()
+        assert "not recorded: params.yaml, the code or an artifact changed while this run worked" in said
+        assert "train_run" in said
+        assert stages(half)["train@grounding"] == before
+    half.run(*command.split())
+    assert half.json(f"{RUN}/run.json")["steps"] == 4
+    half.assert_settled()
 
 
-def test_a_part_made_alone_leaves_the_record_due(project):
-    project.edit({"report.examples": 0})
-    project.snakemake("results/report/index.html")
-    assert project.planned_jobs() == {"record": 1}
-    project.snakemake()
-    project.assert_settled()
+def test_a_part_made_alone_leaves_the_record_due(half):
+    half.edit({"report.examples": 0})
+    half.snakemake("results/report/index.html")
+    assert half.planned_jobs() == {"record": 1}
+    half.snakemake()
+    half.assert_settled()
 
 
-def test_a_record_that_failed_is_made_by_the_next_run(project):
+def test_a_record_that_failed_is_made_by_the_next_run(half):
     """As on a full disk: DVC cannot write its cache."""
-    cache = project.folder / ".dvc/cache/files/md5"
-    shutil.move(cache, project.folder / "cache")
+    cache = half.folder / ".dvc/cache/files/md5"
+    shutil.move(cache, half.folder / "cache")
     cache.write_text("no folder")
-    project.edit({"report.examples": 0})
-    assert re.search(r"error: dvc \w+ failed", project.snakemake(status=1))
+    half.edit({"report.examples": 0})
+    assert re.search(r"error: dvc \w+ failed", half.snakemake(status=1))
     cache.unlink()
-    shutil.move(project.folder / "cache", cache)
-    assert project.planned_jobs() == {"record": 1}
-    project.snakemake()
-    project.assert_settled()
+    shutil.move(half.folder / "cache", cache)
+    assert half.planned_jobs() == {"record": 1}
+    half.snakemake()
+    half.assert_settled()
 
 
 # What was damaged is named.
@@ -227,56 +226,54 @@ def flip(path) -> None:
         (f"{RUN}/adapter.safetensors", "results/runs/montage/grounding"),
     ],
 )
-def test_a_flipped_byte_is_named_where_it_is_read(project, file, target):
-    flip(project.folder / file)
-    shutil.rmtree(project.folder / target)
-    said = project.snakemake(target, status=1)
+def test_a_flipped_byte_is_named_where_it_is_read(half, file, target):
+    flip(half.folder / file)
+    shutil.rmtree(half.folder / target)
+    said = half.snakemake(target, status=1)
     assert f"{file}: is damaged or was changed" in said
 
 
-def test_a_damaged_object_of_the_cache_is_named(project):
+def test_a_damaged_object_of_the_cache_is_named(half):
     file = f"{RUN}/run.json"
-    lists = project.folder / ".dvc/cache/files/md5"
-    lock = yaml.safe_load((project.folder / "dvc.lock").read_text())["stages"]["train@grounding"]
-    digest = lock["outs"][0]["md5"]
+    lists = half.folder / ".dvc/cache/files/md5"
+    digest = stages(half)["train@grounding"]["outs"][0]["md5"]
     entries = json.loads((lists / digest[:2] / digest[2:]).read_text())
     md5 = next(row["md5"] for row in entries if row["relpath"] == "read/k2-s0/run.json")
     flip(lists / md5[:2] / md5[2:])
-    (project.folder / file).unlink()
-    project.dvc("checkout")
-    if json.loads(project.dvc("status", "--json")):
+    (half.folder / file).unlink()
+    half.dvc("checkout")
+    if json.loads(half.dvc("status", "--json")):
         pytest.skip("this DVC finds it by itself")
-    said = project.snakemake("-n", status=1)
+    said = half.snakemake("-n", status=1)
     assert file in said and "its cache may be damaged" in said
 
 
 # Signals, and folders without git.
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("command", ["snakemake --cores 2", "dvc repro"])
-def test_a_signal_ends_the_run_with_all_that_it_started(project, command, number):
-    only_train_read(project)
-    project.edit({"train.grounding.steps": 100_000})
-    log = project.folder / "logs/train/grounding/read/k2-s0.log"
-    log.unlink()
-    run = project.start(*command.split())
-    run.wait_for(lambda: log.exists() and "step" in log.read_text())
-    if number == signal.SIGINT:
-        os.killpg(run.process.pid, number)  # as Ctrl-C does
-    else:
-        run.process.send_signal(number)
-    run.process.wait(timeout=30)
-    end = time.monotonic() + 15
-    while working := members(run.process.pid):
-        assert time.monotonic() < end, working
-        time.sleep(0.1)
-    said = run.log.read_text()
-    assert "stopped; run again to go on" in said
-    assert "Traceback" not in said
-    project.edit({"train.grounding.steps": 2})
-    project.snakemake()
-    project.assert_settled()
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_signal_ends_the_run_with_all_that_it_started(half, command):
+    half.edit({"train.grounding.steps": 100_000})
+    log = half.folder / "logs/train/grounding/read/k2-s0.log"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        log.unlink()
+        run = half.start(*command.split())
+        run.wait_for(lambda: log.exists() and "step" in log.read_text())
+        if number == signal.SIGINT:
+            os.killpg(run.process.pid, number)  # as Ctrl-C does
+        else:
+            run.process.send_signal(number)
+        run.process.wait(timeout=30)
+        end = time.monotonic() + 15
+        while working := members(run.process.pid):
+            assert time.monotonic() < end, working
+            time.sleep(0.1)
+        said = run.log.read_text()
+        assert "stopped; run again to go on" in said
+        assert "Traceback" not in said
+    half.edit({"train.grounding.steps": 2})
+    half.snakemake()
+    half.assert_settled()
 
 
 def members(group: int) -> list[str]:
@@ -286,19 +283,18 @@ def members(group: int) -> list[str]:
     return [row[2] for row in split if int(row[0]) == group and not row[1].startswith("Z")]
 
 
-def test_without_git_dvc_records_without_it(project):
-    shutil.rmtree(project.folder / ".git")
-    project.edit({"report.examples": 0})
-    assert "this folder is no git repository" in project.snakemake()
-    project.assert_settled()
-    assert "this folder is no git repository" not in project.snakemake()
+def test_without_git_dvc_records_without_it(half):
+    shutil.rmtree(half.folder / ".git")
+    half.edit({"report.examples": 0})
+    assert "this folder is no git repository" in half.snakemake()
+    half.assert_settled()
+    assert "this folder is no git repository" not in half.snakemake()
 
 
-def test_a_repository_without_a_commit(project):
-    shutil.rmtree(project.folder / ".git")
-    project.git("init", "--quiet")
-    only_train_read(project)
-    project.edit({"train.grounding.steps": 1})
-    assert "Traceback" not in project.snakemake()
-    assert "Traceback" not in (project.folder / "logs/train/grounding/read/k2-s0.log").read_text()
-    project.assert_settled()
+def test_a_repository_without_a_commit(half):
+    shutil.rmtree(half.folder / ".git")
+    half.git("init", "--quiet")
+    half.edit({"train.grounding.steps": 1})
+    assert "Traceback" not in half.snakemake()
+    assert "Traceback" not in (half.folder / "logs/train/grounding/read/k2-s0.log").read_text()
+    half.assert_settled()

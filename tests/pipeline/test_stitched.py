@@ -341,7 +341,6 @@ def test_what_cannot_be_used_is_left_out_and_told(clips, tmp_path, capsys):
         assert found.get(one, found.get(other)) == found.get(other, found.get(one))
 
 
-@pytest.mark.video
 def test_clips_at_addresses_are_downloaded_once(clips, tmp_path):
     with servers() as serve:
         address, asked = serve(clips)
@@ -357,7 +356,6 @@ def test_clips_at_addresses_are_downloaded_once(clips, tmp_path):
         assert unpinned(card) == ["clips, one by one; pieces.jsonl tells the digests of what came"]
 
 
-@pytest.mark.video
 def test_an_interrupted_stitching_goes_on_and_an_exchanged_clip_is_told(clips, tmp_path, monkeypatch):
     shutil.copytree(clips, tmp_path / "clips")
     card, raw = stitched_card(tmp_path), tmp_path / "raw" / "mine"
