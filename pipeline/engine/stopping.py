@@ -30,13 +30,22 @@ def end_with_run() -> None:
 
 
 def end_with_parent() -> None:
-    """End this run with the process that started it, shells in between aside."""
+    """End this run with the process that started it, shells in between aside; at once if that is gone already."""
     import psutil
 
-    for parent in psutil.Process().parents():
-        if parent.name() not in SHELLS:
-            _watch(parent.pid, parent.create_time(), lambda: os.kill(os.getpid(), signal.SIGTERM))
-            return
+    def end() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    parent = next((one for one in psutil.Process().parents() if one.name() not in SHELLS), None)
+    if parent is None or _takes_in_orphans(parent):
+        end()
+    else:
+        _watch(parent.pid, parent.create_time(), end)
+
+
+def _takes_in_orphans(process: Any) -> bool:
+    """Whether this is who becomes the parent of those that lose theirs; DVC may be a container's first process."""
+    return process.name() == "systemd" or (process.pid == 1 and not any("dvc" in word for word in process.cmdline()))
 
 
 def stop_on_signals(scheduler: Any) -> None:

@@ -143,6 +143,17 @@ def test_jobs_end_with_their_run():
     assert job.wait(timeout=10) == -9
 
 
+def test_a_run_whose_parent_is_gone_before_it_looks_ends():
+    code = (
+        "import os, time; began = os.getppid()\n"
+        "while os.getppid() == began: time.sleep(0.01)\n"
+        "from pipeline.engine.stopping import end_with_parent; end_with_parent(); time.sleep(60)"
+    )
+    path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    shell = ["sh", "-c", '"$0" -c "$1" & sleep 1', sys.executable, code]
+    subprocess.run(shell, env=os.environ | path, stdout=subprocess.PIPE, timeout=30, check=True)  # until both are gone
+
+
 def test_the_reasons_of_a_plan_are_told(monkeypatch):
     said = (
         "rule train_run:\n    input: a\n    output: b\n    jobid: 3\n    reason: Params have changed\n\n"
