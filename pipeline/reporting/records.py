@@ -58,8 +58,9 @@ class Run(Reference):
     `protocol` names how sides were drawn and steps chosen; `optimistic`: the choice looked at the test side.
     `untuned`: the state before training was kept; `gain` is that of the best step where it was chosen, `gain_se` its
     standard error over videos, `folds` those that chose, 0 where a validation side did. `places` are the kinds of
-    places that train, `budget` the number of parameters that the strategy was sized to. `at_edge`: the chosen rate is
-    at an end of the grid; `still_rising`: the last look was better than the one before by more than its standard error.
+    places that train, `size` the option that says how large the strategy is, `budget` the number of parameters that it
+    was set to reach. `at_edge`: the chosen rate is at an end of the grid; `still_rising`: the last look was better than
+    the one before by more than its standard error.
     """
 
     strategy: str
@@ -85,6 +86,7 @@ class Run(Reference):
     folds: NonNegativeInt = 0
     places: list[str] = []
     budget: NonNegativeInt | None = None
+    size: dict[str, int] | None = None
     at_edge: bool = False
     still_rising: bool = False
     alignment_cosine: Alignment | None = None

@@ -76,6 +76,12 @@ class TableRow:
         return ", ".join(dict.fromkeys(label(place) for run in self.runs for place in run.places))
 
     @property
+    def sized(self) -> str:
+        """What set its size, as text: `budget 16,000, bottleneck 12`."""
+        budget = [f"budget {self.first.budget:,}"] if self.first.budget else []
+        return ", ".join(budget + [f"{label(name)} {value}" for name, value in (self.first.size or {}).items()])
+
+    @property
     def alignment(self) -> tuple[float, float] | None:
         """Mean cosines of a sentence with its own video, and with others', over the runs that align; None without."""
         found = [run.alignment_cosine for run in self.runs if run.alignment_cosine]

@@ -40,6 +40,8 @@ def against_plain(view: View) -> Takeaway | None:
     told = "; ".join(f"to {name} {view.difference(gap)}" for name, gap in gaps.items())
     start = f"The best strategy, {best.label}, has {view.spread(best)} of {view.metric} with {view.labelled}"
     differences = f"Difference, seed by seed and on the same test videos: {told}."
+    if len(p_values) > 1:
+        differences += f" What is shown is judged by p-values that are corrected for these {len(p_values)} comparisons."
     if level:
         return Takeaway(
             f"Training does not beat {listed(level)}",

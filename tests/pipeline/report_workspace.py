@@ -138,7 +138,13 @@ def write_run(folder, task, strategy, k, seed, level, labels, kinds, dice) -> No
     row |= {"learning_rate": best, "grid": grid, "steps": 200, "best_step": 150, "task": task}
     row |= {"n_samples": len(labels), "n_videos": len({label["vid"] for label in labels})}
     if trainable:
-        row |= {"places": ["projection", "feed_forward"], "budget": 4000, "at_edge": False, "still_rising": False}
+        row |= {
+            "places": ["projection", "feed_forward"],
+            "budget": 4000,
+            "size": {"bottleneck": 6},
+            "at_edge": False,
+            "still_rising": False,
+        }
     if task == "grounding":
         row["discrimination"] = {"move": 60 + level % 7, "order": 50 + level % 3}
         row["alignment_cosine"] = {"own": 0.62, "other": 0.35 + 0.01 * seed} if strategy == "read_pvla" else None

@@ -542,7 +542,7 @@ def test_labels_without_look_alikes_make_a_page_without_the_table(tmp_path):
 def test_where_a_strategy_trains_and_its_budget_stand_in_the_score_table(page):
     row = page.rows["grounding-score-table", "read", "32"]
     assert row[-2] == "projection, feed-forward"
-    assert page.asides["grounding-score-table", "read", "32"][-2:] == ["1.5 %", "budget 4,000"]
+    assert page.asides["grounding-score-table", "read", "32"][-2:] == ["1.5 %", "budget 4,000, bottleneck 6"]
     assert page.rows["grounding-score-table", "zero_shot", "0"][-2] == "–"
 
 
