@@ -39,6 +39,12 @@ CONTESTANTS = {
     "READ (rnn)": ("read", {"mixer": "rnn"}),
     "READ (lstm)": ("read", {"mixer": "lstm"}),
     "READ (gru, both directions)": ("read", {"bidirectional": True}),
+    "READ (mingru)": ("read", {"mixer": "mingru"}),
+    "READ (ema)": ("read", {"mixer": "ema"}),
+    "READ in a low-rank path": ("read_lora", {}),
+    "the same, mingru": ("read_lora", {"mixer": "mingru"}),
+    "the same without a cell": ("read_lora_control", {}),
+    "LoRA": ("lora", {}),
     "no recurrence": ("read", {"mixer": "none"}),
     "full fine-tuning": ("full", {}),
 }

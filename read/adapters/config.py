@@ -7,7 +7,7 @@ from typing import Any, Self
 from read.errors import InputError
 from read.plugins import none_of, suggest
 
-RECURRENT = ("rnn", "gru", "lstm")
+RECURRENT = ("rnn", "gru", "lstm", "mingru", "ema")
 MIXERS = ("none", *RECURRENT, "conv")
 PLACEMENTS = ("sequential", "parallel", "low_rank")
 LINEAR = {"projection": 0.5, "joint": 2}  # places that are one linear layer, and the share of r that a branch has there
@@ -28,7 +28,8 @@ class AdapterConfig:
     the start. alpha is learned, one a channel, 0 at the start: there, and without a mixer, it is LoRA.
 
     Attributes:
-        mixer: what runs over the tokens between the projections: none, rnn, gru, lstm or conv (depthwise).
+        mixer: what runs over the tokens between the projections: none; rnn, gru or lstm; mingru or ema, recurrences
+            that a scan computes for all tokens at once; or conv (depthwise).
         bottleneck: r, the width between the projections. Beside an input projection it is r / 2, rounded down but at
             least 1, in the joint space 2 r; the one size for all. In `low_rank` it is r everywhere, as LoRA's rank is.
         placement: `sequential`, X = base = the sub-block's output; `parallel`, X = the sub-block's input; `low_rank`,

@@ -22,9 +22,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from read.adapters.config import RECURRENT, AdapterConfig
 from read.adapters.recurrence import run
+from read.adapters.scan import SCANNED, Scanned
 from read.adapters.segments import TokenLayout, reversal
 
-CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}  # of torch, beside those of `scan`
 
 State = tuple[Tensor, ...]  # what a causal mixer carries from one call to the next, each (R, ...)
 
@@ -45,8 +46,8 @@ class Recurrence(nn.Module):
 
     def __init__(self, kind: str, width: int, bidirectional: bool = False) -> None:
         super().__init__()
-        self.cell = CELLS[kind](width, width, batch_first=True)
-        self.reverse_cell = CELLS[kind](width, width, batch_first=True) if bidirectional else None
+        self.cell = _cell(kind, width)
+        self.reverse_cell = _cell(kind, width) if bidirectional else None
 
     def forward(
         self, rows: Tensor, lengths: Tensor | None = None, state: State | None = None, keep: bool = False
@@ -77,9 +78,13 @@ class Recurrence(nn.Module):
         return run(self.reverse_cell, rows.gather(1, index), None)[0].gather(1, index)
 
     def _packed(self, rows: Tensor, lengths: Tensor, hidden: Tensor | State | None) -> tuple[Tensor, State]:
-        packed = pack_padded_sequence(rows, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
-        output, last = self.cell(packed, hidden)
-        output = pad_packed_sequence(output, batch_first=True, total_length=rows.shape[1])[0]
+        if isinstance(self.cell, Scanned):
+            output, last = self.cell(rows, hidden)
+            last = output[torch.arange(len(rows), device=rows.device), (lengths - 1).clamp(min=0)][None]
+        else:
+            packed = pack_padded_sequence(rows, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
+            output, last = self.cell(packed, hidden)
+            output = pad_packed_sequence(output, batch_first=True, total_length=rows.shape[1])[0]
         before = [torch.zeros_like(part) for part in _parts(last)] if hidden is None else _parts(hidden)
         moved = (lengths > 0)[:, None]
         return output, tuple(torch.where(moved, new, old) for new, old in zip(_parts(last), before, strict=True))
@@ -155,6 +160,10 @@ class Bottleneck(nn.Module):
             mixed = mixed if layout is None else layout.gather(mixed)
             mixed = (mixed if self.alpha is None else self.alpha * mixed).to(narrow.dtype)
         return narrow + mixed if self.residual else mixed, state
+
+
+def _cell(kind: str, width: int) -> Any:
+    return SCANNED[kind](width) if kind in SCANNED else CELLS[kind](width, width, batch_first=True)
 
 
 def _parts(hidden: Tensor | State) -> State:

@@ -1,6 +1,7 @@
 """In which kinds of places a model's parameters stand: what a comparison of strategies has to say of each."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from torch import nn
 
@@ -67,7 +68,7 @@ def trained_places(model: nn.Module) -> list[str]:
 def _hooked(model: nn.Module, parts: Mapping[str, str]) -> dict[tuple[str, str], set[str]]:
     """An adapter's name and the key of one of its bottlenecks -> the kinds of places where that is hooked."""
     kinds: dict[tuple[str, str], set[str]] = {}
-    adapters = getattr(model, "adapters", None)
+    adapters: Any = getattr(model, "adapters", None)
     for name, keys in getattr(adapters, "keys_of", {}).items():
         for place, key in keys.items():
             kinds.setdefault((name, key), set()).add(kind_at(adapters.places[place].name, parts) or "other")

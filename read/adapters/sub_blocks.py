@@ -91,10 +91,10 @@ def _linear_parts(model: nn.Module, place: Place, named: bool) -> list[Place]:
     """
     if place.kind != "feed_forward":
         return [place]
-    ends = (place.name,) if named else (place.entry, place.name)
+    ends: Iterable[str] = (place.name,) if named else (place.entry, place.name)
     told = getattr(model.get_submodule(place.name), "parts", None)
     if isinstance(told, tuple):  # of a block whose weights stay with the layer; a user's may mean something else by it
-        ends = tuple(_below(place.name.rpartition(".")[0], part) for part in told)
+        ends = [_below(place.name.rpartition(".")[0], part) for part in told]
     below = ((end, path, part) for end in ends for path, part in model.get_submodule(end).named_modules())
     names = [_below(end, path).rstrip(".") for end, path, part in below if isinstance(part, nn.Linear)]
     if named and names != [place.name]:

@@ -118,7 +118,7 @@ def generate(model, inputs, beams, cached):
 
 
 @pytest.mark.parametrize("kind", DECODERS)
-@pytest.mark.parametrize("mixer", ["rnn", "gru", "lstm", "conv", "none", "low-rank gru"])
+@pytest.mark.parametrize("mixer", ["rnn", "gru", "lstm", "conv", "none", "low-rank gru", "mingru"])
 @pytest.mark.parametrize("beams", [1, 5])
 def test_generation_with_and_without_cache(transformer, awake, kind, mixer, beams):
     model, inputs = transformer(kind)
@@ -142,7 +142,7 @@ def test_the_states_have_to_follow_the_beams(transformer, awake, monkeypatch, ki
     assert not torch.allclose(generate(model, inputs, 5, True).sequences_scores, right)
 
 
-@pytest.mark.parametrize("mixer", ["gru", "lstm", "conv", "low-rank gru"])
+@pytest.mark.parametrize("mixer", ["gru", "lstm", "conv", "low-rank gru", "ema"])
 def test_a_decoder_goes_on_from_a_cache_in_pieces(transformer, awake, mixer):
     model, inputs = transformer("bart")
     awake(inject(model, AdapterConfig(**settings_of(mixer), after=BOTH)))

@@ -21,7 +21,8 @@ FORMS = [
     {"mixer": "gru", "placement": "parallel", "after": "attention"},
     {"mixer": "rnn", "shared": True},
     {"mixer": "gru", "placement": "low_rank", "bidirectional": True, "after": SUB_BLOCKS},
-    {"mixer": "conv", "placement": "low_rank", "shared": True},
+    {"mixer": "mingru", "placement": "low_rank", "shared": True},
+    {"mixer": "ema", "bidirectional": True},
 ]
 
 

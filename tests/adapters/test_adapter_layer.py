@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from read.adapters import AdapterConfig
+from read.adapters.config import RECURRENT
 from read.adapters.layer import Bottleneck
+from read.adapters.scan import SCANNED, DampedAverage
 from read.adapters.segments import lay_out
 from read.errors import InputError
 
@@ -36,6 +38,8 @@ def reference_mixer(layer, kind, sequence):
             near = [(k, t + k - side) for k in range(weight.shape[1]) if 0 <= t + k - side < len(sequence)]
             rows.append(bias + sum(weight[:, k] * sequence[s] for k, s in near))
         return torch.stack(rows)
+    if kind in SCANNED:
+        return scanned(layer.mixer, sequence)
     cell = CELLS[kind](R, R, bidirectional=layer.mixer.reverse_cell is not None, batch_first=True)
     state = dict(layer.mixer.cell.state_dict())
     if layer.mixer.reverse_cell is not None:
@@ -43,6 +47,25 @@ def reference_mixer(layer, kind, sequence):
     cell.load_state_dict(state)
     output = cell(sequence[None])[0][0]
     return output.reshape(len(output), -1, R).sum(1)
+
+
+def scanned(mixer, sequence):
+    """A linear recurrence step by step, by its definition."""
+
+    def states(cell, tokens):
+        state, found = torch.zeros(R), []
+        for x in tokens:
+            if isinstance(cell, DampedAverage):
+                a, d = cell.rate.sigmoid(), cell.damping.sigmoid()
+                state = a * x + (1 - a * d) * state
+            else:
+                gate, new = (cell.linear.weight @ x + cell.linear.bias).split(R)
+                state = state + gate.sigmoid() * (new - state)
+            found.append(state)
+        return torch.stack(found)
+
+    output = states(mixer.cell, sequence)
+    return output if mixer.reverse_cell is None else output + states(mixer.reverse_cell, sequence.flip(0)).flip(0)
 
 
 def reference(layer, kind, residual, tokens, segments):
@@ -61,7 +84,7 @@ def reference(layer, kind, residual, tokens, segments):
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize(
     ("kind", "bidirectional"),
-    [("rnn", False), ("gru", False), ("lstm", False), ("rnn", True), ("gru", True), ("lstm", True), ("conv", False)],
+    [*((kind, both) for kind in RECURRENT for both in (False, True)), ("conv", False)],
 )
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
@@ -79,7 +102,7 @@ def test_equals_each_sequence_alone(kind, bidirectional, residual, data):
     torch.testing.assert_close(got[mask], expected[mask], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("kind", RECURRENT)
 def test_gradients_equal_those_of_each_sequence_alone(kind):
     layer = bottleneck(mixer=kind, bidirectional=True).double()
     mask = torch.tensor([[True, True, True, True], [True, False, False, False], [True, True, True, False]])
@@ -103,7 +126,7 @@ def test_branch_is_zero_before_training():
     assert not layer(torch.randn(2, 5, WIDTH)).delta.any()
 
 
-@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm", "conv"])
+@pytest.mark.parametrize("kind", [*RECURRENT, "conv"])
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_causal_mixer_goes_on_from_its_state(kind, masked):
     torch.manual_seed(0)
@@ -127,7 +150,7 @@ def test_a_causal_mixer_goes_on_from_its_state(kind, masked):
     torch.testing.assert_close(torch.cat(parts, dim=1)[mask], whole[mask])
 
 
-@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm", "conv"])
+@pytest.mark.parametrize("kind", [*RECURRENT, "conv"])
 def test_a_causal_mixer_does_not_see_later_tokens(kind):
     torch.manual_seed(0)
     layer = Bottleneck(WIDTH, WIDTH, AdapterConfig(bottleneck=R, mixer=kind), causal=True)
