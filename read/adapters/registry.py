@@ -34,8 +34,8 @@ class Strategy:
         options: with their defaults.
         budget: the option that sets how many parameters train, where there is one.
         alignment: the task's loss is to be joined by an alignment of `alignment_states`, whose settings are options of
-            the strategy as well, ALIGNMENT_OPTIONS. Their defaults are what did best on the montage, see `read_pvla`;
-            those of `read.alignment.Alignment` are the paper's.
+            the strategy as well, ALIGNMENT_OPTIONS. `read_pvla` gives the reason for their defaults; those of
+            `read.alignment.Alignment` are the paper's.
         switchable: leaves the model's own weights alone, so that one model can hold several.
         rate_scale: of the learning rates that all strategies are tried with: where the best ones of this one lie.
         name: the stem of its file, by which params, tables and saved files know it; `get_strategy` fills it in.
