@@ -21,6 +21,13 @@ FORMS = [
     {"mixer": "gru", "bidirectional": True},
     {"mixer": "lstm", "placement": "parallel", "after": ("attention", "feed_forward")},
     {"mixer": "conv"},
+    {
+        "mixer": "mingru",
+        "placement": "low_rank",
+        "bidirectional": True,
+        "scale": 0.3,
+        "after": ("attention", "feed_forward"),
+    },
 ]
 
 
@@ -150,7 +157,7 @@ def test_two_forward_passes_before_one_checkpointed_backward(univtg, batches, aw
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", [*FORMS, {"mixer": "rnn"}])
+@pytest.mark.parametrize("form", FORMS)
 def test_compile(univtg, batch, awake, form):
     model = awake(inject(steady(univtg), AdapterConfig(**form)))
     expected = model(**batch)
