@@ -4,7 +4,7 @@ CORES ?= all
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run repro plan test lint format bench clean help
+.PHONY: run repro plan study test lint format bench clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -18,6 +18,9 @@ repro: .venv/installed  ## the same by DVC
 
 plan: .venv/installed  ## what a run would do now, and why, on one screen
 	python -m pipeline.plan
+
+study: .venv/installed  ## the comparison of study.yaml, hours long; SETTINGS=montage for one of its settings, FOLDER=... for another study
+	python -m pipeline.study $(if $(SETTINGS),--settings $(SETTINGS)) $(if $(FOLDER),--folder $(FOLDER)) $(if $(filter-out all,$(CORES)),--cores $(CORES))
 
 test: .venv/installed  ## the tests
 	pytest -q -n 2 --dist worksteal -m "not network"

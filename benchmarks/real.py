@@ -2,6 +2,7 @@
 
     python -m benchmarks.real --stitch-seed 0 --seeds 10 11 12 --shots 8 16 32 --json real.json
     python -m benchmarks.real --shift       source and target of other topics
+    python -m benchmarks.real --shift --catalog FOLDER      the datasets alone, as a catalog of two cards
 
 The stitch seed draws the sides of the clips and who stands beside whom, `--seeds` the labelled videos (`runs.seeds`).
 Features and captions are those in `../shared/real`, or in `--features`. Words are read by all-MiniLM-L6-v2, in a folder
@@ -57,14 +58,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--times", type=int, default=1, help="how often the source's clips are stitched")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="other keys of params.yaml")
     parser.add_argument("--features", type=Path, help="folder of the clips' features (default: ../shared/real)")
+    parser.add_argument("--catalog", type=Path, metavar="FOLDER", help="write the datasets there, and no more")
     parser.add_argument("--minilm", type=Path, help="folder of all-MiniLM-L6-v2")
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the rows")
     options = parser.parse_args(argv)
     if options.features is None and not DEFAULT.is_dir():
-        print(f"{DEFAULT} is not there, so nothing is measured; --features names another folder")
+        missing = f"{DEFAULT} is not there, so nothing is measured; --features names another folder"
+        sys.exit(missing) if options.catalog else print(missing)
         return
     try:
+        if options.catalog:
+            write_catalog(options.catalog, options)
+            return
         rows = measure(options)
     except InputError as error:
         sys.exit(f"error: {error}")
@@ -75,17 +81,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def measure(options: argparse.Namespace) -> list[Row]:
     """Rows of all runs."""
-    clips = load_clips(options.features or DEFAULT, minilm_folder(options.minilm))
-    sides = sides_of(clips, options.stitch_seed, options.shift)
     with tempfile.TemporaryDirectory() as room:
         first, *others = folders = [Path(room, backbone) for backbone in options.backbones]
-        catalog, seed = first / "data" / "catalog", options.stitch_seed
-        source = sides.pop("source")
-        held = PER * max(1, round(HELD_OUT * len(source) / PER))  # clips that are in no video that trains
-        write_dataset(catalog, SOURCE, clips, {"train": source[held:], "val": source[:held]}, options.times, seed)
-        write_dataset(catalog, DATASET, clips, sides, 1, seed)
-        for name in (SOURCE, DATASET):
-            print(f"{name}: {describe(catalog / name)}", flush=True)
+        write_catalog(first / "data" / "catalog", options)
         for folder in folders:
             write_params(folder, options)
         for folder in others:
@@ -93,6 +91,18 @@ def measure(options: argparse.Namespace) -> list[Row]:
         with ProcessPoolExecutor(options.cores, get_context("spawn"), _one_thread) as pool:
             run_all(pool, folders, options)
         return [row for folder in folders for row in rows_of(folder, options)]
+
+
+def write_catalog(catalog: Path, options: argparse.Namespace) -> None:
+    """Write both datasets."""
+    clips, seed = load_clips(options.features or DEFAULT, minilm_folder(options.minilm)), options.stitch_seed
+    sides = sides_of(clips, seed, options.shift)
+    source = sides.pop("source")
+    held = PER * max(1, round(HELD_OUT * len(source) / PER))  # clips that are in no video that trains
+    write_dataset(catalog, SOURCE, clips, {"train": source[held:], "val": source[:held]}, options.times, seed)
+    write_dataset(catalog, DATASET, clips, sides, 1, seed)
+    for name in (SOURCE, DATASET):
+        print(f"{name}: {describe(catalog / name)}", flush=True)
 
 
 def write_params(folder: Path, options: argparse.Namespace) -> None:

@@ -32,8 +32,11 @@ def put_unknown_aside(folders: Iterable[Path]) -> None:
 
 
 def sweep_drafts() -> None:
-    """Remove what killed jobs left half-written. Downloads go on from theirs, and sweep for themselves."""
-    for folder in ("data/features", "data/splits", "models", "results"):
+    """Remove what killed jobs left half-written. Downloads go on from theirs, and sweep for themselves.
+
+    Not in `results/study`, whose cells are folders of runs of their own, which may be at work.
+    """
+    for folder in ("data/features", "data/splits", "models", "results/curves", "results/report", "results/runs"):
         for draft in list(Path(folder).rglob(".*.part")):
             if DRAFT.fullmatch(draft.name) and draft.is_dir():
                 shutil.rmtree(draft)

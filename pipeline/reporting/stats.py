@@ -54,7 +54,11 @@ class SeedScores:
         """Bounds of the 95 % interval of the mean; None for a single seed."""
         if self.std is None:
             return None
-        half = self._half(ALPHA)
+        return self.bounds(ALPHA)
+
+    def bounds(self, alpha: float) -> tuple[float, float]:
+        """Bounds of the interval of the mean at level 1 - alpha, of at least two seeds."""
+        half = self._half(alpha)
         return self.mean - half, self.mean + half
 
     @property
