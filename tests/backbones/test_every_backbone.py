@@ -274,7 +274,7 @@ def test_all_places_hold_all_linear_layers_but_those_between_blocks(name, model)
     assert set(everywhere[0]) - set(placed[0]) == BETWEEN.get(name, set()) and set(placed[0]) <= set(everywhere[0])
 
 
-@pytest.mark.parametrize("strategy", ["lora", "adapter", "read"])
+@pytest.mark.parametrize("strategy", ["lora", "adapter", "read", "read_lora"])
 def test_strategies_stand_at_the_places_that_are_asked_for(name, batch, strategy):
     """And where they do, the model starts as it was, and every bottleneck and update gets a gradient."""
     offered = [kind for kind in SUB_BLOCKS if getattr(build(name), f"{kind}_blocks")()]
