@@ -58,7 +58,7 @@ def trained_places(model: nn.Module) -> list[str]:
             found |= hooked[rest[0], rest[1]]
         elif own == "prompts":
             found.add("attention")
-        elif name in heads:
+        elif name in heads and ".lora_" not in name:  # an update of a linear layer in a head is not the head's own
             found.add("heads")
         else:
             found.add(kind_at(name.replace("base_layer.", ""), parts) or "other")  # peft wraps a layer as `base_layer`

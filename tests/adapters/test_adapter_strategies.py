@@ -176,6 +176,20 @@ def test_lora_is_the_low_rank_update(univtg, batch, awake):
     torch.testing.assert_close(ours(**batch)["spans"], merged(**batch)["spans"], atol=1e-5, rtol=1e-5)
 
 
+def test_lora_at_some_places_only(univtg):
+    def updated(after):
+        names = trainable_parameters(apply_strategy("lora", univtg(), after=after)).names
+        return {name.replace("base_layer.", "").partition(".lora_")[0] for name in names}
+
+    layers = [f"transformer.encoder.layers.{i}" for i in range(2)]
+    assert updated("feed_forward") == {f"{layer}.linear{n}" for layer in layers for n in (1, 2)}
+    assert updated(["attention"]) == {f"{layer}.self_attn" for layer in layers}
+    with pytest.raises(InputError, match=r"after 'atention' is none of .*; did you mean attention"):
+        updated(["atention"])
+    with pytest.raises(InputError, match="UniVTG has no linear layers at joint"):
+        updated("joint")
+
+
 def test_lora_leaves_frozen_weights_as_they_are(univtg, batch, awake):
     model = awake(apply_strategy("lora", univtg())).train()
     for _ in range(5):

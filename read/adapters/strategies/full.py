@@ -14,4 +14,4 @@ def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[
     return [name for name in own_parameters(model) if name not in heads]
 
 
-STRATEGY = Strategy("every parameter of the model", "", _apply)
+STRATEGY = Strategy("every parameter but those of the task heads", "", _apply)

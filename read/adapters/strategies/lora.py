@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from read.adapters.config import AdapterConfig
 from read.adapters.places import kind_at, parts_of
 from read.adapters.registry import Strategy
 from read.adapters.sub_blocks import closed_forms, head_prefixes
@@ -21,9 +22,10 @@ def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[
     with optional_imports():
         from peft import LoraConfig, inject_adapter_in_model
 
-    modules, parameters = linear_layers(model, options["after"])
+    after = AdapterConfig(after=options["after"]).after if options["after"] else ()
+    modules, parameters = linear_layers(model, after)
     if not modules and not parameters:
-        where = f" at {' and '.join(options['after'])}" if options["after"] else ""
+        where = f" at {' and '.join(after)}" if after else ""
         raise InputError(f"strategy lora: {type(model).__name__} has no linear layers{where}")
     config = LoraConfig(
         r=options["rank"],
@@ -36,12 +38,16 @@ def _apply(model: nn.Module, options: dict[str, Any], adapter: str) -> Iterable[
 
 
 def linear_layers(model: nn.Module, after: Collection[str] = ()) -> tuple[list[str], list[str]]:
-    """Names of the linear modules and of the packed attention projections, without task heads and closed forms."""
-    parts = parts_of(model, after)
-    left = (*(f"{prefix}." for prefix in head_prefixes(model)), *closed_forms(model))
+    """Names of the linear modules and of the packed attention projections, without closed forms.
+
+    With `after`, those of the places of these kinds, where bottlenecks would stand as well; else of all but task heads.
+    """
+    parts, closed = parts_of(model, after), closed_forms(model)
+    heads = tuple(f"{prefix}." for prefix in head_prefixes(model))
     modules, parameters, attentions = [], [], []
     for name, module in model.named_modules():
-        if f"{name}.".startswith(left) or (after and kind_at(name, parts) is None):
+        left = kind_at(name, parts) is None if after else f"{name}.".startswith(heads)
+        if left or f"{name}.".startswith(closed):
             continue
         if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
             attentions.append(f"{name}.")
