@@ -259,7 +259,9 @@ def check_params(values: Any, name: str = "params.yaml") -> Params:
     params = validated(Params, values, name)
     mistakes = []
     mistakes += [f"{name}: {mistake}" for mistake in (*_encoder_mistakes(params), *_protocol_mistakes(params))]
-    lists = {"task": params.task, "runs.shots": params.runs.shots, "runs.seeds": params.runs.seeds}
+    lists: dict[str, list] = {"task": params.task, "runs.shots": params.runs.shots, "runs.seeds": params.runs.seeds}
+    for task, terms in params.train:
+        lists |= {f"train.{task}.{key}": getattr(terms, key) for key in ("learning_rates", "places")}
     mistakes += [
         f"{name}: {key}: holds a value twice: {listed}"
         for key, listed in lists.items()

@@ -65,6 +65,10 @@ def test_a_key_in_the_wrong_section_is_pointed_at_its_own(values):
         ("train.grounding", "steps", 0),
         ("train.grounding", "learning_rates", []),
         ("train.grounding", "learning_rates", [-0.1]),
+        ("train.grounding", "folds", 1),
+        ("train.grounding", "budget", 0),
+        ("train.grounding", "places", []),
+        ("train.grounding", "places", ["head"]),
         ("download", "tolerance", 1.5),
         ("download", "shards", 1001),
         ("split", "test_share", 1.0),
@@ -93,10 +97,12 @@ def test_a_file_without_params(value):
 def test_what_no_single_key_shows(values):
     values["source"] = values["dataset"]
     values["runs"]["seeds"] = [1, 1]
+    values["train"]["summarization"]["places"] = ["joint", "joint"]
     values["pretrain"]["grounding"]["heads"] = 7
     assert mistakes(values) == [
         "params.yaml: source: is 'montage' like dataset; pretraining would see the test videos",
         "params.yaml: runs.seeds: holds a value twice: [1, 1]",
+        "params.yaml: train.summarization.places: holds a value twice: ['joint', 'joint']",
         "params.yaml: pretrain.grounding.heads: 7 does not divide hidden 96",
     ]
 
