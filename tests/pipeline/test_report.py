@@ -550,7 +550,7 @@ def test_where_a_strategy_trains_and_its_budget_stand_in_the_score_table(page):
 def test_a_small_comparison_says_that_it_is_one(tmp_path, seeds, shots, small):
     inputs = make_results(tmp_path, ("grounding",), ("read", "adapter"), shots, seeds, videos=1)
     words = words_of(built(inputs, tmp_path / "out"))
-    assert ("This is a small default: one number of labelled videos, 2 seeds" in words) == small
+    assert ("This is a small comparison, as the default is: one number of labelled videos, 2 seeds" in words) == small
     assert ("make study" in words) == small
 
 
