@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.reporting.records import Dataset, Provenance, Reference, Run, Source
+from pipeline.reporting.records import Dataset, Provenance, Reference, Run, SourceScores
 from pipeline.reporting.task import ReportedTask
 from read.data.lengths import Length
 from read.errors import InputError
@@ -63,7 +63,7 @@ class Results:
     curves: dict[tuple[str, int, int], list[CurvePoint]]
     labels: Sequence[Any]
     videos: dict[str, Path]
-    source: Source = field(default_factory=Source)
+    source: SourceScores = field(default_factory=SourceScores)
 
     @property
     def protocols(self) -> list[str]:
@@ -129,7 +129,7 @@ def load_results(inputs: Inputs, task: ReportedTask, videos: dict[str, Path]) ->
         references=references,
         folders=folders,
         curves={key_of(run): read_curve(folders[key_of(run)] / "curve.csv") for run in runs if run.trainable},
-        source=_checked(Source, about, _json(about)) if about.is_file() else Source(),
+        source=_checked(SourceScores, about, _json(about)) if about.is_file() else SourceScores(),
         labels=task.load(inputs.raw, inputs.clip_len, _lengths(inputs)),
         videos=videos,
     )

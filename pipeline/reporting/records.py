@@ -31,7 +31,7 @@ class Reference(BaseModel):
     discrimination: ByKind = {}
 
 
-class Source(BaseModel):
+class SourceScores(BaseModel):
     """What the backbone reached on the source: its `discrimination` by side, `source_train` and `source_val`."""
 
     discrimination: dict[str, ByKind] = {}
@@ -44,7 +44,7 @@ class GridPoint(BaseModel):
     score: FiniteFloat | None  # None: the run diverged
 
 
-class Alignment(BaseModel):
+class AlignmentCosine(BaseModel):
     """Mean cosine of a sentence's states with those of its own video, and with those of other samples' videos."""
 
     own: FiniteFloat
@@ -89,7 +89,7 @@ class Run(Reference):
     size: dict[str, int] | None = None
     at_edge: bool = False
     still_rising: bool = False
-    alignment_cosine: Alignment | None = None
+    alignment_cosine: AlignmentCosine | None = None
 
     @property
     def untouched(self) -> bool:
