@@ -162,6 +162,8 @@ def _names(study: Study) -> Iterator[str]:
             seen[entry] = f"ablations.{group}"
     if absent := [k for k in study.ablation_shots if study.ablations and k not in study.shots]:
         yield f"ablation_shots: {absent[0]} is none of shots, so that there would be nothing to compare with"
+    if study.ablations and study.shots and max(study.shots) not in study.ablation_shots:
+        yield f"ablation_shots: has to hold {max(study.shots)}, the most of shots, by which labelled videos are dealt"
     for key in [*study.set, *(key for setting in study.settings.values() for key in setting.set)]:
         if key.partition(".")[0] in OWN:
             yield f"set: {key}: is what the study sets itself, by a key of its own"

@@ -50,7 +50,7 @@ GROUP = {"against": "moon", "strategies": {"lora": {}}}
         ({"claims": [CLAIM | {"margin": -1}]}, ["claims.0.margin"]),
         ({"claims": [CLAIM | {"shots": [5], "settings": ["moon"]}]}, ["claims.0.shots: 5", "claims.0.settings: moon"]),
         ({"set": {"train.stepps": 3, "runs.seeds": [1]}}, ["train.stepps: unknown key", "set: runs.seeds"]),
-        ({"ablation_shots": [16]}, ["ablation_shots: 16"]),
+        ({"ablation_shots": [16]}, ["ablation_shots: 16", "ablation_shots: has to hold 8"]),
         ({"ablations": {"cell": GROUP}}, ["ablations.cell.against: moon", "lora: stands under"]),
         ({"settings": {"montage": {"base": "study.yaml"}}}, ["settings.montage.base: study.yaml holds no params"]),
         ({"title": 3, "sheds": 1}, ["title: ", "sheds: unknown key; did you mean seeds?"]),
