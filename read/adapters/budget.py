@@ -11,6 +11,8 @@ from read.adapters.registry import apply_strategy, get_strategy
 from read.adapters.wrapped import unwrap
 from read.errors import InputError
 
+STALLED = 2  # doublings that add nothing: all layers train; one alone is the rounding of a share of a small bottleneck
+
 
 @dataclass(frozen=True)
 class TrainableParameters:
@@ -64,8 +66,11 @@ def match_budget(strategy: str, model: nn.Module, n: int, **options: Any) -> dic
         sized = apply_strategy(strategy, _skeleton(model), **{**options, size: value})
         return trainable_parameters(sized).total
 
-    low, high, before = 1, 1, 0
-    while (reached := count(high)) < n and reached > before:  # `layers` stops growing with the last layer
+    low, high, before, idle = 1, 1, 0, 0
+    while (reached := count(high)) < n:
+        idle = idle + 1 if reached == before else 0
+        if idle == STALLED:
+            break
         low, high, before = high, high * 2, reached
     while high - low > 1:
         middle = (low + high) // 2

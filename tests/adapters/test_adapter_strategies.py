@@ -133,6 +133,17 @@ def test_match_budget_is_the_nearest(univtg, name, n):
     assert options[size] == 1 or best <= distance(options[size] - 1)
 
 
+def test_match_budget_goes_on_where_the_next_size_trains_as_much(univtg):
+    """Beside the input projections a bottleneck of 1 and of 2 is 1 wide, half of either, rounded."""
+
+    def count(size):
+        return trainable_parameters(apply_strategy("read", univtg(), after=("projection",), bottleneck=size)).total
+
+    assert count(1) == count(2) < count(4)
+    size = match_budget("read", univtg(), count(20), after=("projection",))["bottleneck"]
+    assert count(size) == count(20)
+
+
 def test_read_at_the_published_size_is_less_than_a_megabyte():
     with torch.device("meta"):
         config = UniVTGConfig(video_dim=2816, text_dim=512)
