@@ -10,6 +10,7 @@ python -m pipeline.study --markdown docs/study.md        the same as tables
 
 The commands are run in a copy of the checkout with the study's folder in it, those of train before those of evaluate:
 xargs -d '\n' -n 1 -P 16 bash -c < train.txt
+Of what they make, JSON and CSV have to come back: weights and predictions are not asked for again.
 """
 
 import argparse
