@@ -86,8 +86,8 @@ class Tuned:
         folds: that chose; 0 where the validation side did.
         at_edge: the rate is the lowest or the highest of three or more at which training did not diverge: a better one
             may lie beyond the grid.
-        still_rising: the last look at the videos that chose is above the one before by more than one standard error of
-            the difference: more steps may be better.
+        still_rising: the last step is the best, and the last look at the videos that chose is above the one before by
+            more than one standard error of the difference: more steps may be better.
     """
 
     model: nn.Module
@@ -152,7 +152,8 @@ class _Trial:
     @property
     def still_rising(self) -> bool:
         """See `Tuned`."""
-        return Gain.of(*self.looks[-2:]).is_real
+        last = self.history.rows[-1]["step"] == self.history.best_step
+        return last and Gain.of(*self.looks[-2:]).is_real
 
 
 @dataclass

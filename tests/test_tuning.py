@@ -250,9 +250,10 @@ def test_a_curve_that_has_not_ended_is_told(folds):
     settings = replace(STEPS, schedule="constant")
     tuned = tune(zero, Line(), points(8), points(4, first=8), settings, Tuning([0.01], folds))
     assert tuned.still_rising and tuned.history.best_step == settings.steps
-    scores = [{"a": 1.0, "b": 2.0}, {"a": 9.0, "b": 9.0}, {"a": 9.1, "b": 8.9}]
-    history = History([{"step": step} for step in (0, 5, 10)], 5, 9.0)
-    assert not _Trial(history, scores).still_rising and _Trial(history, scores[:2]).still_rising
+    rows = [{"step": step} for step in (0, 5, 10)]
+    for best, last, rising in ((10, (9.1, 8.9), False), (10, (9.3, 9.2), True), (5, (9.3, 9.2), False)):
+        looks = [{"a": score, "b": other} for score, other in ((1.0, 2.0), (9.0, 9.0), last)]
+        assert _Trial(History(rows, best, 9.0), looks).still_rising == rising
 
 
 @pytest.mark.parametrize(("videos", "folds", "sizes"), [(10, 4, [2, 2, 3, 3]), (3, 4, [1, 1, 1]), (2, 9, [1, 1])])

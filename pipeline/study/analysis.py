@@ -78,7 +78,8 @@ class Outcome:
 
     def complete(self, strategy: str, shots: Sequence[int]) -> bool:
         """Whether every run that was registered is there."""
-        wanted = {(b, seed) for b in self.study.seeds_of(self.setting) for seed in self.study.seeds}
+        seeds = self.study.seeds_in(self.study.part_of(strategy))
+        wanted = {(b, seed) for b in self.study.seeds_of(self.setting) for seed in seeds}
         arms = [self.arms.get((strategy, k), {}) for k in shots]
         return all(wanted <= {(b, seed) for b, seeds in arm.items() for seed in seeds} for arm in arms)
 

@@ -41,7 +41,7 @@ class Setting(Section):
 
 
 class Ablation(Section):
-    """Variants, each compared with one strategy of the study, at `ablation_shots`."""
+    """Variants, each compared with one strategy of the study, at `ablation_shots` and `ablation_seeds`."""
 
     against: Name
     strategies: Annotated[dict[Name, Options], Field(min_length=1)]
@@ -90,6 +90,7 @@ class Study(Section):
     set: Options = Field(default_factory=dict)
     strategies: Annotated[dict[Name, Options], Field(min_length=1)]
     ablation_shots: Shots
+    ablation_seeds: Seeds
     ablations: dict[Name, Ablation] = Field(default_factory=dict)
     claims: Annotated[list[Claim], Field(min_length=1)]
     tried: list[Tried]
@@ -107,6 +108,14 @@ class Study(Section):
     def shots_of(self, part: str) -> list[int]:
         """The numbers of labelled videos of a part."""
         return self.ablation_shots if part == ABLATIONS else self.shots
+
+    def seeds_in(self, part: str) -> list[int]:
+        """The seeds of a part."""
+        return self.ablation_seeds if part == ABLATIONS else self.seeds
+
+    def part_of(self, strategy: str) -> str:
+        """The part that a strategy belongs to."""
+        return "runs" if strategy in self.strategies else ABLATIONS
 
     @property
     def all_entries(self) -> dict[str, Options]:
@@ -143,7 +152,7 @@ def _said(check: Any, renamed: tuple[str, str] = ("", "")) -> list[str]:
 def _lists(study: Study) -> Iterator[str]:
     lists = {
         "backbone_seeds": study.backbone_seeds, "shots": study.shots, "seeds": study.seeds,
-        "ablation_shots": study.ablation_shots,
+        "ablation_shots": study.ablation_shots, "ablation_seeds": study.ablation_seeds,
         **{f"settings.{name}.backbone_seeds": each.backbone_seeds or [] for name, each in study.settings.items()},
     }  # fmt: skip
     twice = {key: values for key, values in lists.items() if len({*values}) < len(values)}
@@ -162,6 +171,8 @@ def _names(study: Study) -> Iterator[str]:
             seen[entry] = f"ablations.{group}"
     if absent := [k for k in study.ablation_shots if study.ablations and k not in study.shots]:
         yield f"ablation_shots: {absent[0]} is none of shots, so that there would be nothing to compare with"
+    if absent := [seed for seed in study.ablation_seeds if study.ablations and seed not in study.seeds]:
+        yield f"ablation_seeds: {absent[0]} is none of seeds, so that there would be nothing to compare with"
     if study.ablations and study.shots and max(study.shots) not in study.ablation_shots:
         yield f"ablation_shots: has to hold {max(study.shots)}, the most of shots, by which labelled videos are dealt"
     for key in [*study.set, *(key for setting in study.settings.values() for key in setting.set)]:
@@ -185,7 +196,7 @@ def _names(study: Study) -> Iterator[str]:
 
 def shots_of_claim(study: Study, claim: Claim) -> list[int]:
     """The numbers of labelled videos that both strategies of a claim run at, of those that it names."""
-    parts = {"runs" if name in study.strategies else ABLATIONS for name in (claim.better, claim.than)}
+    parts = {study.part_of(name) for name in (claim.better, claim.than)}
     return [k for k in study.shots if all(k in study.shots_of(part) for part in parts) and k in (claim.shots or [k])]
 
 
@@ -209,7 +220,7 @@ def params_of(study: Study, setting: str, backbone_seed: int, part: str, name: s
     for key, value in (study.set | about.set).items():
         _set(values, key, value)
     values["task"] = [TASK]
-    values["runs"] = {"shots": study.shots_of(part), "seeds": study.seeds}
+    values["runs"] = {"shots": study.shots_of(part), "seeds": study.seeds_in(part)}
     values["strategies"] = study.entries(part)
     for options in values["encoders"].values():
         if "seed" in options:

@@ -23,6 +23,7 @@ TINY = {
     "seeds": [0, 1, 2],
     "strategies": {"lora": {}, "adapter": {}, "read": {}},
     "ablation_shots": [8],
+    "ablation_seeds": [0, 1, 2],
     "ablations": {"cell": {"against": "read", "strategies": {"read_rnn": {"method": "read", "mixer": "rnn"}}}},
     "claims": [{"claim": "READ beats the adapter", "better": "read", "than": "adapter", "margin": 0.5}],
     "tried": [

@@ -50,6 +50,7 @@ GROUP = {"against": "moon", "strategies": {"lora": {}}}
         ({"claims": [CLAIM | {"margin": -1}]}, ["claims.0.margin"]),
         ({"claims": [CLAIM | {"shots": [5], "settings": ["moon"]}]}, ["claims.0.shots: 5", "claims.0.settings: moon"]),
         ({"set": {"train.stepps": 3, "runs.seeds": [1]}}, ["train.stepps: unknown key", "set: runs.seeds"]),
+        ({"ablation_seeds": [7]}, ["ablation_seeds: 7 is none of seeds"]),
         ({"ablation_shots": [16]}, ["ablation_shots: 16", "ablation_shots: has to hold 8"]),
         ({"ablations": {"cell": GROUP}}, ["ablations.cell.against: moon", "lora: stands under"]),
         ({"settings": {"montage": {"base": "study.yaml"}}}, ["settings.montage.base: study.yaml holds no params"]),
@@ -269,6 +270,7 @@ def test_a_study_whose_runs_are_made_elsewhere(project):
         "seeds": [0, 1],
         "ablations": {},
         "ablation_shots": [2],
+        "ablation_seeds": [0],
     }
     study["strategies"] = {"read": {}}
     study["claims"] = [{"claim": "READ beats READ", "better": "read", "than": "again", "margin": 0.0}]

@@ -124,7 +124,7 @@ def test_no_verdict_before_all_runs_are_in(tmp_path):
 
 
 def test_one_run_decides_nothing(tmp_path):
-    study = study_of(backbone_seeds=[0], seeds=[1])
+    study = study_of(backbone_seeds=[0], seeds=[1], ablation_seeds=[1])
     row = verdicts(outcome_of(tmp_path, study=study))[0]
     assert (row["verdict"], row["p"]) == ("not decided", None)
 
