@@ -13,9 +13,9 @@ run() {
     echo "== $*"
     timeout 90 "$python" -m "$@" 2>&1 || { failed=1; echo "failed: $*"; }
 }
-run pytest -q -m gpu -p no:cacheprovider tests
+# shellcheck disable=SC2046
+run pytest -q -m gpu -p no:cacheprovider $(grep -rl "mark.gpu" tests)
 run benchmarks.adapters --device cuda --size published --batch 32
 run benchmarks.summarization --device cuda
-run benchmarks.transport --device cuda
-run benchmarks.transport --device cuda --shape 256 75 32 256 --repeats 5
+run benchmarks.transport --device cuda --rounds 5 --repeats 5
 exit $failed
