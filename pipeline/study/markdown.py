@@ -125,6 +125,9 @@ def _setting(setting: Mapping[str, Any], shown: Mapping[str, Any]) -> Iterator[s
         )
     for group in setting["ablations"]:
         about = f"{group['about']} " if group["about"] else ""
+        if not group["rows"]:
+            yield f"Ablation, {group['name']}: {about}Not run.\n"
+            continue
         yield f"Ablation, {group['name']}: {about}each minus {labels[group['against']]}, corrected for all variants.\n"
         yield from _table(
             ["variant", "trains", shown["metric"], "difference", "interval"],

@@ -196,10 +196,11 @@ def ablations(outcome: Outcome) -> list[dict[str, Any]]:
                     "label": label(name),
                     "options": options,
                     "trainable": next((run.trainable for run in outcome.trained if run.strategy == name), None),
-                    "level": _level(outcome.level(name, study.ablation_shots, study.metric)),
+                    "level": _level(level),
                     "difference": difference.row if (difference := found[group, name]) else None,
                 }
                 for name, options in ablation.strategies.items()
+                if (level := outcome.level(name, study.ablation_shots, study.metric))
             ],
         }
         for group, ablation in study.ablations.items()
