@@ -57,6 +57,10 @@ class Outcome:
         """All runs in which something was trained."""
         return [run for arm in self.arms.values() for seeds in arm.values() for run in seeds.values() if run.trainable]
 
+    def runs(self, *strategies: str) -> bool:
+        """Whether all of some strategies can be run in the setting."""
+        return all(any(name in cell.params.strategies for cell in self.cells) for name in strategies)
+
     @property
     def expected(self) -> int:
         """How many runs were to be trained."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from pipeline.params import Count, Name, Params, Section, Seed, check_params, validated
-from pipeline.strategies import check_strategies
+from pipeline.strategies import check_strategies, method_of
 from pipeline.strict_yaml import read_yaml
 from read.errors import InputError
 
@@ -221,13 +221,24 @@ def params_of(study: Study, setting: str, backbone_seed: int, part: str, name: s
         _set(values, key, value)
     values["task"] = [TASK]
     values["runs"] = {"shots": study.shots_of(part), "seeds": study.seeds_in(part)}
-    values["strategies"] = study.entries(part)
+    values["strategies"] = _fitting(study.entries(part), values["backbone"][TASK])
     for options in values["encoders"].values():
         if "seed" in options:
             options["seed"] = backbone_seed
     for options in values["pretrain"].values():
         options["seed"] = backbone_seed
     return check_params(values, place).model_dump(mode="json")
+
+
+def _fitting(entries: dict[str, Options], backbone: str) -> dict[str, Options]:
+    """The entries that a backbone can take: `joint` reads a sentence as it is, with nothing that could be aligned."""
+    if backbone != "joint":
+        return entries
+    from read.adapters.registry import get_strategy  # seconds of torch, only where it is needed
+
+    return {
+        name: options for name, options in entries.items() if not get_strategy(method_of(name, options)[0]).alignment
+    }
 
 
 def checked_params(values: Mapping[str, Any]) -> Params:

@@ -19,7 +19,11 @@ READ = ("read", "read_lora", "read_paper", "read_pvla")  # the strategies that a
 def verdicts(outcome: Outcome) -> list[dict[str, Any] | None]:
     """The verdict of every claim of the study in a setting, in their order; None for one that is not about it."""
     study = outcome.study
-    about = [claim for claim in study.claims if outcome.setting in (claim.settings or [outcome.setting])]
+    about = [
+        claim
+        for claim in study.claims
+        if outcome.setting in (claim.settings or [outcome.setting]) and outcome.runs(claim.better, claim.than)
+    ]
     leads = [
         outcome.lead(claim.better, claim.than, shots_of_claim(study, claim), claim.metric or study.metric)
         for claim in about

@@ -36,7 +36,7 @@ def test_a_bundle_answers_what_the_evaluate_stage_wrote(_finished, predictor):
         video = predictor.encode(raw / "videos" / files[vid]["file"])
         for answer, row in zip(video.answer([row["query"] for row in rows]), rows, strict=True):
             assert [list(moment) for moment in answer.moments] == row["pred_relevant_windows"]
-            assert answer.saliency == row["pred_saliency_scores"]
+            assert answer.saliency == pytest.approx(row["pred_saliency_scores"], abs=2e-4)  # rounded to 4 digits
         assert video.summary(said[vid]) == summaries[vid][0]["summary"]
 
 

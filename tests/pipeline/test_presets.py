@@ -14,7 +14,9 @@ PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 CHOICES = {
     "real": {
         "task", "dataset", "source", "backbone.grounding", "encoders.slowfast.pretrained", "encoders.clip.model",
-        "encoders.clip.pretrained", "extract.fps", "runs.shots", "train.grounding.steps",
+        "encoders.clip.pretrained", "extract.fps", "runs.shots",
+        *(f"train.{task}.learning_rates" for task in ("grounding", "summarization")),
+        "train.grounding.evaluations", "train.summarization.steps",
         "strategies.read_pvla", "strategies.full",
         *(f"pretrain.grounding.{key}" for key in ("dropout", "listwise", "steps", "learning_rate")),
     },

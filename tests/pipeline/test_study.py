@@ -302,3 +302,10 @@ def test_a_study_whose_runs_are_made_elsewhere(project):
     assert found["runs"] == {"found": 4, "expected": 4}
     assert found["claims"][0]["verdicts"][0]["mean"] == 0
     assert project.planned_jobs() == {}  # the project's own run is as it was
+
+
+def test_where_nothing_of_the_sentence_trains_nothing_is_aligned():
+    joint = {"about": "Made up.", "set": {"backbone.grounding": "joint"}}
+    study = study_of(settings={"montage": {}, "joint": joint}, strategies=TINY["strategies"] | {"read_pvla": {}})
+    found = {name: list(params_of(study, name, 0, "runs")["strategies"]) for name in study.settings}
+    assert found == {"montage": ["lora", "adapter", "read", "read_pvla"], "joint": ["lora", "adapter", "read"]}
