@@ -4,7 +4,7 @@ CORES ?= all
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run repro plan study test lint format bench clean help
+.PHONY: run repro plan study cluster test lint format bench clean help
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -21,6 +21,8 @@ plan: .venv/installed  ## what a run would do now, and why, on one screen
 
 study: .venv/installed  ## the comparison of study.yaml, hours long; SETTINGS=montage for one of its settings, FOLDER=... for another study
 	python -m pipeline.study $(if $(SETTINGS),--settings $(SETTINGS)) $(if $(FOLDER),--folder $(FOLDER)) $(if $(filter-out all,$(CORES)),--cores $(CORES))
+
+cluster: .venv/cluster  ## add what profiles/slurm, profiles/kubernetes and object storage need to the environment
 
 test: .venv/installed  ## the tests
 	pytest -q -n 2 --dist worksteal -m "not network"
@@ -48,4 +50,8 @@ clean:  ## remove everything the pipeline made; the environment stays
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	.venv/bin/python tools/fit_torchvision.py
+	touch $@
+
+.venv/cluster: .venv/installed requirements-cluster.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-cluster.txt
 	touch $@
