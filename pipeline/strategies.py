@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from read.errors import InputError
-from read.plugins import STRATEGIES
+from read.plugins import BACKBONES, STRATEGIES
 
 FRAME = ("cosine", "map", "shots", "zero_shot")  # rows that no strategy makes
 
@@ -18,13 +18,24 @@ def method_of(strategy: str, options: Mapping[str, Any]) -> tuple[str, dict[str,
     return options.pop("method", strategy), options
 
 
-def check_strategies(strategies: Mapping[str, Mapping[str, Any]], name: str = "params.yaml") -> None:
-    """Raise InputError with every entry that names no strategy or an option that its strategy has not."""
-    if mistakes := [f"{name}: strategies.{mistake}" for mistake in _mistakes(strategies)]:
+def fits(method: str, backbone: str) -> bool:
+    """Whether a strategy can train on a backbone of grounding: none that aligns can where no word's state changes."""
+    if BACKBONES.constant(backbone, "ALIGNS", True):
+        return True
+    from read.adapters.registry import get_strategy  # seconds of torch, only where it is needed
+
+    return not get_strategy(method).alignment
+
+
+def check_strategies(
+    strategies: Mapping[str, Mapping[str, Any]], name: str = "params.yaml", backbone: str | None = None
+) -> None:
+    """Raise InputError with every entry that is no strategy, has an option too many, or does not fit the backbone."""
+    if mistakes := [f"{name}: strategies.{mistake}" for mistake in _mistakes(strategies, backbone)]:
         raise InputError("\n".join(mistakes))
 
 
-def _mistakes(strategies: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _mistakes(strategies: Mapping[str, Mapping[str, Any]], backbone: str | None) -> Iterator[str]:
     for entry, given in strategies.items():
         if entry in FRAME:
             yield f"{entry}: is the name of a row that frames the table; name the entry otherwise, with `method`"
@@ -33,6 +44,8 @@ def _mistakes(strategies: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             STRATEGIES.check(method)
             if options:
                 _check(method, options)
+            if backbone is not None and not fits(method, backbone):
+                yield f"{entry}: aligns video with words, which never change in {backbone}; take another, as read"
         except InputError as error:
             yield f"{entry}: {error}"
 

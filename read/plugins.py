@@ -61,11 +61,11 @@ class Plugins:
         if name not in known:
             raise InputError(f"no {self.kind} {name!r}{suggest(name, known)}")
 
-    def constant(self, name: str, constant: str) -> Any:
+    def constant(self, name: str, constant: str, *default: Any) -> Any:
         """A constant of a plug-in's file, read without importing it: a literal of Python.
 
         Raises:
-            InputError: there is no such name, the file is no Python, or has no such literal.
+            InputError: there is no such name, the file is no Python, or has no such literal and no default is given.
         """
         path = self.path(name)
         try:
@@ -74,6 +74,8 @@ class Plugins:
                     return ast.literal_eval(node.value)
         except (SyntaxError, ValueError) as error:
             raise InputError(f"{self.kind} {name} ({path}): {constant} cannot be read: {error}") from None
+        if default:
+            return default[0]
         raise InputError(f"{self.kind} {name} ({path}): holds no {constant}")
 
     def load(self, name: str) -> Any:

@@ -11,7 +11,10 @@ from snakemake.exceptions import WorkflowError
 
 try:
     PARAMS = check_params(config)
-    check_strategies(PARAMS.strategies)
+    check_strategies(
+        PARAMS.strategies,
+        backbone=PARAMS.backbone.grounding if "grounding" in PARAMS.task else None,
+    )
     tell_jobs(PARAMS)
     keep_digests(workflow)
     prepare_run(workflow)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from pipeline.params import Count, Name, Params, Section, Seed, check_params, validated
-from pipeline.strategies import check_strategies, method_of
+from pipeline.strategies import check_strategies, fits, method_of
 from pipeline.strict_yaml import read_yaml
 from read.errors import InputError
 
@@ -231,14 +231,8 @@ def params_of(study: Study, setting: str, backbone_seed: int, part: str, name: s
 
 
 def _fitting(entries: dict[str, Options], backbone: str) -> dict[str, Options]:
-    """The entries that a backbone can take: `joint` reads a sentence as it is, with nothing that could be aligned."""
-    if backbone != "joint":
-        return entries
-    from read.adapters.registry import get_strategy  # seconds of torch, only where it is needed
-
-    return {
-        name: options for name, options in entries.items() if not get_strategy(method_of(name, options)[0]).alignment
-    }
+    """The entries that a backbone can take."""
+    return {name: options for name, options in entries.items() if fits(method_of(name, options)[0], backbone)}
 
 
 def checked_params(values: Mapping[str, Any]) -> Params:

@@ -222,6 +222,13 @@ def test_one_strategy_can_stand_there_twice():
     assert method_of("read", {}) == ("read", {})
 
 
+def test_a_strategy_that_aligns_does_not_fit_a_backbone_whose_words_never_change():
+    entries = {"read": {}, "mine": {"method": "read_pvla"}}
+    check_strategies(entries, backbone="univtg")
+    with pytest.raises(InputError, match=r"strategies\.mine: aligns video with words, which never change in joint"):
+        check_strategies(entries, backbone="joint")
+
+
 def test_unknown_strategies_and_options_are_named_all_at_once():
     with pytest.raises(InputError) as error:
         check_strategies(

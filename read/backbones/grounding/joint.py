@@ -19,6 +19,7 @@ from read.backbones.base import Backbone, GroundingConfig, Segment
 from read.backbones.joint_space import JointSpace
 from read.errors import InputError
 
+ALIGNS = False  # a sentence is read as it is: there are no states of its words for an alignment to train
 SCALE = 20.0  # of cosines in the loss, the inverse of a temperature of .05
 SMOOTHED = 3  # clips over which saliency is averaged; windows are read off what is not smoothed
 
