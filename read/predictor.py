@@ -303,10 +303,9 @@ def _unit(rows: np.ndarray) -> torch.Tensor:
 
 def _batch_size(features: dict[str, Any]) -> int:
     """Clips that are encoded at once: as in training, fewer where their frames would fill the memory."""
-    frame = 3 * 4 * features.get("size", 1) ** 2  # bytes, as float32
-    return max(
-        1, min(ExtractorSettings.batch_size, int(BATCH_BYTES / (frame * features["fps"] * features["clip_len"])))
-    )
+    frame = 3 * 4 * sum(view["size"] ** 2 for view in features.get("views", {}).values())  # bytes, as float32
+    clip = max(1, frame) * features["fps"] * features["clip_len"]
+    return max(1, min(ExtractorSettings.batch_size, int(BATCH_BYTES / clip)))
 
 
 def _device(name: str) -> str:

@@ -187,8 +187,8 @@ def test_other_encoders_than_those_of_training_are_refused(copy, tmp_path):
     with pytest.raises(InputError, match=r"not the encoders .*: encoders\.clip\.weights is '\w+', not '\w+'$"):
         Predictor.from_bundle(copy, encoders=tmp_path / "other")
     edit(copy, lambda config: config["features"].update(fps=4.0))
-    edit(copy, lambda config: config["features"].update(size=96))
-    with pytest.raises(InputError, match="size is 64, not 96"):
+    edit(copy, lambda config: config["features"]["views"]["clip"].update(size=96))
+    with pytest.raises(InputError, match=r"views\.clip\.size is 64, not 96"):
         Predictor.from_bundle(copy)
 
 

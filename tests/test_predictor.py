@@ -266,8 +266,8 @@ def test_memory_stays_bounded(predictor, monkeypatch):
     sizes = []
     clip = predictor.extractor.encoders["clip"]
     monkeypatch.setattr(
-        "read.encoders.extractor.read_clips",
-        lambda *_: ((np.zeros((16, 64, 64, 3), np.uint8), 16) for _ in range(100)),
+        "read.encoders.extractor.read_views",
+        lambda *_: (([np.zeros((16, 64, 64, 3), np.uint8)], 16) for _ in range(100)),
     )
     video = clip.video
     monkeypatch.setattr(clip, "video", lambda clips: sizes.append(len(clips)) or video(clips))

@@ -14,7 +14,7 @@ from pipeline.data import encoder_videos
 from pipeline.machine import chosen_device
 from read.addresses import without_secrets
 from read.encoders import tiny
-from read.encoders.base import KIND, Material, check_frames, common_size, complete, kind_of, reads
+from read.encoders.base import KIND, Material, check_frames, complete, kind_of
 from read.encoders.frames import frames_per_clip
 from read.encoders.light import import_encoders
 from read.encoders.tiny import Footage, LabelledSegment, load_footage
@@ -29,7 +29,7 @@ def make(entry: str, settings: SimpleNamespace) -> None:
     options = settings.encoders[entry]
     kind = kind_of(entry, options)
     frames = frames_per_clip(settings.extract.fps, settings.clip_len)
-    material = Material(lambda: _footage(settings), frames, paths.ENCODERS, chosen_device(), tiny)
+    material = Material(lambda size: _footage(settings, size), frames, paths.ENCODERS, chosen_device(), tiny)
     completed, plugin = complete(entry, options), ENCODERS.load(kind)
     check_frames({entry: plugin.wanted(completed)}, frames)  # before anything is downloaded
     encoder = plugin.make(completed, material)
@@ -38,8 +38,8 @@ def make(entry: str, settings: SimpleNamespace) -> None:
     encoder.save(paths.ENCODERS / entry)
 
 
-def _footage(settings: SimpleNamespace) -> Footage:
-    """The labelled segments of what pretraining may see, in the size of frames that the encoders take."""
+def _footage(settings: SimpleNamespace, size: int) -> Footage:
+    """The labelled segments of what pretraining may see, in pictures of `size` pixels a side."""
     folder = paths.raw(settings.source)
     videos, seen = read_json(folder / "manifest.json")["videos"], encoder_videos(settings.source, settings)
     segments = [
@@ -54,12 +54,7 @@ def _footage(settings: SimpleNamespace) -> Footage:
             f"source {settings.source} has no labelled segments to train small encoders on; "
             "set `pretrained` of every encoder, or use source: montage_source"
         )
-    wants = {
-        entry: ENCODERS.load(kind_of(entry, options)).wanted(complete(entry, options))
-        for entry, options in settings.encoders.items()
-        if "frames" in reads(entry, options)
-    }
-    return load_footage(segments, settings.extract.fps, common_size(wants))
+    return load_footage(segments, settings.extract.fps, size)
 
 
 def collect(names: list[str], settings: SimpleNamespace) -> None:

@@ -49,12 +49,13 @@ _CARD = record(
     {"words": maybe(items(_WORD, 0, 1_000_000))},
     plain,
 )
+_VIEW = record({"size": whole(1, 4096), "squash": flag})
 _FEATURES = record(
     {
         "fps": number(0, MAX_FPS, above=True), "clip_len": number(0, MAX_CLIP_LEN, above=True),
         "encoders": table(NAME, record({"name": _WORD}, rest=plain), 20),
     },
-    {"size": whole(1, 4096), "joined": items(text(200, NAME), 1, 20), "joint": text(200, NAME)},
+    {"views": table(NAME, _VIEW, 20), "joined": items(text(200, NAME), 1, 20), "joint": text(200, NAME)},
     plain,
 )  # fmt: skip
 

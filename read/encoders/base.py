@@ -23,12 +23,24 @@ ORDER = ("slowfast", "clip")  # in which public checkpoints expect their feature
 KIND = "kind"  # the key under which an entry of another name says which encoder it is
 
 
-class Wants(NamedTuple):
-    """The clips that an encoder takes: S, whether it takes that S only, and the least T."""
+class View(NamedTuple):
+    """How an encoder sees a picture: S pixels a side, of its middle or, where it is to be a `squash`, of all of it."""
 
     size: int
-    only: bool = False
+    squash: bool = False
+
+
+class Wants(NamedTuple):
+    """The clips that an encoder takes: S, the least T, and whether pictures are squashed, not cut, to be square."""
+
+    size: int
     frames: int = 1
+    squash: bool = False
+
+    @property
+    def view(self) -> View:
+        """Which pictures."""
+        return View(self.size, self.squash)
 
 
 @dataclass(frozen=True)
@@ -36,14 +48,15 @@ class Material:
     """What an encoder may be made of.
 
     Attributes:
-        footage: gives a `Footage`, labelled segments of the source dataset, for an encoder that is trained here.
+        footage: gives a `Footage`, labelled segments of the source dataset in pictures of a size, for an encoder that
+            is trained here.
         clip_frames: T.
         folder: where what is downloaded is kept.
         device: where it is trained.
         small: `read.encoders.tiny`, how the small ones are trained; not imported here, as extraction does without.
     """
 
-    footage: Callable[[], Any]
+    footage: Callable[[int], Any]
     clip_frames: int
     folder: Path
     device: str
@@ -177,21 +190,6 @@ def joint_entry(encoders: Mapping[str, Mapping[str, Any]]) -> str | None:
 def trained_here(entry: str, options: Mapping[str, Any]) -> bool:
     """Whether an entry's encoder learns from the source dataset: it has an option `pretrained`, which is null."""
     return complete(entry, options).get("pretrained", "") is None
-
-
-def common_size(wants: Mapping[str, Wants]) -> int:
-    """The side of the frames that all encoders are given: what those want that take no other, else the first's.
-
-    Raises:
-        InputError: two take nothing but sizes that differ.
-    """
-    only = {name: each.size for name, each in wants.items() if each.only}
-    if len({*only.values()}) > 1:
-        told = ", ".join(f"{name} of {size}" for name, size in only.items())
-        raise InputError(
-            f"encoders: they take frames of different sizes only ({told} pixels); choose models of one size"
-        )
-    return next(iter(only.values()), next(iter(wants.values())).size)
 
 
 def check_frames(wants: Mapping[str, Wants], count: int) -> None:

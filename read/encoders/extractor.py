@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from read.encoders.base import ORDER, Encoder, check_frames, common_size, kind_of
-from read.encoders.frames import frames_per_clip, read_clips
+from read.encoders.base import ORDER, Encoder, View, check_frames, kind_of
+from read.encoders.frames import frames_per_clip, read_views
 from read.encoders.weights import check_content, read_config
 from read.errors import InputError
 from read.plugins import ENCODERS
@@ -52,7 +52,7 @@ class VideoFeatures:
 
 
 class Extractor:
-    """Encoders of a folder of weights, all on the same frames; nothing is downloaded here.
+    """Encoders of a folder of weights, all on the same frames, each as it sees them; nothing is downloaded here.
 
     Args:
         settings: how frames are taken.
@@ -64,7 +64,7 @@ class Extractor:
         encoders: name -> encoder, in that order.
         reader: the first of them that reads text; None: none does.
         joint: the reader's name, where it sees as well and has one space for both; None: it has none.
-        size: side of the frames in pixels.
+        views: encoder -> how it sees a frame; equal ones are made once.
 
     Raises:
         InputError: weights are missing or damaged; the encoders do not go together, or with the settings.
@@ -85,13 +85,14 @@ class Extractor:
         seeing = {name: encoder.wants for name, encoder in self._seeing.items()}
         if not seeing:
             raise InputError(f"encoders: of {', '.join(self.encoders) or 'none'}, none reads frames")
-        self.size = common_size(seeing)
+        self.views: dict[str, View] = {name: wants.view for name, wants in seeing.items()}
         check_frames(seeing, frames_per_clip(settings.fps, settings.clip_len))
 
     @property
     def spec(self) -> dict[str, Any]:
         """Everything that must be equal for features to be used together, as JSON takes it."""
-        frames = {"fps": float(self.settings.fps), "clip_len": float(self.settings.clip_len), "size": self.size}
+        frames: dict[str, Any] = {"fps": float(self.settings.fps), "clip_len": float(self.settings.clip_len)}
+        frames["views"] = {name: view._asdict() for name, view in self.views.items()}
         frames["joined"] = [*self._seeing]  # in this order, which dicts that are equal do not tell
         joint = {} if self.joint is None else {"joint": self.joint}
         return {**frames, "encoders": {name: encoder.identity for name, encoder in self.encoders.items()}, **joint}
@@ -104,12 +105,13 @@ class Extractor:
         """
         arrays: dict[str, list[np.ndarray]] = {name: [] for name in self._seeing}
         frames, settings = 0, self.settings
-        with closing(read_clips(path, settings.fps, settings.clip_len, self.size)) as stream:
+        views = [*dict.fromkeys(self.views.values())]
+        with closing(read_views(path, settings.fps, settings.clip_len, views)) as stream:
             while group := list(islice(stream, settings.batch_size)):
-                clips = np.stack([clip for clip, _ in group])
+                seen = {view: np.stack([clip[number] for clip, _ in group]) for number, view in enumerate(views)}
                 frames += sum(real for _, real in group)
                 for name, encoder in self._seeing.items():
-                    arrays[name].append(encoder.video(clips))
+                    arrays[name].append(encoder.video(seen[self.views[name]]))
         return VideoFeatures({name: np.concatenate(rows) for name, rows in arrays.items()}, frames / settings.fps)
 
     def text(self, queries: list[str]) -> list[np.ndarray]:

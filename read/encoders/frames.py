@@ -5,15 +5,21 @@ rate, a wrong frame count and a damaged frame all end in the right number of cli
 """
 
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from read.encoders.base import View
 from read.encoders.program import Running, on_time_line, raw_source, running, source, stated_seconds, url
-from read.errors import InputError
+from read.errors import InputError, optional_imports
 from read.files import atomic_path
+
+with optional_imports():
+    import ffmpeg
 
 LONGEST = 7 * 24 * 3600.0  # seconds of a video; more is a time stamp gone wrong
 UNTOLD = 4 * 3600.0  # seconds that a video may have which does not say how many
@@ -48,26 +54,60 @@ def read_clips(path: str | Path, fps: float, clip_len: float, size: int) -> Iter
 
     Where the picture changes its shape, what follows is stretched to the first.
     """
+    with closing(read_views(path, fps, clip_len, [View(size)])) as clips:
+        yield from ((clip, real) for (clip,), real in clips)
+
+
+def read_views(
+    path: str | Path, fps: float, clip_len: float, views: Sequence[View]
+) -> Iterator[tuple[list[np.ndarray], int]]:
+    """As `read_clips`, each clip as every one of several views, in their order; the video is decoded once."""
     length = frames_per_clip(fps, clip_len)
     # "V" leaves out cover pictures; one thread, since concealment of damaged frames depends on the threads' order.
     file = source(path)
-    larger = (f"max({size},round({size}*iw/ih))", f"max({size},round({size}*ih/iw))")
+    rows, columns = max(view.size for view in views), sum(view.size for view in views)
     # Of a video shorter than half a step no time of the steps is left: then its first picture stands for it.
     for sampled in (file["V"].filter("fps", fps, start_time=0), file["V"].filter("trim", end_frame=1)):
-        shown = sampled.filter("scale", *larger).filter("crop", size, size)
-        stream = on_time_line(file, shown.output("pipe:", format="rawvideo", pix_fmt="rgb24"))
+        stream = on_time_line(file, _side_by_side(sampled, views).output("pipe:", format="rawvideo", pix_fmt="rgb24"))
         seconds = 0.0
         with running(stream, path, clip_len, stdout=subprocess.PIPE) as work:
-            while data := work.read(length * size * size * 3, clip_len):
+            while data := work.read(length * rows * columns * 3, clip_len):
                 if (seconds := seconds + clip_len) > LONGEST:
                     raise InputError(f"{path}: goes on for more than a week by its time stamps; they are damaged")
-                clip = np.frombuffer(data, np.uint8).reshape(-1, size, size, 3)
-                filling = np.repeat(clip[-1:], length - len(clip), axis=0)
-                yield (np.concatenate([clip, filling]) if len(filling) else clip), len(clip)
+                clip = np.frombuffer(data, np.uint8).reshape(-1, rows, columns, 3)
+                real, filling = len(clip), np.repeat(clip[-1:], length - len(clip), axis=0)
+                clip = np.concatenate([clip, filling]) if len(filling) else clip
+                yield _apart(clip, views), real
             said = work.said()
         if seconds:
             return
     raise InputError(f"{path}: ffmpeg decoded no frame" + (f" ({said[0]})" if said else ""))
+
+
+def _side_by_side(sampled: Any, views: Sequence[View]) -> Any:
+    """The views of a stream as one picture, from left to right, all at its top."""
+    if len(views) == 1:
+        return _square(sampled, views[0])
+    copies = sampled.filter_multi_output("split", len(views))
+    squares = [_square(copies[number], view).filter("format", "rgb24") for number, view in enumerate(views)]
+    places = [sum(view.size for view in views[:number]) for number in range(len(views))]
+    layout = "|".join(f"{place}_0" for place in places)
+    return ffmpeg.filter(squares, "xstack", inputs=len(views), layout=layout, fill="black")
+
+
+def _square(stream: Any, view: View) -> Any:
+    size = view.size
+    if view.squash:
+        return stream.filter("scale", size, size)
+    larger = (f"max({size},round({size}*iw/ih))", f"max({size},round({size}*ih/iw))")
+    return stream.filter("scale", *larger).filter("crop", size, size)
+
+
+def _apart(clip: np.ndarray, views: Sequence[View]) -> list[np.ndarray]:
+    ends = np.cumsum([view.size for view in views])
+    return [
+        np.ascontiguousarray(clip[:, : view.size, end - view.size : end]) for view, end in zip(views, ends, strict=True)
+    ]
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, *, crf: int = 23) -> None:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from read.encoders.base import View
 from read.encoders.extractor import Extractor, ExtractorSettings
-from read.encoders.frames import iter_clips, write_video
+from read.encoders.frames import iter_clips, read_views, write_video
 from read.encoders.kinds.clip import Clip, new_tiny_clip
 from read.encoders.kinds.slowfast import KINETICS, TINY, SlowFast
 from read.errors import InputError
@@ -41,6 +42,17 @@ def test_streaming_equals_one_shot(weights, video):
     assert {name: array.shape for name, array in features.arrays.items()} == {"clip": (6, 64), "slowfast": (6, 512)}
     for name, array in features.arrays.items():
         np.testing.assert_allclose(array, small.encoders[name].video(clips), atol=1e-4, rtol=1e-4)
+
+
+def test_each_encoder_sees_the_video_as_it_wants_to(weights, video):
+    """Sizes of their own, one of them of the whole picture, from one decoding."""
+    both = Extractor(ExtractorSettings(batch_size=4), weights)
+    both.views["slowfast"] = View(48, squash=True)
+    arrays = both.video(video).arrays
+    for name, view in (("clip", View(64)), ("slowfast", View(48, squash=True))):
+        clips = np.stack([clip for (clip,), _ in read_views(video, 8, 2.0, [view])])
+        np.testing.assert_allclose(arrays[name], both.encoders[name].video(clips), atol=1e-4, rtol=1e-4)
+    assert both.spec["views"]["slowfast"] == {"size": 48, "squash": True}
 
 
 def test_two_extractors_agree_to_the_bit(weights, video):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from read.encoders import program
-from read.encoders.frames import frames_per_clip, iter_clips, read_clips, transcode_for_web, write_video
+from read.encoders.base import View
+from read.encoders.frames import frames_per_clip, iter_clips, read_clips, read_views, transcode_for_web, write_video
 from read.encoders.program import ffmpeg_binary
 from read.errors import InputError
 
@@ -51,6 +52,26 @@ def test_real_clips_fill_their_duration(footage, name):
     assert {clip.dtype for clip, _ in clips} == {np.dtype(np.uint8)}
     assert len(clips) == -(-SECONDS[name] // 2.0)
     assert sum(real for _, real in clips) / 8 == pytest.approx(SECONDS[name], abs=0.3)
+
+
+def test_several_views_of_one_decoding_are_each_what_it_is_alone(footage, tmp_path):
+    """A view of the middle does not show what is at the sides; one of the whole picture does."""
+    frames = np.full((9, 48, 96, 3), 255, np.uint8)
+    frames[:, :, :24] = 0
+    write_video(tmp_path / "sides.mp4", frames, 4)
+    views = [View(32), View(48, squash=True), View(40), View(32, squash=True)]
+    for path in (tmp_path / "sides.mp4", footage / "videos" / "tree.avi"):
+        found = list(read_views(path, 4, 2.0, views))
+        for number, view in enumerate(views):
+            alone = list(read_views(path, 4, 2.0, [view]))
+            assert [real for _, real in found] == [real for _, real in alone]
+            np.testing.assert_array_equal([clip[number] for clip, _ in found], [clip for (clip,), _ in alone])
+        cut = list(iter_clips(path, 4, 2.0, 32))
+        np.testing.assert_array_equal([clip[0] for clip, _ in found], cut)
+    (clips, real), (_, rest) = read_views(tmp_path / "sides.mp4", 4, 2.0, views)
+    assert (real, rest) == (8, 1)
+    dark = [[int((clip[0, 16, :, 1] < 128).sum()) for clip in clips]]
+    assert dark == [[0, 12, 0, 8]]
 
 
 @pytest.mark.parametrize("name", ["audio_only.m4a", "empty.mp4", "text.mp4", "truncated.mp4"])

@@ -50,7 +50,7 @@ class Clip(Encoder):
         self.model, self.config, self.device = model.to(device).eval(), config, torch.device(device)
         self.size = open_clip.get_model_preprocess_cfg(model)["size"][0]
         self.dim, self.text_dim = model.visual.output_dim, model.ln_final.normalized_shape[0]
-        self.wants = Wants(self.size, only=True)
+        self.wants = Wants(self.size)
         self._tokenizer = open_clip.get_tokenizer(config["name"])
         self._mean, self._std = (torch.tensor(config[key], device=device).view(3, 1, 1) for key in ("mean", "std"))
         self.identity = {
@@ -64,7 +64,7 @@ class Clip(Encoder):
     @classmethod
     def wanted(cls, options: Mapping[str, Any]) -> Wants:
         """Frames of the size that the model was made for. Raises InputError where open_clip has no such model."""
-        return Wants(frame_size(options["model"]), only=True)
+        return Wants(frame_size(options["model"]))
 
     @classmethod
     def make(cls, options: Mapping[str, Any], material: Material) -> Self:
@@ -74,7 +74,7 @@ class Clip(Encoder):
         if options["model"] != TINY:
             raise InputError(f"encoder clip: pretrained is null, but of CLIP's models only {TINY} is trained here")
         rest = {"steps": options["steps"], "seed": options["seed"], "device": material.device}
-        return material.small.train_clip(material.footage(), **rest)
+        return material.small.train_clip(material.footage(frame_size(TINY)), **rest)
 
     @classmethod
     def public(cls, model: str, pretrained: str | None) -> str | None:

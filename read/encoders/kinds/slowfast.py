@@ -29,7 +29,7 @@ OPTIONS = {
 }
 TINY, KINETICS = "slowfast_tiny", "slowfast_8x8_r50"
 KINETICS_URL = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth"
-SIZES = {TINY: 64, KINETICS: 224}  # of the frames that they learn from; they take any
+SIZES = {TINY: 64, KINETICS: 256}  # of the pictures: the small one learns from these; as the published was tested
 _HEAD = "blocks.6."  # pytorchvideo's classifier, which features do without
 
 
@@ -60,7 +60,7 @@ class SlowFast(Encoder):
 
     @classmethod
     def wanted(cls, options: Mapping[str, Any]) -> Wants:
-        """Frames of any size; the published network as many as it learned from, the small one what there is."""
+        """Of the published network as many frames as it learned from, of the small one what there is."""
         return _wants(_config(TINY if options["pretrained"] is None else KINETICS))
 
     @classmethod
@@ -68,7 +68,7 @@ class SlowFast(Encoder):
         """As `pretrained`, or the small model, trained by classification of motion."""
         if options["pretrained"] is None:
             rest = {"steps": options["steps"], "seed": options["seed"], "device": material.device}
-            return material.small.train_slowfast(material.footage(), material.clip_frames, **rest)
+            return material.small.train_slowfast(material.footage(SIZES[TINY]), material.clip_frames, **rest)
         checkpoint = KINETICS_URL if options["pretrained"] == "kinetics" else options["pretrained"]
         if checkpoint.startswith(("http://", "https://")):
             checkpoint = download(checkpoint, material.folder / Path(urlsplit(checkpoint).path).name)
