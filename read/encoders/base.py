@@ -1,13 +1,14 @@
 """What an encoder is: a file in `kinds/` that holds an `ENCODER`, known by its stem.
 
 Constants of the file are read without importing it, so that params.yaml is checked without the encoder's packages:
-`READS`, what it encodes ("frames", "text"), `OPTIONS`, what params.yaml may say of it, with defaults, and, of one that
-encodes both, `JOINT`, whether into one space.
+`READS`, what it encodes ("frames" or "sound", "text"), `OPTIONS`, what params.yaml may say of it, with defaults, and, of
+one that encodes frames and text, `JOINT`, whether into one space.
 
-Symbols: n clips, T frames in a clip, S their side in pixels, M tokens of a sentence, d width.
+Symbols: n clips, T frames in a clip, S their side in pixels, L samples of sound in a clip, M tokens of a sentence, d
+width.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
@@ -43,6 +44,12 @@ class Wants(NamedTuple):
         return View(self.size, self.squash)
 
 
+class Hears(NamedTuple):
+    """The sound that an encoder takes: one channel of this many samples a second."""
+
+    rate: int
+
+
 @dataclass(frozen=True)
 class Material:
     """What an encoder may be made of.
@@ -68,8 +75,9 @@ class Encoder(Protocol):
 
     Attributes:
         reads: what it encodes.
-        joint: whether `sentences` and the clips' features lie in one space, as those of CLIP and its kin.
-        wants: which clips it takes.
+        joint: whether `sentences` and the frames' features lie in one space, as those of CLIP and its kin.
+        wants: which clips it takes; of those that read frames.
+        hears: which sound it takes; of those that read sound, and no frames.
         config: what `save` writes beside the weights, JSON; "name" is the model's.
         identity: whatever has to be equal for features to be mixed, JSON: `config`, the digest of the weights, widths.
         dim: d of the clips' features.
@@ -78,13 +86,14 @@ class Encoder(Protocol):
     reads: ClassVar[tuple[str, ...]]
     joint: ClassVar[bool] = False
     wants: Wants
+    hears: Hears
     config: dict[str, Any]
     identity: dict[str, Any]
     dim: int
 
     @classmethod
     def wanted(cls, options: Mapping[str, Any]) -> Wants:
-        """`wants` of what `make` will make. Raises InputError for a model that there is not."""
+        """`wants` of what `make` will make, if it reads frames. Raises InputError for a model that there is not."""
         ...
 
     @classmethod
@@ -108,6 +117,10 @@ class Encoder(Protocol):
     def video(self, clips: "np.ndarray") -> "np.ndarray":
         """Features of clips, uint8 (n, T, S, S, 3) -> float32 (n, d), not normalised; of those that read frames."""
         ...
+
+    def sound(self, waves: "np.ndarray") -> "np.ndarray":
+        """Features of clips' sound, float32 (n, L) -> float32 (n, d), not normalised; of those that read sound."""
+        raise NotImplementedError
 
     def text(self, sentences: list[str]) -> "list[np.ndarray]":
         """Features of tokens, float32 (M, d) for each sentence; of those that read text."""
@@ -185,6 +198,22 @@ def joint_entry(encoders: Mapping[str, Mapping[str, Any]]) -> str | None:
     if entry is None or "frames" not in reads(entry, encoders[entry]):
         return None
     return entry if ENCODERS.constant(kind_of(entry, encoders[entry]), "JOINT") else None
+
+
+def hearing(encoders: Mapping[str, Collection[str]]) -> list[str]:
+    """The names of those that read sound, of what each reads. Their features are joined side by side.
+
+    Raises:
+        InputError: others stand between them, or one sees too, so that models could not tell sound from pictures.
+    """
+    kinds = {name: what for name, what in encoders.items() if "frames" in what or "sound" in what}
+    found = [name for name, what in kinds.items() if "sound" in what]
+    if both := [name for name in found if "frames" in kinds[name]]:
+        raise InputError(f"encoder {both[0]}: reads frames and sound; it has to be two encoders")
+    first = [*kinds].index(found[0]) if found else 0
+    if [*kinds][first : first + len(found)] != found:
+        raise InputError(f"encoders: {' and '.join(found)} hear; list them one after the other")
+    return found
 
 
 def trained_here(entry: str, options: Mapping[str, Any]) -> bool:

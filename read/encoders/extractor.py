@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from read.encoders.base import ORDER, Encoder, View, check_frames, kind_of
+from read.encoders.base import ORDER, Encoder, View, check_frames, hearing, kind_of
 from read.encoders.frames import frames_per_clip, read_views
+from read.encoders.sound import hear
 from read.encoders.weights import check_content, read_config
 from read.errors import InputError
 from read.plugins import ENCODERS
@@ -45,10 +46,12 @@ class VideoFeatures:
     Attributes:
         arrays: encoder -> float32 (N, d), one row for each clip, not normalised.
         seconds: how long the decoded video is; the last clip may reach beyond it.
+        told: what there is to say of its sound; empty where all of it was heard, or none asked for.
     """
 
     arrays: dict[str, np.ndarray]
     seconds: float
+    told: str = ""
 
 
 class Extractor:
@@ -63,6 +66,7 @@ class Extractor:
     Attributes:
         encoders: name -> encoder, in that order.
         reader: the first of them that reads text; None: none does.
+        hearing: names of those that read sound.
         joint: the reader's name, where it sees as well and has one space for both; None: it has none.
         views: encoder -> how it sees a frame; equal ones are made once.
 
@@ -85,6 +89,7 @@ class Extractor:
         seeing = {name: encoder.wants for name, encoder in self._seeing.items()}
         if not seeing:
             raise InputError(f"encoders: of {', '.join(self.encoders) or 'none'}, none reads frames")
+        self.hearing = hearing({name: encoder.reads for name, encoder in self.encoders.items()})
         self.views: dict[str, View] = {name: wants.view for name, wants in seeing.items()}
         check_frames(seeing, frames_per_clip(settings.fps, settings.clip_len))
 
@@ -93,12 +98,15 @@ class Extractor:
         """Everything that must be equal for features to be used together, as JSON takes it."""
         frames: dict[str, Any] = {"fps": float(self.settings.fps), "clip_len": float(self.settings.clip_len)}
         frames["views"] = {name: view._asdict() for name, view in self.views.items()}
-        frames["joined"] = [*self._seeing]  # in this order, which dicts that are equal do not tell
+        # In this order, which dicts that are equal do not tell.
+        frames["joined"] = [name for name in self.encoders if name in self._seeing or name in self.hearing]
+        sound = {"sound": self.hearing} if self.hearing else {}
         joint = {} if self.joint is None else {"joint": self.joint}
-        return {**frames, "encoders": {name: encoder.identity for name, encoder in self.encoders.items()}, **joint}
+        encoders = {name: encoder.identity for name, encoder in self.encoders.items()}
+        return {**frames, "encoders": encoders, **sound, **joint}
 
     def video(self, path: str | Path) -> VideoFeatures:
-        """The features of a video file; its frames are never all in memory.
+        """The features of a video file; neither its frames nor its sound are ever all in memory.
 
         Raises:
             InputError: the file cannot be decoded.
@@ -112,7 +120,18 @@ class Extractor:
                 frames += sum(real for _, real in group)
                 for name, encoder in self._seeing.items():
                     arrays[name].append(encoder.video(seen[self.views[name]]))
-        return VideoFeatures({name: np.concatenate(rows) for name, rows in arrays.items()}, frames / settings.fps)
+        found = {name: np.concatenate(rows) for name, rows in arrays.items()}
+        heard, told = self._hear(path, len(next(iter(found.values()))))
+        return VideoFeatures(found | heard, frames / settings.fps, told)
+
+    def _hear(self, path: str | Path, clips: int) -> tuple[dict[str, np.ndarray], str]:
+        """Features of the sound of so many clips, and what is to be told of it; nothing is read for nobody."""
+        if not self.hearing:
+            return {}, ""
+        settings = self.settings
+        return hear(
+            path, clips, settings.clip_len, {name: self.encoders[name] for name in self.hearing}, settings.batch_size
+        )
 
     def text(self, queries: list[str]) -> list[np.ndarray]:
         """The features of each query's tokens, float32 (M, d), start and end included. Raises InputError as `read`."""

@@ -38,6 +38,7 @@ on_start: ContextVar[Callable[[subprocess.Popen[bytes]], None]] = ContextVar("on
 _CUT_SHORT = re.compile(r"partial file|ended prematurely", re.IGNORECASE)
 _LOG_PREFIX = re.compile(r"^(\[[^]]*\] )+")
 _DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
+_SOUND = re.compile(r"^\s*Stream #\S+ Audio: ", re.MULTILINE)
 
 
 def ffmpeg_binary() -> str:
@@ -152,6 +153,14 @@ def stated_seconds(path: str | Path) -> float | None:
     """How long a file says it is; None where it does not. It is not always true."""
     found = _DURATION.search(look(path)[2])
     return sum(float(part) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else None
+
+
+def has_sound(path: str | Path) -> bool:
+    """Whether a file has a sound track. Raises InputError where it cannot be opened."""
+    _, _, log = look(existing(path))
+    if "Input #0" not in log:
+        raise InputError(f"{path}: {_reason(1, log.splitlines()[-2:])}")
+    return _SOUND.search(log) is not None
 
 
 class Running:

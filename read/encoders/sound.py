@@ -1,0 +1,125 @@
+"""The sound of video files, on the time line of their pictures, through ffmpeg as a stream.
+
+Symbols: n clips, L samples in a clip, d width.
+"""
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+
+from read.encoders.base import Encoder
+from read.encoders.program import has_sound, on_time_line, running, source
+from read.errors import InputError
+
+SHORTEST = 0.5  # seconds without sound that are told
+LOUDEST = 8.0  # times full scale: decoders overshoot a little; what is louder, or no number, is damage
+
+
+class Sound:
+    """A file's first sound track: iterating gives `clips` arrays, float32 (L,), silence where there is no sound.
+
+    All channels are mixed to one as ffmpeg does it, by their places; gaps of the time stamps are filled, and what lies
+    before the first picture's time or beyond the last clip is left out.
+
+    Args:
+        path: the video.
+        rate: samples a second, whatever the file has.
+        clip_len: seconds of a clip; L is `rate * clip_len`, rounded.
+        clips: how many.
+
+    Attributes:
+        track: whether there is one.
+        told: after the last clip, what to tell a person: where there is no sound, and what ffmpeg found damaged.
+
+    Raises:
+        InputError: as the decoding of pictures does: the file is missing or cut short, or its sound cannot be decoded.
+    """
+
+    def __init__(self, path: str | Path, rate: int, clip_len: float, clips: int) -> None:
+        self.path, self.rate, self.clip_len, self.clips = path, rate, clip_len, clips
+        self.length = round(rate * clip_len)
+        self.track = has_sound(path)
+        self.told = "" if self.track else "has no sound track"
+        if self.length < 1:
+            raise InputError(f"clip_len {clip_len:g} s: holds no sample of sound at {rate} a second")
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The clips' sound."""
+        if not self.track:
+            yield from (np.zeros(self.length, np.float32) for _ in range(self.clips))
+            return
+        bounds = [round(clip * self.clip_len * self.rate) for clip in range(self.clips + 1)]
+        quiet, last = [], 0  # stretches without sound; where sound was heard last, in samples
+        file = source(self.path)
+        # The first cut spares us the filling of a gap that a wrong time stamp makes a week long.
+        heard = file["a:0"].filter("atrim", end=self.clips * self.clip_len)
+        heard = heard.filter("aresample", self.rate, **{"async": 1}, first_pts=0).filter(
+            "aformat", sample_fmts="flt", channel_layouts="mono"
+        )
+        stream = on_time_line(file, heard.output("pipe:", format="f32le"))
+        with running(stream, self.path, self.clip_len, stdout=subprocess.PIPE) as work:
+            for start, end in pairwise(bounds):
+                found = np.frombuffer(work.read(4 * (end - start), self.clip_len), "<f4")
+                wave = np.zeros(self.length, np.float32)
+                count = min(len(found), self.length)
+                wave[:count] = np.where(np.abs(found[:count]) <= LOUDEST, found[:count], 0)
+                if len(places := np.flatnonzero(wave)):
+                    edges = np.concatenate([[last], start + places])
+                    long = np.flatnonzero(np.diff(edges) > SHORTEST * self.rate)
+                    quiet += [(edges[place], edges[place + 1]) for place in long]
+                    last = edges[-1]
+                yield wave
+            while work.read(1 << 16, self.clip_len):
+                pass  # what a resampler has beyond the last clip
+            said = work.said()
+        if bounds[-1] - last > SHORTEST * self.rate:
+            quiet.append((last, bounds[-1]))
+        self.told = _told([(start / self.rate, end / self.rate) for start, end in quiet], said)
+
+
+def _told(quiet: list[tuple[float, float]], said: list[str]) -> str:
+    parts = []
+    if quiet:
+        shown = ", ".join(f"{start:.1f} to {end:.1f} s" for start, end in quiet[:5])
+        parts.append(f"no sound from {shown}{' and elsewhere' if len(quiet) > 5 else ''}")
+    if said:
+        parts.append(f"its sound is damaged (ffmpeg: {said[0]})")
+    return "; ".join(parts)
+
+
+def hear(
+    path: str | Path, clips: int, clip_len: float, encoders: Mapping[str, Encoder], batch: int
+) -> tuple[dict[str, np.ndarray], str]:
+    """Features of a video's sound, float32 (n, d) of each encoder, and what there is to tell of the sound.
+
+    Args:
+        path: the video.
+        clips: n, as many as its pictures have.
+        clip_len: seconds of a clip.
+        encoders: those that hear; the file is decoded once for each of their rates.
+        batch: clips that go through an encoder at once.
+
+    Raises:
+        InputError: as `Sound`.
+    """
+    found: dict[str, np.ndarray] = {}
+    told = ""
+    for rate in dict.fromkeys(encoder.hears.rate for encoder in encoders.values()):
+        sound = Sound(path, rate, clip_len, clips)
+        ears = {name: encoder for name, encoder in encoders.items() if encoder.hears.rate == rate}
+        if sound.track:
+            rows: dict[str, list[np.ndarray]] = {name: [] for name in ears}
+            with closing(iter(sound)) as waves:
+                while group := list(islice(waves, batch)):
+                    for name, encoder in ears.items():
+                        rows[name].append(encoder.sound(np.stack(group)))
+            found |= {name: np.concatenate(parts) for name, parts in rows.items()}
+        else:
+            silence = np.zeros((1, sound.length), np.float32)
+            found |= {name: encoder.sound(silence).repeat(clips, 0) for name, encoder in ears.items()}
+        told = told or sound.told
+    return found, told
