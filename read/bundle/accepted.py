@@ -55,7 +55,10 @@ _FEATURES = record(
         "fps": number(0, MAX_FPS, above=True), "clip_len": number(0, MAX_CLIP_LEN, above=True),
         "encoders": table(NAME, record({"name": _WORD}, rest=plain), 20),
     },
-    {"views": table(NAME, _VIEW, 20), "joined": items(text(200, NAME), 1, 20), "joint": text(200, NAME)},
+    {
+        "views": table(NAME, _VIEW, 20), "joined": items(text(200, NAME), 1, 20), "joint": text(200, NAME),
+        "sound": items(text(200, NAME), 1, 20),
+    },
     plain,
 )  # fmt: skip
 

@@ -1,8 +1,8 @@
 """What an encoder is: a file in `kinds/` that holds an `ENCODER`, known by its stem.
 
 Constants of the file are read without importing it, so that params.yaml is checked without the encoder's packages:
-`READS`, what it encodes ("frames" or "sound", "text"), `OPTIONS`, what params.yaml may say of it, with defaults, and, of
-one that encodes frames and text, `JOINT`, whether into one space.
+`READS`, what it encodes ("frames" or "sound", "text"), `OPTIONS`, what params.yaml may say of it, with defaults, and,
+of one that encodes frames and text, `JOINT`, whether into one space.
 
 Symbols: n clips, T frames in a clip, S their side in pixels, L samples of sound in a clip, M tokens of a sentence, d
 width.
