@@ -4,6 +4,7 @@ Symbols: those of `read.transport.problem`.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,9 +84,8 @@ def partial_transport(
         InputError: a ValueError that names the argument, the sample and the bound at fault.
     """
     solver, cost = _as_solver(solver, mass), _floating(cost)
-    problem = build_problem(cost, a, b, mass, mask)
-    plan = _solve(problem, solver, mass is None)
-    return plan.to(cost).reshape(cost.shape)
+    plan = _solve(_problem(cost, a, b, mass, mask, solver), solver, mass is None)
+    return plan.to(cost.device, non_blocking=True).to(cost.dtype).reshape(cost.shape)
 
 
 def partial_distance(
@@ -106,10 +106,11 @@ def partial_distance(
         (B,), or a scalar for an (N, M) cost, in the cost's dtype.
     """
     solver, cost = _as_solver(solver, mass), _floating(cost)
-    problem = build_problem(cost, a, b, mass, mask)
-    plan = _solve(problem, solver, mass is None).to(cost.device)
+    problem = _problem(cost, a, b, mass, mask, solver)
+    plan = _solve(problem, solver, mass is None).to(cost.device, non_blocking=True)
     # Padding may hold anything, NaN too, and 0 * NaN is NaN.
-    costs = cost.reshape(plan.shape).masked_fill(~problem.real, 0.0)
+    real = problem.real.to(cost.device, non_blocking=True)
+    costs = cost.reshape(plan.shape).masked_fill(~real, 0.0)
     distance = _Price.apply(costs, plan.to(cost))
     if solver.name == "entropic":
         uniform = (problem.mass / problem.real.sum((1, 2)))[:, None, None]
@@ -131,6 +132,28 @@ class _Price(torch.autograd.Function):
     def backward(ctx, grad):
         (plan,) = ctx.saved_tensors
         return grad[:, None, None] * plan, None
+
+
+def _problem(
+    cost: Tensor,
+    a: Tensor | None,
+    b: Tensor | None,
+    mass: float | Tensor | None,
+    mask: tuple[Tensor, Tensor] | None,
+    solver: Solver,
+) -> Problem:
+    """The problem, checked where it is solved: for "exact" on the CPU, where all comes in one wait for the device."""
+    if solver.name == "exact" and cost.device.type != "cpu":
+        stream = torch.accelerator.current_stream(cost.device)
+        cost, a, b, mass = (_sent(part) for part in (cost.detach(), a, b, mass))
+        mask = None if mask is None else (_sent(mask[0]), _sent(mask[1]))
+        stream.synchronize()
+    return build_problem(cost, a, b, mass, mask)
+
+
+def _sent(value: Any) -> Any:
+    """A tensor on its way to the CPU."""
+    return value.to("cpu", non_blocking=True) if isinstance(value, Tensor) else value
 
 
 def _floating(cost: Tensor) -> Tensor:

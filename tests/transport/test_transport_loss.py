@@ -152,3 +152,15 @@ def test_the_gpu_agrees_with_the_cpu(solver):
     got.backward()
     torch.testing.assert_close(got.cpu(), expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(there[0].grad.cpu(), arguments[0].grad, rtol=0, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_the_exact_solver_waits_for_the_gpu_only_where_it_says_so():
+    _, *arguments = padded()
+    there = [x.detach().cuda().requires_grad_(x.is_floating_point()) for x in arguments]
+    torch.cuda.set_sync_debug_mode("error")  # of any wait but the one that is asked for by name
+    try:
+        partial_alignment_loss(*there, mass=0.6).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert there[0].grad.isfinite().all()
