@@ -20,7 +20,7 @@ BEFORE = "-before"  # of a shard's name: what it held of videos that are now ano
 
 def kept_features(
     folder: Path, made: Mapping[str, Any], spec: Mapping[str, Any], decoder: str
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, str]]:
     """What the shards in a folder hold of some videos.
 
     Args:
@@ -30,10 +30,11 @@ def kept_features(
         decoder: of their videos.
 
     Returns:
-        arrays by `<encoder>/<vid>`, and the videos' seconds.
+        arrays by `<encoder>/<vid>`, the videos' seconds, and what was told of some.
     """
     arrays: dict[str, np.ndarray] = {}
     seconds: dict[str, float] = {}
+    told: dict[str, str] = {}
     for features, about in _shards(folder, spec, decoder):
         same = {vid for vid, digest in about.get("made", {}).items() if made.get(vid) == digest} - seconds.keys()
         with safe_open(features, framework="numpy") as file:
@@ -41,7 +42,8 @@ def kept_features(
             arrays |= {name: file.get_tensor(name) for name in names}
         found = {name.partition("/")[2] for name in names}
         seconds |= {vid: about["seconds"][vid] for vid in found}
-    return arrays, seconds
+        told |= {vid: said for vid, said in about["told"].items() if vid in found}
+    return arrays, seconds, told
 
 
 def kept_pieces(

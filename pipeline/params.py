@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from pipeline.plugins import PANELS
 from pipeline.strict_yaml import read_yaml
-from read.encoders.base import complete, reads, trained_here
+from read.encoders.base import complete, hearing, reads, trained_here
 from read.errors import InputError
 from read.plugins import BACKBONES, TEXT_MODELS, Plugins, nearest, none_of
 from read.rows import shown
@@ -299,7 +299,12 @@ def _pretrains(params: Params, task: str) -> bool:
 
 
 def _encoder_mistakes(params: Params) -> Iterator[str]:
-    encoded = {what for entry, options in params.encoders.items() for what in reads(entry, options)}
+    each = {entry: reads(entry, options) for entry, options in params.encoders.items()}
+    encoded = {what for kinds in each.values() for what in kinds}
+    try:
+        hearing(each)
+    except InputError as error:
+        yield str(error)
     if params.features == "videos" and "frames" not in encoded:
         yield f"encoders: of {', '.join(params.encoders)}, none reads frames"
     if params.features == "videos" and "grounding" in params.task and "text" not in encoded:

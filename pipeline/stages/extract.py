@@ -53,7 +53,7 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
     print(f"frames by {ffmpeg_version()}, {ffmpeg_binary()}")  # where it is absent, the job fails, and not each video
     extractor, folder, failed = extractor_of(settings), paths.features(dataset), {}
     made = {vid: _made_of(dataset, entry, code, settings.clip_len) for vid, entry in videos.items()} if code else {}
-    arrays, seconds = kept_features(folder, made, extractor.spec, ffmpeg_version())
+    arrays, seconds, said = kept_features(folder, made, extractor.spec, ffmpeg_version())
     if seconds:
         print(f"{len(seconds)} of {len(videos)} videos have their features already")
     rest = {vid: entry for vid, entry in videos.items() if vid not in seconds}
@@ -70,10 +70,13 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
             continue
         arrays |= {f"{encoder}/{vid}": array for encoder, array in features.arrays.items()}
         seconds[vid] = features.seconds
+        if features.told:
+            said[vid] = features.told
+            print(f"{vid}: {features.told}")
     put_by(folder, shard, made)
     seconds = {vid: seconds[vid] for vid in videos if vid in seconds}  # in one order, whatever was taken over
     made = {vid: made[vid] for vid in seconds if vid in made}
-    write_shard(folder, shard, arrays, extractor.spec, failed, seconds, ffmpeg_version(), made)
+    write_shard(folder, shard, arrays, extractor.spec, failed, seconds, ffmpeg_version(), made, said)
 
 
 def _made_of(dataset: str, entry: dict[str, Any], code: str, clip_len: float) -> str | list[list[Any]]:
@@ -94,15 +97,18 @@ def _features(
     """
     if not isinstance(made, list):
         return extractor.video(paths.raw(dataset) / "videos" / entry["file"])
+    told: dict[str, None] = {}
     for (digest, rows), (name, _) in zip(made, entry["pieces"], strict=True):
         if digest not in pieces:
-            pieces[digest] = extractor.video(paths.pieces(dataset) / name).arrays
+            piece = extractor.video(paths.pieces(dataset) / name)
+            pieces[digest] = piece.arrays
+            told |= {f"{name}: {piece.told}": None} if piece.told else {}
         if found := {len(array) for array in pieces[digest].values()} - {rows}:
             raise InputError(f"{name}: a piece of {rows} clips has features of {found.pop()}; download it again")
     joined = {
         encoder: np.concatenate([pieces[digest][encoder] for digest, _ in made]) for encoder in pieces[made[0][0]]
     }
-    return VideoFeatures(joined, sum(seconds for _, seconds in entry["pieces"]))
+    return VideoFeatures(joined, sum(seconds for _, seconds in entry["pieces"]), "; ".join(told))
 
 
 def _take_shard(dataset: str, shard: str, vids: list[str], settings: SimpleNamespace) -> None:
@@ -240,12 +246,14 @@ def collect(dataset: str, settings: SimpleNamespace) -> None:
         raise InputError(f"{dataset}: {what}\n{reasons}")
     for vid, reason in store.failed.items():
         print(f"no features of {vid}: {reason}")
+    for vid, said in store.told.items():
+        print(f"{vid}: {said}")
     seconds = {vid: length.seconds for vid, length in sorted(store.lengths.items())}
     _annotations(dataset, settings, store.lengths)
     if len(store.decoders) > 1:
         print(f"videos were decoded by {' and by '.join(store.decoders)}; READ_FFMPEG chooses one for all")
     about = {"videos": len(store.videos), "failed": store.failed, "spec": store.spec, "seconds": seconds}
-    write_json(folder / "features.json", about | {"decoders": store.decoders})
+    write_json(folder / "features.json", about | {"told": store.told, "decoders": store.decoders})
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ TEXT = "text"  # the name of the shard that holds the queries
 TOKENS, SENTENCE = "tokens", "sentence"  # what it holds of each
 
 
-def write_shard(
+def write_shard(  # noqa: PLR0913 - what a sidecar tells is of many kinds
     root: str | Path,
     shard: str,
     arrays: Mapping[str, np.ndarray],
@@ -34,6 +34,7 @@ def write_shard(
     seconds: Mapping[str, float] | None = None,
     decoder: str | None = None,
     made: Mapping[str, str] | None = None,
+    told: Mapping[str, str] | None = None,
 ) -> None:
     """Write one shard; the sidecar comes last, so that a shard with a sidecar is whole.
 
@@ -42,12 +43,13 @@ def write_shard(
         shard: its name, as "003", or `TEXT`.
         arrays: `<encoder>/<vid>` -> (N, dim); of the text shard, what `text_arrays` gives.
         spec: what made the features (encoders, digests of weights, fps, clip_len); `joint` names the encoder whose
-            features lie in the space of the sentences.
+            features lie in the space of the sentences, `sound` those that hear.
         failed: video id -> the reason why it has no features.
         seconds: video id -> how long its pictures last; without it, as of features that others published, clips count.
         decoder: the program and version that decoded the videos; another one's pictures differ little, so it is told
             and not compared.
         made: video id -> a digest of what its features were made of, by which they may be taken over.
+        told: video id -> what there is to say of its sound, as that it has none.
 
     Raises:
         InputError: a feature is not finite; the message names it.
@@ -60,7 +62,7 @@ def write_shard(
         save_file({key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}, draft)
         digest = sha256_of(draft)
     about = {"spec": dict(spec), "failed": dict(failed or {}), "seconds": dict(seconds or {}), "decoder": decoder}
-    about["made"] = dict(made or {})
+    about |= {"made": dict(made or {}), "told": dict(told or {})}
     about["sha256"] = digest
     write_json(Path(root, f"{shard}.json"), about)
 
@@ -99,18 +101,20 @@ class FeatureStore:
         if not sidecars:
             raise InputError(f"{self.root}: holds no feature shard; run the extract stage")
         self.failed: dict[str, str] = {}
+        self.told: dict[str, str] = {}  # of videos' sound
         self._seconds: dict[str, float] = {}
         self.decoders: list[str] = []  # of the videos, each once
         self._videos: dict[str, tuple[Path, list[str]]] = {}
         self._texts: dict[str, Path] = {}
         self._files: dict[Path, Any] = {}  # open shards: to open one reads a header as long as it has videos
-        self._columns: slice | None = None
+        self._columns: dict[tuple[str, ...], slice] = {}
         self._cache: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()  # one copy for all of its queries
         self.spec = spec or read_json(sidecars[0])["spec"]
         for sidecar in sidecars:
             content = read_json(sidecar)
             _check_spec(sidecar, content["spec"], self.spec)
             self.failed |= content["failed"]
+            self.told |= content["told"]
             self._seconds |= content["seconds"]
             if (decoder := content["decoder"]) not in (None, *self.decoders):
                 self.decoders.append(decoder)
@@ -174,18 +178,30 @@ class FeatureStore:
         Raises:
             InputError: no video has features of the encoder that the spec names.
         """
-        name = self.spec.get("joint")
-        if name is not None and self._columns is None:
-            for vid, (path, encoders) in self._videos.items():
-                if name in encoders:
-                    names = self._joined(vid)
-                    widths = [self._files[path].get_slice(f"{each}/{vid}").get_shape()[1] for each in names]
-                    start = sum(widths[: names.index(name)])
-                    self._columns = slice(start, start + widths[names.index(name)])
-                    break
-            else:
-                raise InputError(f"{self.root}: no video has features of {name}, whose space is the sentences'")
-        return self._columns
+        return self._columns_of([self.spec["joint"]]) if self.spec.get("joint") else None
+
+    @property
+    def sound(self) -> slice | None:
+        """The columns of `video` that are made of what is heard; None: nothing is.
+
+        Raises:
+            InputError: no video has features of the encoders that the spec names, or they are not side by side.
+        """
+        return self._columns_of(self.spec["sound"]) if self.spec.get("sound") else None
+
+    def _columns_of(self, names: list[str]) -> slice:
+        if (columns := self._columns.get(key := tuple(names))) is None:
+            vid = next((vid for vid, (_, encoders) in self._videos.items() if {*names} <= {*encoders}), None)
+            if vid is None:
+                raise InputError(f"{self.root}: no video has features of {' and '.join(names)}, which the spec names")
+            path, joined = self._videos[vid][0], self._joined(vid)
+            widths = [self._files[path].get_slice(f"{each}/{vid}").get_shape()[1] for each in joined]
+            first, last = (pick(map(joined.index, names)) for pick in (min, max))
+            if last - first >= len(names):
+                raise InputError(f"{self.root}: features of {' and '.join(names)} are not side by side: {joined}")
+            start = sum(widths[:first])
+            columns = self._columns[key] = slice(start, start + sum(widths[first : last + 1]))
+        return columns
 
     def sentence(self, qid: int | str) -> torch.Tensor | None:
         """(e,) float32 of a query in the joint space, L2-normalised; None where there is no such space.

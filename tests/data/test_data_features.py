@@ -125,5 +125,26 @@ def test_a_joint_space_that_is_none(joint):
     for path in root.glob("00*"):
         path.unlink()
     write_shard(root, "000", {"slowfast/one": np.ones((2, 6))}, JOINT)
-    with pytest.raises(InputError, match="no video has features of clip, whose space is the sentences'"):
+    with pytest.raises(InputError, match="no video has features of clip, which the spec names"):
         _ = FeatureStore(root).joint
+
+
+def test_the_columns_that_are_heard(tmp_path):
+    widths = {"slowfast": 6, "pann": 3, "ast": 2, "clip": 4}
+    spec = SPEC | {"encoders": {name: {} for name in widths}, "joined": [*widths], "sound": ["pann", "ast"]}
+    arrays = {f"{name}/one": np.full((5, width), 1.0 + width) for name, width in widths.items()}
+    write_shard(tmp_path, "000", arrays, spec | {"joint": "clip"}, told={"one": "has no sound track"})
+    store = FeatureStore(tmp_path)
+    assert (store.sound, store.joint) == (slice(6, 11), slice(11, 15))
+    assert store.told == {"one": "has no sound track"}
+    apart = spec | {"encoders": {name: {} for name in ("pann", "slowfast", "ast", "clip")}}
+    write_shard(tmp_path, "000", arrays, apart)
+    with pytest.raises(InputError, match="features of pann and ast are not side by side"):
+        _ = FeatureStore(tmp_path).sound
+    write_shard(tmp_path, "000", {"clip/one": np.ones((5, 4))}, spec)
+    with pytest.raises(InputError, match="no video has features of pann and ast"):
+        _ = FeatureStore(tmp_path).sound
+
+
+def test_features_that_nobody_heard(store):
+    assert FeatureStore(store).sound is None

@@ -27,6 +27,8 @@ QUERY = {"qid": 1, "query": "a dog", "vid": "a", "duration": 6.0, "relevant_wind
 class Fake:
     """An extractor that cannot decode what is called bad, and a CLIP that reads words."""
 
+    told = ""
+
     def __init__(self):
         self.spec = {"clip_len": 2.0, "encoders": {"clip": {"name": "fake"}}}
         self.reader = self
@@ -34,7 +36,7 @@ class Fake:
     def video(self, path):
         if path.stem == "bad":
             raise InputError(f"{path}: ffmpeg decoded no frame")
-        return SimpleNamespace(arrays={"clip": np.ones((3, 4), np.float32)}, seconds=5.5)
+        return SimpleNamespace(arrays={"clip": np.ones((3, 4), np.float32)}, seconds=5.5, told=self.told)
 
     def read(self, queries):
         words = [np.ones((len(query.split()), 4), np.float32) for query in queries]
@@ -82,6 +84,15 @@ def test_what_cannot_be_decoded_is_listed_with_its_reason(raw, capsys):
     assert f"no features of bad: {reason}" in capsys.readouterr().out
     assert read_json(paths.features("mine") / "words.json") == {"1": ["a", "dog"]}
     assert (store.video("a").shape[1], store.text(1).shape[1]) == (4, 4)
+
+
+def test_what_there_is_to_say_of_the_sound_stays_with_the_features(raw, monkeypatch, capsys):
+    monkeypatch.setattr(Fake, "told", "has no sound track")
+    assert run("000", "001").told == {"a": "has no sound track"}
+    assert "a: has no sound track" in capsys.readouterr().out
+    monkeypatch.setattr(Fake, "told", "is not read again")
+    assert run("000", "001").told == {"a": "has no sound track"}  # as its features were taken over
+    assert read_json(paths.features("mine") / "features.json")["told"] == {"a": "has no sound track"}
 
 
 def test_sentences_are_kept_where_there_is_a_joint_space(raw, monkeypatch):
@@ -167,7 +178,9 @@ class Counting(Fake):
 
     def video(self, path):
         self.seen.append(path.stem)
-        return SimpleNamespace(arrays={"clip": np.full((3, 4), float(ord(path.stem)), np.float32)}, seconds=6.0)
+        return SimpleNamespace(
+            arrays={"clip": np.full((3, 4), float(ord(path.stem)), np.float32)}, seconds=6.0, told=""
+        )
 
 
 @pytest.fixture

@@ -402,7 +402,7 @@ class Means:
     def video(self, path):
         self.read.append(path.name)
         rows = np.stack([clip.mean(axis=(0, 1, 2)) for clip in iter_clips(path, 8, 2.0, 64)])
-        return SimpleNamespace(arrays={"colour": rows.astype(np.float32)}, seconds=2.0 * len(rows))
+        return SimpleNamespace(arrays={"colour": rows.astype(np.float32)}, seconds=2.0 * len(rows), told="")
 
 
 @pytest.mark.video
