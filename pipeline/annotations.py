@@ -11,9 +11,9 @@ from typing import Any
 from pipeline.card import Card
 from pipeline.card_file import Part, Remote
 from pipeline.params import DownloadSettings
+from pipeline.paths import RAW
 from pipeline.sources import UnavailableError, mirror_folders
 from pipeline.sources.pinned import fetch_pinned
-from pipeline.sources.shards import RAW
 from read.errors import InputError
 from read.files import atomic_path, read_jsonl, write_json, write_jsonl
 from read.plugins import SUMMARY_LAYOUTS

@@ -1,13 +1,33 @@
-"""Where the artifacts lie; the rules name the same places."""
+"""Where the artifacts lie; the rules name the same places.
 
+All lie under one root, which is the working directory unless the rules tell another one, as where Snakemake keeps local
+copies of object storage. What is checked in does not. No artifact names the root.
+"""
+
+import os
 from pathlib import Path
 
-ENCODERS = Path("models/encoders")
+TOLD = "READ_ROOT"  # the root, in the environment of jobs
+ROOT = Path(os.environ.get(TOLD, ""))
+RAW = ROOT / "data/raw"
+ENCODERS = ROOT / "models/encoders"
+RUNS = ROOT / "results/runs"
+REPORT = ROOT / "results/report"
+
+
+def name(path: Path) -> str:
+    """A path as artifacts have it, below the root."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def told(message: object) -> str:
+    """A message as artifacts have it: paths in it are below the root."""
+    return str(message).replace(f"{ROOT}{os.sep}", "") if ROOT.parts else str(message)
 
 
 def raw(dataset: str) -> Path:
     """Annotations, videos and the manifest of a dataset."""
-    return Path("data/raw", dataset)
+    return RAW / dataset
 
 
 def pieces(dataset: str) -> Path:
@@ -17,12 +37,12 @@ def pieces(dataset: str) -> Path:
 
 def features(dataset: str) -> Path:
     """Feature shards of a dataset."""
-    return Path("data/features", dataset)
+    return ROOT / "data/features" / dataset
 
 
 def splits(dataset: str, task: str) -> Path:
     """The splits of all runs."""
-    return Path("data/splits", dataset, task)
+    return ROOT / "data/splits" / dataset / task
 
 
 def split_file(dataset: str, task: str, shots: int, seed: int) -> Path:
@@ -32,17 +52,17 @@ def split_file(dataset: str, task: str, shots: int, seed: int) -> Path:
 
 def backbone(task: str) -> Path:
     """The pretrained model of a task."""
-    return Path("models/backbone", task)
+    return ROOT / "models/backbone" / task
 
 
 def adapter(dataset: str, task: str, strategy: str, shots: int, seed: int) -> Path:
     """What one run trained."""
-    return Path("models/adapters", dataset, task, strategy, f"k{shots}-s{seed}")
+    return ROOT / "models/adapters" / dataset / task / strategy / f"k{shots}-s{seed}"
 
 
 def results(dataset: str, task: str) -> Path:
     """What all runs of a task predicted and scored."""
-    return Path("results/runs", dataset, task)
+    return RUNS / dataset / task
 
 
 def result(dataset: str, task: str, strategy: str, shots: int, seed: int) -> Path:
@@ -52,4 +72,4 @@ def result(dataset: str, task: str, strategy: str, shots: int, seed: int) -> Pat
 
 def curves(dataset: str, task: str, strategy: str, shots: int, seed: int) -> Path:
     """The learning curves of one run, for `dvc plots`."""
-    return Path("results/curves", dataset, task, strategy, f"k{shots}-s{seed}")
+    return ROOT / "results/curves" / dataset / task / strategy / f"k{shots}-s{seed}"

@@ -33,7 +33,7 @@ def gather(settings: SimpleNamespace) -> dict[str, Any]:
     }
     return {
         "params": {key: _plain(value) for key, value in vars(settings).items()},
-        "data": {f"{name} ({path})": sha256_of(path) for name, path in files.items() if path.is_file()},
+        "data": {f"{name} ({paths.name(path)})": sha256_of(path) for name, path in files.items() if path.is_file()},
         **_code(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES} | _decoders(files["features"]),
         "device": _device(),

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.engine import adopt, aside, confirm, dvc, records, stopping
+from pipeline.engine import adopt, aside, confirm, dvc, records, stopping, storage
 from read.errors import InputError
 from read.files import write_text
 
@@ -36,7 +36,7 @@ def prepare_run(workflow: Any) -> None:
     if not workflow.is_main_process:
         return
     if workflow.output_settings.dryrun:
-        _prepare_plan()
+        _prepare_plan(workflow)
     else:
         _prepare_work(workflow)
 
@@ -47,11 +47,11 @@ def confirm_stage(folders: Sequence[str]) -> None:
         confirm.confirm(folders)
 
 
-def _prepare_plan() -> None:
+def _prepare_plan(workflow: Any) -> None:
     """A plan writes nothing, and beside a run it goes by Snakemake's records alone: files come and go."""
     if not os.access(".", os.W_OK):
         _plan_read_only()
-    if confirm.is_confirming() or dvc.is_inside() or _is_running():
+    if storage.is_stored(workflow) or confirm.is_confirming() or dvc.is_inside() or _is_running():
         return
     if dvc.BEFORE.exists():
         adopt.tell(adopt.Verdict(), dry=True)  # a run was killed while it recorded
@@ -65,6 +65,8 @@ def _prepare_work(workflow: Any) -> None:
     _hold_lock()
     stopping.name_run()
     stopping.stop_on_signals(JobScheduler)
+    if storage.is_stored(workflow):
+        return
     aside.sweep_drafts()
     if dvc.is_inside():
         stopping.end_with_parent()

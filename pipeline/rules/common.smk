@@ -1,6 +1,7 @@
 from pipeline.engine import records
 from pipeline.engine.begin import confirm_stage, dvc_records, prepare_run
 from pipeline.engine.stopping import TRAP
+from pipeline.engine.storage import tell_root
 from pipeline.engine.targets import Targets, all_outputs
 from pipeline.params import check_params, for_encoder
 from pipeline.code import code_digest, keep_digests, settings
@@ -16,13 +17,14 @@ try:
         backbone=PARAMS.backbone.grounding if "grounding" in PARAMS.task else None,
     )
     tell_jobs(PARAMS)
+    STORED = tell_root(workflow)
     keep_digests(workflow)
     prepare_run(workflow)
     show_progress(workflow)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 RECORDED = records.RECORDED.as_posix()
-RECORDS = dvc_records(config)
+RECORDS = not STORED and dvc_records(config)
 shell.prefix(TRAP)
 
 

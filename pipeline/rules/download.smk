@@ -25,6 +25,13 @@ PACKAGED = [
 ]
 
 
+def lists_of(dataset):
+    """What the shards of a dataset have."""
+    return expand(
+        "data/raw/{dataset}/shards/{shard}.json", dataset=dataset, shard=SHARDS
+    )
+
+
 rule annotations:
     input:
         card=lambda wildcards: CARDS[wildcards.dataset].files,
@@ -47,7 +54,10 @@ rule download_shard:
     # ancient() input they would hide that change from Snakemake in the run that makes them.
     input:
         lambda wildcards: (
-            f"data/raw/{wildcards.dataset}/annotations.jsonl"
+            [
+                f"data/raw/{wildcards.dataset}/annotations.jsonl",
+                f"data/raw/{wildcards.dataset}/summaries.jsonl",
+            ]
             if CARDS[wildcards.dataset].has_remote_annotations
             else []
         ),
@@ -69,8 +79,9 @@ rule download_shard:
 
 rule download:
     input:
-        shards=expand("data/raw/{{dataset}}/shards/{shard}.json", shard=SHARDS),
+        shards=lambda wildcards: lists_of(wildcards.dataset),
         annotations="data/raw/{dataset}/annotations.jsonl",
+        summaries="data/raw/{dataset}/summaries.jsonl",
     output:
         # Not removed before the job: by it videos are known again, in however many shards.
         manifest=update("data/raw/{dataset}/manifest.json"),

@@ -1,3 +1,5 @@
+from read.encoders.base import trained_here
+
 # In the order in which features are joined; a package of features stands for the encoders that made it.
 ENCODERS = [
     name for name in PARAMS.encoders if any(name in names for names in NEEDED.values())
@@ -6,8 +8,15 @@ ENCODERS = [
 
 rule encoder:
     input:
-        manifest=f"data/raw/{PARAMS.source}/manifest.json",
-        annotations=f"data/raw/{PARAMS.source}/annotations.jsonl",
+        lambda wildcards: (
+            expand(
+                "data/raw/{dataset}/{file}",
+                dataset=PARAMS.source,
+                file=["manifest.json", "annotations.jsonl", "segments.jsonl"],
+            )
+            if trained_here(wildcards.encoder, PARAMS.encoders[wildcards.encoder])
+            else []
+        ),
     output:
         weights="models/encoders/{encoder}/model.safetensors",
         config="models/encoders/{encoder}/config.json",

@@ -8,15 +8,21 @@ UNTRAINED_RUNS = {
 }
 
 
+def scored(task):
+    """Each run of a task, with the files of its results."""
+    yield from ((run, [*SCORED, "curve.csv"]) for run in RUNS)
+    yield from ((run, SCORED) for run in UNTRAINED_RUNS[task])
+
+
 # One job for all runs of a strategy: to start a process takes longer than to evaluate a run.
 rule evaluate_runs:
     input:
         labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
         dataset=f"data/raw/{PARAMS.dataset}/dataset.json",
-        features=f"data/features/{PARAMS.dataset}/features.json",
-        splits=f"data/splits/{PARAMS.dataset}/{{task}}/splits.json",
-        backbone="models/backbone/{task}/pretrain.json",
-        runs=expand("models/adapters/{run}/run.json", run=OF_STRATEGY),
+        features=features_of(PARAMS.dataset),
+        splits=SPLITS,
+        backbone=lambda wildcards: backbone_of(wildcards.task),
+        runs=expand("models/adapters/{run}/{file}", run=OF_STRATEGY, file=ADAPTER),
     output:
         expand(
             "results/runs/{run}/{file}",
@@ -45,9 +51,9 @@ rule references:
     input:
         labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
         dataset=f"data/raw/{PARAMS.dataset}/dataset.json",
-        features=f"data/features/{PARAMS.dataset}/features.json",
-        splits=f"data/splits/{PARAMS.dataset}/{{task}}/splits.json",
-        backbone="models/backbone/{task}/pretrain.json",
+        features=features_of(PARAMS.dataset),
+        splits=SPLITS,
+        backbone=lambda wildcards: backbone_of(wildcards.task),
     output:
         f"results/runs/{PARAMS.dataset}/{{task}}/references.json",
         f"results/runs/{PARAMS.dataset}/{{task}}/source.json",
@@ -75,9 +81,9 @@ rule linear_map:
     input:
         labels=f"data/raw/{PARAMS.dataset}/{LABELS['grounding']}",
         dataset=f"data/raw/{PARAMS.dataset}/dataset.json",
-        features=f"data/features/{PARAMS.dataset}/features.json",
-        splits=f"data/splits/{PARAMS.dataset}/grounding/splits.json",
-        backbone="models/backbone/grounding/pretrain.json",
+        features=features_of(PARAMS.dataset),
+        splits=expand(SPLITS, task="grounding"),
+        backbone=backbone_of("grounding"),
     output:
         expand(
             "results/runs/{dataset}/grounding/{run}/{file}",
@@ -100,19 +106,11 @@ rule linear_map:
 
 rule evaluate:
     input:
-        expand(
-            "results/runs/{dataset}/{{task}}/{run}/{file}",
-            dataset=PARAMS.dataset,
-            run=RUNS,
-            file=[*SCORED, "curve.csv"],
-        ),
-        lambda wildcards: expand(
-            "results/runs/{dataset}/{task}/{run}/{file}",
-            dataset=PARAMS.dataset,
-            task=wildcards.task,
-            run=UNTRAINED_RUNS[wildcards.task],
-            file=SCORED,
-        ),
+        lambda wildcards: [
+            f"results/runs/{PARAMS.dataset}/{wildcards.task}/{run}/{file}"
+            for run, files in scored(wildcards.task)
+            for file in files
+        ],
         f"results/runs/{PARAMS.dataset}/{{task}}/references.json",
         f"results/runs/{PARAMS.dataset}/{{task}}/source.json",
         f"models/adapters/{PARAMS.dataset}/{{task}}/runs.json",

@@ -1,3 +1,17 @@
+def features_of(dataset):
+    """The features: by the list of their digests, as the jobs of 100 runs would have 100 times 2,000 inputs.
+
+    A job that has to be given them is given all.
+    """
+    files = ["features.json", "words.json", *(FEATURES if STORED else [])]
+    return expand("data/features/{dataset}/{file}", dataset=dataset, file=files)
+
+
+FEATURES = expand(
+    "{shard}.{suffix}", shard=[*SHARDS, "text"], suffix=["safetensors", "json"]
+)
+
+
 rule extract_shard:
     input:
         shard="data/raw/{dataset}/shards/{shard}.json",
@@ -26,7 +40,10 @@ rule extract_text:
         annotations="data/raw/{dataset}/annotations.jsonl",
         encoders=lambda wildcards: encoder_files(NEEDED[wildcards.dataset]),
         package=lambda wildcards: (
-            f"data/raw/{wildcards.dataset}/manifest.json"
+            [
+                f"data/raw/{wildcards.dataset}/manifest.json",
+                *lists_of(wildcards.dataset),
+            ]
             if wildcards.dataset in PACKAGED
             else []
         ),
@@ -51,11 +68,9 @@ rule extract_text:
 
 rule extract:
     input:
-        expand(
-            "data/features/{{dataset}}/{shard}.{suffix}",
-            shard=[*SHARDS, "text"],
-            suffix=["safetensors", "json"],
-        ),
+        features=expand("data/features/{{dataset}}/{file}", file=FEATURES),
+        lists=lambda wildcards: lists_of(wildcards.dataset),
+        annotations="data/raw/{dataset}/annotations.jsonl",
         manifest="data/raw/{dataset}/manifest.json",
     output:
         "data/features/{dataset}/features.json",

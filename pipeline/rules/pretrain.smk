@@ -1,7 +1,18 @@
-TOKENIZER = [
-    "models/backbone/summarization/tokenizer/tokenizer.json",
-    "models/backbone/summarization/tokenizer/tokenizer_config.json",
-]
+# What belongs to a pretrained model: what the map into the joint space is fitted to of the source, or the tokenizer.
+BESIDE = {
+    "grounding": ["joint.safetensors"],
+    "summarization": [
+        "tokenizer/tokenizer.json",
+        "tokenizer/tokenizer_config.json",
+    ],
+}
+
+
+def backbone_of(task):
+    """What is loaded of a pretrained model, with what belongs to it."""
+    files = ["model.safetensors", "config.json", "pretrain.json", *BESIDE[task]]
+    return expand("models/backbone/{task}/{file}", task=task, file=files)
+
 
 for task in PARAMS.task:
 
@@ -12,19 +23,10 @@ for task in PARAMS.task:
             labels=f"data/raw/{PARAMS.source}/{LABELS[task]}",
             dataset=f"data/raw/{PARAMS.source}/dataset.json",
             segments=f"data/raw/{PARAMS.source}/segments.jsonl",
-            features=f"data/features/{PARAMS.source}/features.json",
+            features=features_of(PARAMS.source),
         output:
-            weights=f"models/backbone/{task}/model.safetensors",
-            config=f"models/backbone/{task}/config.json",
+            backbone_of(task),
             curve=f"models/backbone/{task}/curve.csv",
-            summary=f"models/backbone/{task}/pretrain.json",
-            tokenizer=TOKENIZER if task == "summarization" else [],
-            # What the map into the joint space is fitted to of the source.
-            joint=(
-                f"models/backbone/{task}/joint.safetensors"
-                if task == "grounding"
-                else []
-            ),
         log:
             f"logs/pretrain/{task}.log",
         benchmark:

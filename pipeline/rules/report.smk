@@ -5,8 +5,31 @@ rule report:
             dataset=PARAMS.dataset,
             task=PARAMS.task,
         ),
-        manifest=f"data/raw/{PARAMS.dataset}/manifest.json",
+        results=expand(
+            "results/runs/{dataset}/{task}/{file}",
+            dataset=PARAMS.dataset,
+            task=PARAMS.task,
+            file=["references.json", "source.json"],
+        ),
+        scores=[
+            f"results/runs/{PARAMS.dataset}/{task}/{run}/{file}"
+            for task in PARAMS.task
+            for run, files in scored(task)
+            for file in files
+        ],
+        raw=expand(
+            "data/raw/{dataset}/{file}",
+            dataset=PARAMS.dataset,
+            file=[
+                "manifest.json",
+                "dataset.json",
+                "annotations.jsonl",
+                "summaries.jsonl",
+            ],
+        ),
         features=f"data/features/{PARAMS.dataset}/features.json",
+        encoders="models/encoders/encoders.json",
+        backbones=expand("models/backbone/{task}/model.safetensors", task=PARAMS.task),
     output:
         page="results/report/index.html",
         scores="results/report/scores.json",

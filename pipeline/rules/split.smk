@@ -1,15 +1,18 @@
+SPLITS = expand(
+    "data/splits/{dataset}/{{task}}/k{shots}-s{seed}.json",
+    dataset=PARAMS.dataset,
+    shots=PARAMS.runs.shots,
+    seed=PARAMS.runs.seeds,
+)
+
+
 rule split:
     input:
         labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
-        features=f"data/features/{PARAMS.dataset}/features.json",
-        source=f"data/features/{PARAMS.source}/features.json",
+        features=features_of(PARAMS.dataset),
+        source=features_of(PARAMS.source),
     output:
-        expand(
-            "data/splits/{dataset}/{{task}}/k{shots}-s{seed}.json",
-            dataset=PARAMS.dataset,
-            shots=PARAMS.runs.shots,
-            seed=PARAMS.runs.seeds,
-        ),
+        SPLITS,
         f"data/splits/{PARAMS.dataset}/{{task}}/splits.json",
     log:
         "logs/split/{task}.log",

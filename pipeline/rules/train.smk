@@ -8,15 +8,16 @@ RUN = f"{PARAMS.dataset}/{{task}}/{{strategy}}/k{{shots}}-s{{seed}}"
 OF_STRATEGY = expand(
     RUN, shots=PARAMS.runs.shots, seed=PARAMS.runs.seeds, allow_missing=True
 )
+ADAPTER = ["adapter.safetensors", "adapter.json", "curve.csv", "run.json"]
 
 
 rule train_run:
     input:
         labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
         dataset=f"data/raw/{PARAMS.dataset}/dataset.json",
-        features=f"data/features/{PARAMS.dataset}/features.json",
+        features=features_of(PARAMS.dataset),
         split=f"data/splits/{PARAMS.dataset}/{{task}}/k{{shots}}-s{{seed}}.json",
-        backbone="models/backbone/{task}/pretrain.json",
+        backbone=lambda wildcards: backbone_of(wildcards.task),
     output:
         weights=f"models/adapters/{RUN}/adapter.safetensors",
         config=f"models/adapters/{RUN}/adapter.json",
@@ -52,7 +53,7 @@ rule train:
             "models/adapters/{dataset}/{{task}}/{run}/{file}",
             dataset=PARAMS.dataset,
             run=RUNS,
-            file=["adapter.safetensors", "adapter.json", "curve.csv", "run.json"],
+            file=ADAPTER,
         ),
     output:
         f"models/adapters/{PARAMS.dataset}/{{task}}/runs.json",

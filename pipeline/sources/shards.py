@@ -7,11 +7,10 @@ from typing import Any
 
 from pipeline.card import CATALOG, Card, load_card, subtitle_files
 from pipeline.card_file import MADE
+from pipeline.paths import RAW
 from read.errors import InputError
 from read.files import digest_of, read_json, sha256_of
 from read.rows import parse_lines, require, vid_of
-
-RAW = Path("data/raw")
 
 
 def shard_ids(shards: int) -> list[str]:

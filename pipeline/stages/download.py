@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pipeline import paths
 from pipeline.annotations import fetch_annotations
 from pipeline.card import Card, load_card
 from pipeline.cli import add_settings, run
@@ -34,7 +35,7 @@ from pipeline.sources import Source, UnavailableError, make_sources
 from pipeline.sources.base import exclusive
 from pipeline.sources.pieces import PIECES, pieces_of
 from pipeline.sources.pinned import unpinned
-from pipeline.sources.shards import RAW, dataset_videos, labelled_videos, shard_ids, shard_of
+from pipeline.sources.shards import dataset_videos, labelled_videos, shard_ids, shard_of
 from read.errors import InputError
 from read.files import atomic_path, read_json, sha256_of, write_json
 
@@ -42,7 +43,7 @@ SHOWN = 10  # missing videos named in a message
 LONGEST = 300  # characters of a reason
 
 
-def fetch_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = RAW) -> None:
+def fetch_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = paths.RAW) -> None:
     """Get the videos of a shard and list them; what is there, as it should be, stays.
 
     A journal beside the list keeps what is done, so that a killed job costs the video it was at.
@@ -65,12 +66,12 @@ def fetch_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = 
                     journal.flush()
                 have[vid] = entry
             except UnavailableError as reason:
-                missing[vid] = str(reason)
+                missing[vid] = paths.told(reason)
         write_json(folder / "shards" / f"{shard}.json", {"videos": have, "missing": missing})
         _journal(folder, shard).unlink()
 
 
-def list_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = RAW) -> None:
+def list_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = paths.RAW) -> None:
     """Get the package of features that the card names, and list which videos of a shard it has."""
     from pipeline.packages import fetch_package
 
@@ -160,7 +161,7 @@ def _digest_table(card: Card) -> dict[str, str]:
         raise InputError(f"{path}: not lines of a digest and a file name, as sha256sum writes them") from None
 
 
-def write_manifest(card: Card, download: DownloadSettings, raw: Path = RAW) -> None:
+def write_manifest(card: Card, download: DownloadSettings, raw: Path = paths.RAW) -> None:
     """Merge the shards' lists and remove what belongs to none.
 
     Raises:
@@ -205,7 +206,7 @@ def _missing(
         if packaged or entry is None:
             yield vid, _short(merged["missing"].get(vid, "no shard lists it; run the download again"))
         elif not _has_size(folder, entry):
-            yield vid, f"{folder / 'videos' / entry['file']} is gone or changed; run the download again"
+            yield vid, paths.told(f"{folder / 'videos' / entry['file']} is gone or changed; run the download again")
 
 
 def _short(reason: str) -> str:

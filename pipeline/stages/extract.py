@@ -65,7 +65,7 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
         try:
             features = _features(dataset, entry, made.get(vid), extractor, pieces)
         except InputError as error:
-            failed[vid] = str(error)
+            failed[vid] = paths.told(error)
             print(f"{vid}: {error}")
             continue
         arrays |= {f"{encoder}/{vid}": array for encoder, array in features.arrays.items()}
@@ -119,7 +119,7 @@ def _take_shard(dataset: str, shard: str, vids: list[str], settings: SimpleNames
         try:
             arrays |= {f"{encoder}/{vid}": array for encoder, array in package.video(vid).items()}
         except InputError as error:
-            failed[vid] = str(error)
+            failed[vid] = paths.told(error)
             print(f"{vid}: {error}")
     if package.cut:
         most = max(package.cut.values())
@@ -253,7 +253,9 @@ def collect(dataset: str, settings: SimpleNamespace) -> None:
     if len(store.decoders) > 1:
         print(f"videos were decoded by {' and by '.join(store.decoders)}; READ_FFMPEG chooses one for all")
     about = {"videos": len(store.videos), "failed": store.failed, "spec": store.spec, "seconds": seconds}
-    write_json(folder / "features.json", about | {"told": store.told, "decoders": store.decoders})
+    about |= {"told": store.told, "decoders": store.decoders}
+    digests = {path.stem: read_json(path)["sha256"] for path in sorted(folder.glob("*.json")) if path.stem in names}
+    write_json(folder / "features.json", about | {"sha256": digests})
 
 
 def main() -> None:

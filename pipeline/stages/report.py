@@ -58,7 +58,7 @@ def main() -> None:
     settings = settings_parser(__doc__).parse_args().settings
     inputs = Inputs(
         dataset=settings.dataset,
-        runs=Path("results/runs", settings.dataset),
+        runs=paths.RUNS / settings.dataset,
         raw=paths.raw(settings.dataset),
         metrics={task: metric_of(task, settings) for task in settings.task},
         examples=settings.report.examples,
@@ -68,7 +68,7 @@ def main() -> None:
         features=paths.features(settings.dataset) / "features.json",
         domain=settings.domain,
     )
-    build_report(inputs, Path("results/report"))
+    build_report(inputs, paths.REPORT)
     write_times(Path("logs/times.json"))
 
 

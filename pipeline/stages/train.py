@@ -109,7 +109,7 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
             "best_step": tuned.history.best_step, "val_score": tuned.history.best_score, "untuned": tuned.untuned,
             "gain": tuned.gain.mean, "gain_se": tuned.gain.error, "folds": tuned.folds,
             "at_edge": tuned.at_edge, "still_rising": tuned.still_rising,
-            "alignment": alignment, "alignment_cosine": cosine, "split": split_file.as_posix(), "features": spec,
+            "alignment": alignment, "alignment_cosine": cosine, "split": paths.name(split_file), "features": spec,
         },
     )  # fmt: skip
     if tuned.untuned:

@@ -175,12 +175,12 @@ class Counting(Fake):
     """It remembers which videos it read, and gives each features of its own."""
 
     seen: ClassVar[list[str]] = []
+    scale: ClassVar[float] = 1.0
 
     def video(self, path):
         self.seen.append(path.stem)
-        return SimpleNamespace(
-            arrays={"clip": np.full((3, 4), float(ord(path.stem)), np.float32)}, seconds=6.0, told=""
-        )
+        rows = np.full((3, 4), self.scale * ord(path.stem), np.float32)
+        return SimpleNamespace(arrays={"clip": rows}, seconds=6.0, told="")
 
 
 @pytest.fixture
@@ -237,6 +237,18 @@ def test_only_features_of_the_same_content_and_code_are_taken_over(raw, counted,
     monkeypatch.setattr(Counting, "__init__", lambda self: setattr(self, "spec", {"clip_len": 2.0, "encoders": {}}))
     extract.extract_shard("mine", "000", SETTINGS, CODE)
     assert sorted(counted) == ["a", "b", "c"]
+
+
+def test_other_features_of_the_same_videos_show_in_the_list(raw, counted, monkeypatch):
+    """By which the jobs after it are due: all else in it may be as it was."""
+    run("000")
+    before = read_json(paths.features("mine") / "features.json")
+    monkeypatch.setattr(f"{__name__}.CODE", "4567")
+    monkeypatch.setattr(Counting, "scale", 2.0)
+    run("000")
+    after = read_json(paths.features("mine") / "features.json")
+    assert before.pop("sha256")["000"] != after.pop("sha256")["000"]
+    assert before == after
 
 
 def test_half_a_shard_of_a_killed_job_is_not_taken_over(raw, counted):

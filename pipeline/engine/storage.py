@@ -1,0 +1,38 @@
+"""Runs whose artifacts lie in object storage: Snakemake copies what a job needs, and the job works on the copies."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline import paths
+from pipeline.engine import dvc
+from read.errors import InputError
+
+ANY = "data/any"  # a path, to see where its copy would lie
+
+
+def is_stored(workflow: Any) -> bool:
+    """Whether the artifacts lie in object storage, by `--default-storage-provider`."""
+    return workflow.storage_settings.default_storage_provider is not None
+
+
+def tell_root(workflow: Any) -> bool:
+    """Tell jobs where the copies lie, if there are any, and return whether there are.
+
+    Raises:
+        InputError: inside a stage of DVC, which knows the file system alone; or the copies lie in no such tree.
+    """
+    if not is_stored(workflow):
+        return False
+    if dvc.is_inside():
+        raise InputError("a stage of DVC works on files beside dvc.yaml; run `snakemake` itself for object storage")
+    place = str(workflow.modifier.path_modifier.apply_default_storage(ANY))
+    if not place.endswith(f"/{ANY}"):
+        provider = workflow.storage_settings.default_storage_provider
+        raise InputError(f"--default-storage-provider {provider}: keeps {ANY} as {place}; take one that keeps folders")
+    os.environ[paths.TOLD] = str(Path(place).parents[ANY.count("/")])
+    if workflow.is_main_process:
+        prefix = workflow.storage_settings.default_storage_prefix
+        print(f"artifacts lie in {prefix}; DVC records none of this run", file=sys.stderr)
+    return True
