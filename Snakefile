@@ -13,6 +13,7 @@ configfile: "params.yaml"
 
 
 include: "pipeline/rules/common.smk"
+include: "pipeline/rules/files.smk"
 include: "pipeline/rules/download.smk"
 include: "pipeline/rules/encoders.smk"
 include: "pipeline/rules/extract.smk"

@@ -32,14 +32,6 @@ shell.prefix(TRAP)
 LABELS = {"grounding": "annotations.jsonl", "summarization": "summaries.jsonl"}
 
 
-def encoder_files(names):
-    return expand(
-        "models/encoders/{encoder}/{file}",
-        encoder=names,
-        file=["model.safetensors", "config.json"],
-    )
-
-
 wildcard_constraints:
     task="grounding|summarization",
     dataset=r"[A-Za-z0-9][A-Za-z0-9_.-]*",

@@ -25,13 +25,6 @@ PACKAGED = [
 ]
 
 
-def lists_of(dataset):
-    """What the shards of a dataset have."""
-    return expand(
-        "data/raw/{dataset}/shards/{shard}.json", dataset=dataset, shard=SHARDS
-    )
-
-
 rule annotations:
     input:
         card=lambda wildcards: CARDS[wildcards.dataset].files,

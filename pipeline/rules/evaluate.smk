@@ -8,12 +8,6 @@ UNTRAINED_RUNS = {
 }
 
 
-def scored(task):
-    """Each run of a task, with the files of its results."""
-    yield from ((run, [*SCORED, "curve.csv"]) for run in RUNS)
-    yield from ((run, SCORED) for run in UNTRAINED_RUNS[task])
-
-
 # One job for all runs of a strategy: to start a process takes longer than to evaluate a run.
 rule evaluate_runs:
     input:

@@ -1,12 +1,3 @@
-def features_of(dataset):
-    """The features: by the list of their digests, as the jobs of 100 runs would have 100 times 2,000 inputs.
-
-    A job that has to be given them is given all.
-    """
-    files = ["features.json", "words.json", *(FEATURES if STORED else [])]
-    return expand("data/features/{dataset}/{file}", dataset=dataset, file=files)
-
-
 FEATURES = expand(
     "{shard}.{suffix}", shard=[*SHARDS, "text"], suffix=["safetensors", "json"]
 )

@@ -8,12 +8,6 @@ BESIDE = {
 }
 
 
-def backbone_of(task):
-    """What is loaded of a pretrained model, with what belongs to it."""
-    files = ["model.safetensors", "config.json", "pretrain.json", *BESIDE[task]]
-    return expand("models/backbone/{task}/{file}", task=task, file=files)
-
-
 for task in PARAMS.task:
 
     rule:
