@@ -187,6 +187,15 @@ _SLOWFAST = record(
         "stem_conv_strides": items(_KERNEL, 2, 2), "slowfast_fusion_conv_kernel_size": _KERNEL,
     },
 )  # fmt: skip
+_LISTENER = record(  # whose sizes are taken before a model is
+    {"sampling_rate": whole(1, 400_000)},
+    {
+        **dict.fromkeys(("fft_window_size", "hop_length", "max_length"), whole(1, 100_000)),
+        **dict.fromkeys(("feature_size", "num_mel_bins"), whole(1, 1024)), "max_length_s": whole(1, MAX_CLIP_LEN),
+    },
+    plain,
+)  # fmt: skip
+_HEARING = record({"name": _WORD, "model": record({}, rest=sizes), "listener": _LISTENER}, {"kind": _WORD})
 ENCODERS: dict[str, Check] = {
     "clip": record(
         {
@@ -202,5 +211,8 @@ ENCODERS: dict[str, Check] = {
         },
         {"kind": _WORD},
     ),
+    "pann": record({"name": one_of("cnn14"), "width": whole(1, 1024)}, {"kind": _WORD}),
+    "ast": _HEARING,
+    "clap": _HEARING,
 }  # fmt: skip
 MODELS: dict[str, Check] = {"grounding": grounding, "summarization": summarization}

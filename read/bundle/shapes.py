@@ -106,7 +106,22 @@ def _slowfast(values: Mapping[str, Any]) -> nn.Module:
     return _build(dict(values))
 
 
-_ENCODERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {"clip": _clip, "slowfast": _slowfast}
+def _pann(values: Mapping[str, Any]) -> nn.Module:
+    from read.encoders.kinds.pann import Cnn14
+
+    return Cnn14(values["width"])
+
+
+def _ast(values: Mapping[str, Any]) -> nn.Module:
+    from read.encoders.hub import weightless
+    from read.encoders.kinds.ast import ASTModel
+
+    return weightless(ASTModel, values["model"])
+
+
+_ENCODERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
+    "clip": _clip, "slowfast": _slowfast, "pann": _pann, "ast": _ast,
+}  # fmt: skip
 
 
 def _header(path: Path, config: Path, values: Mapping[str, Any]) -> dict[str, torch.Tensor]:

@@ -45,9 +45,11 @@ class Wants(NamedTuple):
 
 
 class Hears(NamedTuple):
-    """The sound that an encoder takes: one channel of this many samples a second."""
+    """The sound that an encoder takes: one channel of `rate` samples a second, of clips of so many seconds."""
 
     rate: int
+    least: float = 0.0
+    most: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,14 @@ def joint_entry(encoders: Mapping[str, Mapping[str, Any]]) -> str | None:
     if entry is None or "frames" not in reads(entry, encoders[entry]):
         return None
     return entry if ENCODERS.constant(kind_of(entry, encoders[entry]), "JOINT") else None
+
+
+def check_sound(hears: Mapping[str, Hears], clip_len: float) -> None:
+    """Refuse clips that are too short or too long for an encoder to hear them whole. Raises InputError."""
+    for name, each in hears.items():
+        if not each.least <= clip_len <= each.most:
+            takes = f"{each.least:g} s or more" if clip_len < each.least else f"at most {each.most:g} s"
+            raise InputError(f"encoder {name} hears clips of {takes}, but clip_len is {clip_len:g} s")
 
 
 def hearing(encoders: Mapping[str, Collection[str]]) -> list[str]:

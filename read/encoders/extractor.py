@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from read.encoders.base import ORDER, Encoder, View, check_frames, hearing, kind_of
+from read.encoders.base import ORDER, Encoder, View, check_frames, check_sound, hearing, kind_of
 from read.encoders.frames import frames_per_clip, read_views
 from read.encoders.sound import hear
 from read.encoders.weights import check_content, read_config
@@ -90,6 +90,7 @@ class Extractor:
         if not seeing:
             raise InputError(f"encoders: of {', '.join(self.encoders) or 'none'}, none reads frames")
         self.hearing = hearing({name: encoder.reads for name, encoder in self.encoders.items()})
+        check_sound({name: self.encoders[name].hears for name in self.hearing}, settings.clip_len)
         self.views: dict[str, View] = {name: wants.view for name, wants in seeing.items()}
         check_frames(seeing, frames_per_clip(settings.fps, settings.clip_len))
 
