@@ -3,11 +3,14 @@
 import argparse
 import errno
 import re
+import signal
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import get_args
 
+from pipeline.engine import leases
+from pipeline.engine.holders import job_of_this_process
 from pipeline.engine.stopping import end_with_run
 from pipeline.params import TaskName, parse_settings
 from read.errors import InputError, show_everything
@@ -50,10 +53,16 @@ def _settings(text: str) -> SimpleNamespace:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage; what a person can mend is printed without a traceback and ends with status 1."""
+    """Run a stage, which holds a lease while it works; what a person can mend is printed without a traceback.
+
+    That ends with status 1.
+    """
     show_everything()
-    end_with_run()
     try:
+        end_with_run()
+        if job := job_of_this_process():
+            leases.take(job)
+            signal.signal(signal.SIGTERM, leases.end)
         main()
     except InputError as error:
         sys.exit(f"error: {error}")

@@ -2,14 +2,26 @@
 
 import hashlib
 import json
+import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from read.errors import InputError
+
+
+@cache
+def machine() -> str:
+    """What tells this machine from others, as far as its processes are counted: each boot and container is another."""
+    marks = [socket.gethostname()]
+    with suppress(OSError):
+        marks += [Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())]
+    return hashlib.sha256("\n".join(marks).encode()).hexdigest()[:8]
 
 
 @contextmanager
@@ -19,7 +31,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The temporary name keeps the suffix, since encoders and writers go by it. Works for a file and for a folder.
     A folder replaces the one that stands at `path`. Of a link, what it points to is replaced. What is no regular file,
     as /dev/null or a named pipe, is never replaced: the content goes into it. Files and folders get the permissions
-    that the umask leaves, whatever their writer gave them.
+    that the umask leaves, whatever their writer gave them. The temporary path lies in a folder whose name says which
+    process of which machine makes it, `.<name>.<machine>-<pid>.<letters>.part`.
 
     Raises:
         InputError: `path` is a link that leads back to itself; a folder is to be written where a device stands.
@@ -32,7 +45,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         except (RuntimeError, OSError):
             raise InputError(f"{path}: a link that leads back to itself") from None
     path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{path.name[:32]}."  # a name that is as long as can be has no room for more
+    prefix = f".{path.name[:32]}.{machine()}-{os.getpid()}."  # a name that is as long as can be has no room for more
     room = Path(tempfile.mkdtemp(prefix=prefix, suffix=".part", dir=None if special else path.parent))
     draft = room / path.name
     try:

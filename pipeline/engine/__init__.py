@@ -13,5 +13,7 @@ records    Snakemake's records of files, and ours of what dvc.lock holds
 dvc        DVC's commands and its lock file
 aside      files that must go
 confirm    whether a plan made anew finds nothing left to do
+leases     who works on what, on this machine and on others
+holders    the processes that do
 stopping   processes that end when they should
 """

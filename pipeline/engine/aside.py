@@ -8,10 +8,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline.engine import dvc, records
+from pipeline.engine import dvc, leases, records
+from pipeline.engine.holders import birth
+from read.files import machine
 
 STRANGERS = Path(".snakemake/strangers")
-DRAFT = re.compile(r"\..+\..+\.part")  # a folder in which `read.files.atomic_path` writes
+DRAFT = re.compile(r"\..+?(?:\.([0-9a-f]{8})-(\d+))?\.[^.]+\.part")  # a folder in which `read.files.atomic_path` writes
 
 
 def put_aside(paths: Iterable[Path]) -> None:
@@ -34,12 +36,16 @@ def put_unknown_aside(folders: Iterable[Path]) -> None:
 def sweep_drafts() -> None:
     """Remove what killed jobs left half-written. Downloads go on from theirs, and sweep for themselves.
 
+    Drafts stay whose maker holds a lease, or is a process of this machine that lives.
     Not in `results/study`, whose cells are folders of runs of their own, which may be at work.
     """
+    at_work = leases.makers()
     for folder in ("data/features", "data/splits", "models", "results/curves", "results/report", "results/runs"):
         for draft in list(Path(folder).rglob(".*.part")):
-            if DRAFT.fullmatch(draft.name) and draft.is_dir():
-                shutil.rmtree(draft)
+            if (named := DRAFT.fullmatch(draft.name)) and draft.is_dir():
+                where, pid = named[1], named[2]
+                if f"{where}-{pid}" not in at_work and not (where == machine() and birth(int(pid)) is not None):
+                    shutil.rmtree(draft, ignore_errors=True)  # its maker may have been quicker
 
 
 def md5_of(path: Path) -> str:

@@ -1,7 +1,6 @@
 """A run's beginning: one at a time, in a folder that is ready for it."""
 
 import errno
-import fcntl
 import json
 import os
 import sys
@@ -12,12 +11,10 @@ from typing import Any
 
 import yaml
 
-from pipeline.engine import adopt, aside, confirm, dvc, records, stopping, storage
+from pipeline.engine import adopt, aside, confirm, dvc, leases, records, stopping, storage
+from pipeline.engine.holders import OF_RUN
 from read.errors import InputError
 from read.files import write_text
-
-RUNNING = Path(".snakemake/running")
-_held = []  # the open lock file, for the life of the process
 
 
 def dvc_records(config: Mapping[str, Any]) -> bool:
@@ -34,8 +31,8 @@ def prepare_run(workflow: Any) -> None:
     # Jobs run by this interpreter and the programs beside it, whether or not its environment was activated.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     if not workflow.is_main_process:
-        return
-    if workflow.output_settings.dryrun:
+        stopping.end_with_run()  # one that an executor started for a job, and that clears the way for what this makes
+    elif workflow.output_settings.dryrun:
         _prepare_plan(workflow)
     else:
         _prepare_work(workflow)
@@ -51,7 +48,7 @@ def _prepare_plan(workflow: Any) -> None:
     """A plan writes nothing, and beside a run it goes by Snakemake's records alone: files come and go."""
     if not os.access(".", os.W_OK):
         _plan_read_only()
-    if storage.is_stored(workflow) or confirm.is_confirming() or dvc.is_inside() or _is_running():
+    if storage.is_stored(workflow) or confirm.is_confirming() or dvc.is_inside() or leases.is_running():
         return
     if dvc.BEFORE.exists():
         adopt.tell(adopt.Verdict(), dry=True)  # a run was killed while it recorded
@@ -62,8 +59,7 @@ def _prepare_plan(workflow: Any) -> None:
 def _prepare_work(workflow: Any) -> None:
     from snakemake.scheduling.job_scheduler import JobScheduler
 
-    _hold_lock()
-    stopping.name_run()
+    _begin()
     stopping.stop_on_signals(JobScheduler)
     if storage.is_stored(workflow):
         return
@@ -99,34 +95,12 @@ def _plan_read_only() -> None:
     FilePersistence.save_iocache = lambda self: None
 
 
-def _is_running() -> bool:
-    """Whether a run is at work in this folder."""
+def _begin() -> None:
+    """Be the only run in this folder until the process ends, and let its jobs know it."""
     try:
-        with RUNNING.open(encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def _hold_lock() -> None:
-    """Hold a lock on this folder until the process ends, however it ends."""
-    try:
-        RUNNING.parent.mkdir(exist_ok=True)
-        file = RUNNING.open("a+", encoding="utf-8")
+        os.environ[OF_RUN] = leases.take(leases.RUN).process
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES):
             raise
         raise InputError("this folder cannot be written; copy it to where it can, or plan with -n") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
-        raise InputError(f"another run is at work in this folder (process {holder}); wait for it") from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    _held.append(file)
+    leases.wait_for_jobs()

@@ -8,25 +8,41 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-RUN = "READ_RUN"  # in the environment of jobs: the process of their run, and when it began
+from pipeline.engine import leases
+from pipeline.engine.holders import OF_RUN, birth, is_alive
+from read.errors import InputError
+from read.files import machine
+
 PAUSE = 0.3  # seconds between two looks
 SHELLS = ("sh", "bash", "dash", "zsh", "fish")
 TRAP = "set -euo pipefail; trap '' INT; "  # of every job: Ctrl-C reaches the run alone, which then ends its jobs
 
 
-def name_run() -> None:
-    """Let the jobs of this process know it."""
-    import psutil
-
-    own = psutil.Process()
-    os.environ[RUN] = f"{own.pid} {own.create_time()}"
-
-
 def end_with_run() -> None:
-    """End this job as soon as its run is gone, lest it write beside the next one; nothing outside a run."""
-    if RUN in os.environ:
-        pid, began = os.environ[RUN].split()
-        _watch(int(pid), float(began), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    """End this job as soon as its run is gone, lest it write beside the next one; nothing outside a run.
+
+    On the run's own machine by its process. Elsewhere the job works on while the run's lease is there, whether or not
+    it is touched, and ends when another run holds it, or the run gave it up.
+
+    Raises:
+        InputError: the run is gone already, as that of a job that waited in a queue.
+    """
+    if OF_RUN not in os.environ:
+        return
+    run = os.environ[OF_RUN]
+    where, pid, began = run.split()
+    here = where == machine()
+
+    def lives() -> bool:
+        return is_alive(int(pid), float(began)) if here else leases.is_run(run)
+
+    def end() -> None:
+        leases.release()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if not lives():
+        raise InputError(f"the run that this job belongs to is gone (process {pid}); it makes nothing")
+    _watch(lives, end, PAUSE if here else leases.BEAT)
 
 
 def end_with_parent() -> None:
@@ -40,7 +56,8 @@ def end_with_parent() -> None:
     if parent is None or _takes_in_orphans(parent):
         end()
     else:
-        _watch(parent.pid, parent.create_time(), end)
+        began = birth(parent.pid)
+        _watch(lambda: began is not None and is_alive(parent.pid, began), end)
 
 
 def _takes_in_orphans(process: Any) -> bool:
@@ -81,19 +98,10 @@ def end_children() -> None:
         child.kill()
 
 
-def _watch(pid: int, began: float, then: Callable[[], None]) -> None:
-    import psutil
-
+def _watch(lives: Callable[[], bool], then: Callable[[], None], pause: float = PAUSE) -> None:
     def look() -> None:
-        while True:
-            try:
-                if abs(psutil.Process(pid).create_time() - began) > 1:
-                    break  # its number went to another
-                if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                    break
-            except psutil.NoSuchProcess:
-                break
-            time.sleep(PAUSE)
+        while lives():
+            time.sleep(pause)
         then()
 
     threading.Thread(target=look, daemon=True).start()

@@ -18,4 +18,4 @@ rule export:
     log:
         "logs/export/{strategy}.log",
     shell:
-        "python -m read export $(dirname {input.runs}) {output} > {log} 2>&1"
+        "python -m pipeline.stages.export $(dirname {input.runs}) {output} > {log} 2>&1"

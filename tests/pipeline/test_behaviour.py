@@ -116,12 +116,12 @@ def test_a_config_of_the_command_line_is_not_recorded(half):
 def test_a_second_run_at_the_same_time_is_refused(half):
     (half.folder / "results/report/index.html").unlink()
     first = half.start("snakemake", "--cores", "1")
-    running = half.folder / ".snakemake/running"
-    first.wait_for(lambda: running.read_text() == str(first.process.pid))  # it came with the copy, of an earlier run
+    lease = ".snakemake/leases/run.json"
+    first.wait_for(lambda: half.json(lease)["pid"] == first.process.pid)  # it came with the copy, of an earlier run
     with first.paused():
         message = half.snakemake(status=1)
         half.snakemake("-n")  # planning disturbs nobody
-    assert f"another run is at work in this folder (process {first.process.pid}); wait for it" in message
+    assert f"another run is at work in this folder (process {first.process.pid}); wait for it, or end it" in message
     assert "Traceback" not in message
     first.finish()
     half.assert_settled()

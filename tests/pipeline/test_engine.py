@@ -11,7 +11,9 @@ import pytest
 
 from pipeline.engine import adopt, aside, confirm, dvc, records
 from pipeline.engine.dvc import LockedStage
+from pipeline.engine.holders import birth
 from read.errors import InputError
+from read.files import machine
 from tests.pipeline.test_collect import record
 
 FIRST, SECOND = Path("a"), Path("b")
@@ -132,9 +134,7 @@ def test_jobs_end_with_their_run():
     code = "from pipeline.engine.stopping import end_with_run; end_with_run(); import time; time.sleep(60)"
     root = Path(__file__).parents[2]
     run = subprocess.Popen(["sleep", "60"])
-    import psutil
-
-    named = {"READ_RUN": f"{run.pid} {psutil.Process(run.pid).create_time()}", "PYTHONPATH": str(root)}
+    named = {"READ_RUN": f"{machine()} {run.pid} {birth(run.pid)}", "PYTHONPATH": str(root)}
     job = subprocess.Popen([sys.executable, "-c", code], env=os.environ | named)
     time.sleep(1)
     assert job.poll() is None
