@@ -7,9 +7,12 @@ told; a job that is started by hand reads params.yaml.
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from pipeline.cli import device_of
 from pipeline.params import Machine, Params, load_params
+from read.devices import take_device, visible_devices
+from read.errors import InputError
 
 TOLD, TOLERANCE = "READ_MACHINE", "READ_TOLERANCE"
 
@@ -35,6 +38,35 @@ def tolerance() -> float:
     return float(os.environ[TOLERANCE]) if TOLERANCE in os.environ else load_params().download.tolerance
 
 
-def chosen_device() -> str:
-    """Where models run. Raises InputError where `cuda` is asked for and absent."""
+def limit_gpus(workflow: Any, machine: Machine) -> None:
+    """Let no more jobs that need a GPU run at once than this machine has, unless `--resources gpu=` or a cluster says.
+
+    Args:
+        workflow: Snakemake's.
+        machine: how to work here.
+
+    Raises:
+        InputError: `machine.gpus` are more than there are.
+    """
+    if machine.device == "cpu" or workflow.resource_settings.nodes is not None:  # nodes: a cluster's
+        return
+    visible = visible_devices()
+    if machine.gpus != "auto" and machine.gpus > len(visible):
+        names = ", ".join(visible) or "none"
+        raise InputError(
+            f"params.yaml: machine.gpus: {machine.gpus}, but {len(visible)} are visible here ({names}); use auto"
+        )
+    if visible and "gpu" not in workflow.global_resources:
+        workflow.global_resources["gpu"] = len(visible) if machine.gpus == "auto" else machine.gpus
+
+
+def device() -> str:
+    """Where models run here: cpu or cuda. Raises InputError where `cuda` is asked for and absent."""
     return device_of(told().device)
+
+
+def chosen_device() -> str:
+    """The same, for a process that is about to use it: it takes a free GPU, and waits for one."""
+    if told().device != "cpu":
+        take_device()
+    return device()

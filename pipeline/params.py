@@ -31,6 +31,15 @@ EncoderName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]  # also 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
+def _auto_or_count(value: Any) -> Any:
+    if value != "auto" and (type(value) is not int or value < 1):
+        raise ValueError(f"is {shown(value)}; auto, or a number from 1 on, is right")
+    return value
+
+
+AutoCount = Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)]
+
+
 def plugin(*kinds: Plugins) -> AfterValidator:
     """The check of a key that holds the name of a plug-in of one of some kinds."""
 
@@ -60,6 +69,7 @@ class Machine(Section):
     """How, and not what: nothing of this decides a result. A job that runs elsewhere may do without."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpus: AutoCount = "auto"
     batch_size: Count = 64
     retries: Annotated[int, Field(ge=0)] = 5
     timeout: Positive = 30.0

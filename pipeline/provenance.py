@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline import paths
-from pipeline.machine import chosen_device
+from pipeline.machine import device
 from read.files import read_json, sha256_of, write_json
 
 PACKAGES = ("torch", "transformers", "open_clip_torch", "pytorchvideo", "peft", "POT", "snakemake", "dvc")
@@ -82,6 +82,6 @@ def _code() -> dict[str, Any]:
 def _device() -> str:
     import torch
 
-    if chosen_device() == "cuda":
+    if device() == "cuda":
         return torch.cuda.get_device_name()
     return f"CPU, {platform.machine()}, {torch.get_num_threads()} threads a job"

@@ -5,7 +5,7 @@ from pipeline.engine.storage import tell_root
 from pipeline.engine.targets import Targets, all_outputs
 from pipeline.params import check_params, for_encoder
 from pipeline.code import code_digest, keep_digests, settings
-from pipeline.machine import tell_jobs
+from pipeline.machine import limit_gpus, tell_jobs
 from pipeline.strategies import check_strategies
 from pipeline.terminal import show_progress, show_results
 from snakemake.exceptions import WorkflowError
@@ -20,6 +20,7 @@ try:
     STORED = tell_root(workflow)
     keep_digests(workflow)
     prepare_run(workflow)
+    limit_gpus(workflow, PARAMS.machine)
     show_progress(workflow)
 except ValueError as error:
     raise WorkflowError(str(error)) from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from read.bundle.folder import Bundle
 from read.commands.formats import FORMATS, SUFFIX, Asked, Found, Result, csv_head
+from read.devices import take_device
 from read.encoders.light import import_encoders
 from read.errors import InputError, show_everything
 from read.files import write_text
@@ -68,7 +69,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     told.add_argument("--clips", metavar="DIR", help="cut the moments out of the videos into this folder")
     told.add_argument("--quiet", action="store_true", help="no progress on stderr")
-    parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
+    parser.add_argument("--device", default="auto", help="auto (a free GPU where there is one), cpu, cuda, cuda:1")
     parser.add_argument("--encoders", metavar="DIR", help="the encoders' weights, where the bundle has none")
     parser.add_argument("--cache", metavar="DIR", help="keep encoded videos here; the next time they are not read anew")
     parser.set_defaults(run=run, usage_error=parser.error)
@@ -85,6 +86,8 @@ def run(options: argparse.Namespace) -> int:
     transcripts = _transcripts(options)
     bundle = Bundle.open(options.bundle)
     import_encoders(bundle.features["encoders"])
+    if options.device == "auto":
+        take_device()
     from read.predictor import Predictor
 
     predictor = Predictor.from_bundle(
