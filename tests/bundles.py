@@ -41,7 +41,8 @@ def make_workspace(root: Path) -> Path:
     extractor = Extractor(ExtractorSettings(), root / "models/encoders")
     video_dim = sum(encoder.dim for encoder in extractor.encoders.values())
     sizes = {"hidden": 16, "layers": 2, "heads": 2, "feed_forward": 24, "max_clips": 4}
-    build_backbone("univtg", video_dim=video_dim, text_dim=64, **sizes).save(root / "models/backbone/grounding")
+    dims = {"video_dim": video_dim, "text_dim": extractor.reader.text_dim}
+    build_backbone("univtg", **dims, **sizes).save(root / "models/backbone/grounding")
     tokenizer = train_tokenizer(TEXTS, 280)
     bart = small_bart(len(tokenizer), video_dim, hidden=16, layers=1, heads=2, feed_forward=24, positions=64)
     bart.save(root / "models/backbone/summarization")

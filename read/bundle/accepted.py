@@ -139,9 +139,9 @@ def grounding(value: Any, place: str) -> Iterator[str]:
     yield from faults
 
 
-_SEQ2SEQ = record({"model_type": _WORD}, rest=plain)
+_TRANSFORMER = record({"model_type": _WORD}, rest=plain)
 _GUIDED = record(
-    {"model": one_of("visual_guidance"), "video_dim": _SIZE, "seq2seq": _SEQ2SEQ}, {"visual_layers": _LAYERS}, plain
+    {"model": one_of("visual_guidance"), "video_dim": _SIZE, "seq2seq": _TRANSFORMER}, {"visual_layers": _LAYERS}, plain
 )
 
 
@@ -200,9 +200,9 @@ ENCODERS: dict[str, Check] = {
     "clip": record(
         {
             "name": _WORD, "quick_gelu": flag, "frames_per_clip": whole(1, MAX_FRAMES), "mean": _COLOURS,
-            "std": _DEVIATIONS,
+            "std": _DEVIATIONS, "squash": flag,
         },
-        {"kind": _WORD},
+        {"kind": _WORD, "text": _TRANSFORMER},
     ),
     "slowfast": record(
         {

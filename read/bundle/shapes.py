@@ -6,6 +6,7 @@ of weights. So whatever a config says, no more is built than the file has bytes 
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from read.bundle import accepted
 from read.bundle.folder import ADAPTER, MODEL
 from read.bundle.schema import Check, plain, read_document, record
 from read.encoders.base import kind_of
-from read.errors import InputError, optional_imports
+from read.encoders.tokens import TENSOR, document
+from read.errors import InputError
 from read.plugins import ENCODERS
 from read.weights import check_fit, first_line
 
@@ -70,10 +72,12 @@ def check_encoder(name: str, folder: Path) -> None:
     kind = kind_of(name, read_document(path, record({}, rest=plain)))
     ENCODERS.check(kind)
     values = read_document(path, accepted.ENCODERS.get(kind, record({}, rest=plain)))
-    shapes = _header(folder / MODEL[0], path, {})
+    shapes = _header(folder / MODEL[0], path, values)
     if kind in _ENCODERS:
         with _weightless(path):
             model = _ENCODERS[kind](values)
+        if shapes.pop(TENSOR, None) is not None:
+            _check_kept_tokenizer(folder / MODEL[0])
         check_fit(shapes, model.state_dict(), folder / MODEL[0], f"what {MODEL[1]} describes")
 
 
@@ -86,16 +90,23 @@ def check_tokenizer(folder: Path) -> None:
         read_document(path, checks.get(path.name, plain))
 
 
+def _check_kept_tokenizer(path: Path) -> None:
+    """As `check_tokenizer`, of one that is kept among weights."""
+    with safe_open(path, framework="pt") as file:
+        content = file.get_tensor(TENSOR)
+    try:
+        value = document(content)
+    except (ValueError, TypeError, RuntimeError, RecursionError) as error:
+        raise InputError(f"{path}: {TENSOR}: no JSON ({first_line(error)[:200]})") from None
+    faults = ["not an object"] if not isinstance(value, dict) else list(islice(accepted.tokenizer(value, ""), 5))
+    if faults:
+        raise InputError(f"{path}: {TENSOR}: {'; '.join(faults)}")
+
+
 def _clip(values: Mapping[str, Any]) -> nn.Module:
-    with optional_imports():
-        import open_clip
+    from read.encoders.towers import build
 
-    from read.encoders.kinds.clip import _known
-
-    config = open_clip.get_model_config(_known(values["name"]))
-    if config.get("custom_text") or "multimodal_cfg" in config or "hf_model_name" in config["text_cfg"]:
-        raise InputError(f"CLIP {values['name']!r}: only models with CLIP's own text tower and tokenizer are supported")
-    return open_clip.CLIP(**config)
+    return build(values)
 
 
 def _slowfast(values: Mapping[str, Any]) -> nn.Module:

@@ -28,10 +28,9 @@ def import_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> None:
 
     For a process of our own only: in somebody else's, open_clip would lack the towers of timm and transformers.
     """
-    named = {
-        kind_of(entry, config): config.get("name") or config.get("model", "") for entry, config in encoders.items()
-    }
-    if not named.keys() & {"clip", "slowfast"} or _needs_timm(named.get("clip", "")):
+    kinds = {kind_of(entry, config) for entry, config in encoders.items()}
+    models = {config.get("name") or config.get("model", "") for config in encoders.values()}
+    if not kinds & {"clip", "slowfast"} or any(_needs_timm(name) for name in models):
         return  # they are imported when they are needed, as a whole
     import torch  # noqa: F401 - before its compiler is hidden
 
@@ -40,7 +39,7 @@ def import_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> None:
     sys.modules.update(hidden)
     try:
         for kind in ("slowfast", "clip"):
-            if kind in named:
+            if kind in kinds:
                 ENCODERS.load(kind)
     except InputError:
         pass  # of another version, that does need them: imported again as a whole
@@ -62,8 +61,8 @@ def _compiler() -> dict[str, ModuleType]:
     return {COMPILER: compiler, f"{COMPILER}.utils": utils}
 
 
-def _needs_timm(clip: str) -> bool:
+def _needs_timm(model: str) -> bool:
     """Whether open_clip makes this model's towers of other packages' parts."""
     package = find_spec("open_clip")
-    config = Path(package.origin).parent / "model_configs" / f"{clip}.json" if package and package.origin else None
+    config = Path(package.origin).parent / "model_configs" / f"{model}.json" if package and package.origin else None
     return config is not None and config.is_file() and any(key in config.read_text() for key in ("timm_", "hf_model_"))

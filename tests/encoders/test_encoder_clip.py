@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from read.encoders.kinds import clip as clip_module
-from read.encoders.kinds.clip import TINY, Clip, frame_size, new_tiny_clip
+from read.encoders.kinds.clip import TINY, Clip, new_tiny_clip
+from read.encoders.towers import frame_size
 from read.errors import InputError
 
 SENTENCES = ["a cat", "the camera pans left over the coffee", "Zürich, 8 Uhr!"]

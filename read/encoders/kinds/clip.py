@@ -1,24 +1,31 @@
-"""CLIP through open_clip: a feature per clip of video, a feature per token of a sentence.
+"""CLIP and its kin through open_clip: a feature per clip of video, a feature per token of a sentence.
 
-Symbols: n clips, T frames in a clip, S their side in pixels, M tokens of a sentence with its start and end, d width.
+SigLIP, SigLIP 2, EVA, MobileCLIP, CoCa and all else that open_clip names, with their own tokenizers and text towers.
+
+Symbols: n clips, T frames in a clip, S their side in pixels, L tokens of a sentence with padding, M of them real,
+d width.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
+from read.encoders import towers
 from read.encoders.base import Encoder, Material, Wants
+from read.encoders.tokens import TENSOR, Tokenizer, Tokens
+from read.encoders.towers import TINY, build, known, preprocessing
 from read.encoders.weights import WEIGHTS, read_config, save_folder
 from read.errors import InputError, optional_imports
-from read.weights import state_digest
+from read.weights import check_fit, first_line, load_tensors, state_digest
 
 with optional_imports():
     import open_clip
+    from open_clip.hf_model import HFTextEncoder
     from open_clip.pretrained import get_pretrained_cfg
-    from open_clip.tokenizer import SimpleTokenizer
 
 READS = ("frames", "text")
 JOINT = True
@@ -28,43 +35,49 @@ OPTIONS = {
     "steps": 250,
     "seed": 0,
 }
-TINY = "clip_tiny"
 FRAMES_PER_CLIP = 2  # a still picture changes little in two seconds
 TEXT_BATCH = 256
 
-open_clip.add_model_config(Path(__file__).parents[1] / "configs" / f"{TINY}.json")
-
 
 class Clip(Encoder):
-    """A CLIP model (Radford et al. 2021), its tokenizer and its normalisation of pixels.
+    """A model of pictures and sentences (CLIP: Radford et al. 2021), its tokenizer and how it sees pictures.
 
     Args:
-        model: an `open_clip.CLIP`.
-        config: "name" (open_clip's), "quick_gelu", "mean", "std", "frames_per_clip".
+        model: an `open_clip.CLIP`, `CustomTextCLIP` or `CoCa`.
+        config: "name" (open_clip's), "quick_gelu", "mean", "std", "squash" (pictures to be square, not cut),
+            "frames_per_clip", and of a text tower of transformers its "text" configuration.
         device: where it runs.
+        tokenizer: the model's; None: CLIP's own.
     """
 
     reads, joint = READS, JOINT
 
-    def __init__(self, model: open_clip.CLIP, config: dict[str, Any], device: str | torch.device = "cpu"):
+    def __init__(
+        self,
+        model: nn.Module,
+        config: dict[str, Any],
+        device: str | torch.device = "cpu",
+        tokenizer: Tokenizer | None = None,
+    ):
         self.model, self.config, self.device = model.to(device).eval(), config, torch.device(device)
-        self.size = open_clip.get_model_preprocess_cfg(model)["size"][0]
-        self.dim, self.text_dim = model.visual.output_dim, model.ln_final.normalized_shape[0]
-        self.wants = Wants(self.size)
-        self._tokenizer = open_clip.get_tokenizer(config["name"])
+        architecture = open_clip.get_model_config(config["name"])
+        self.dim, self.text_dim = architecture["embed_dim"], towers.text_width(model)
+        self.wants = Wants(towers.frame_size(config["name"]), squash=config["squash"])
+        self._tokenizer = tokenizer or open_clip.get_tokenizer(config["name"])
         self._mean, self._std = (torch.tensor(config[key], device=device).view(3, 1, 1) for key in ("mean", "std"))
         self.identity = {
             **config,
-            "weights": state_digest(model.state_dict()),
-            "size": self.size,
+            "weights": state_digest(self._state()),
+            "size": self.wants.size,
             "dim": self.dim,
             "text_dim": self.text_dim,
         }
 
     @classmethod
     def wanted(cls, options: Mapping[str, Any]) -> Wants:
-        """Frames of the size that the model was made for. Raises InputError where open_clip has no such model."""
-        return Wants(frame_size(options["model"]))
+        """Pictures as the model was made for them. Raises InputError where open_clip has no such model."""
+        name = options["model"]
+        return Wants(towers.frame_size(name), squash=preprocessing(name, options["pretrained"])["squash"])
 
     @classmethod
     def make(cls, options: Mapping[str, Any], material: Material) -> Self:
@@ -74,7 +87,7 @@ class Clip(Encoder):
         if options["model"] != TINY:
             raise InputError(f"encoder clip: pretrained is null, but of CLIP's models only {TINY} is trained here")
         rest = {"steps": options["steps"], "seed": options["seed"], "device": material.device}
-        return material.small.train_clip(material.footage(frame_size(TINY)), **rest)
+        return material.small.train_clip(material.footage(towers.frame_size(TINY)), **rest)
 
     @classmethod
     def public(cls, model: str, pretrained: str | None) -> str | None:
@@ -95,10 +108,13 @@ class Clip(Encoder):
         """
         tag = get_pretrained_cfg(name, str(weights))
         # Openai's weights need the activation that they were trained with, whatever the model's own default is.
-        quick_gelu = bool(open_clip.get_model_config(_known(name)).get("quick_gelu") or tag.get("quick_gelu"))
-        model = _build(name, weights, quick_gelu)
-        normalisation = open_clip.get_model_preprocess_cfg(model)
-        return cls(model, clip_config(name, quick_gelu, normalisation["mean"], normalisation["std"]), device)
+        quick_gelu = bool(open_clip.get_model_config(known(name)).get("quick_gelu") or tag.get("quick_gelu"))
+        model = _had(name, str(weights), open_clip.create_model, str(weights), force_quick_gelu=quick_gelu)
+        tokenizer = _had(name, "its tokenizer", open_clip.get_tokenizer)
+        config = clip_config(name, quick_gelu, **preprocessing(name, weights))
+        if isinstance(text := getattr(model, "text", None), HFTextEncoder):
+            config["text"] = towers.plain_config(text.config)
+        return cls(model, config, device, towers.own_tokenizer(name, tokenizer, model))
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:
@@ -107,12 +123,19 @@ class Clip(Encoder):
         Raises:
             InputError: a file is missing or damaged.
         """
-        config = read_config(folder)
-        return cls(_build(config["name"], Path(folder) / WEIGHTS, config["quick_gelu"]), config, device)
+        config, state = read_config(folder), load_tensors(Path(folder) / WEIGHTS)
+        model, content = build(config), state.pop(TENSOR, None)
+        check_fit(state, model.state_dict(), Path(folder) / WEIGHTS, f"open_clip's {config['name']}")
+        model.load_state_dict(state)
+        return cls(model, config, device, towers.kept_tokenizer(config["name"], content, model, folder))
 
     def save(self, folder: str | Path) -> None:
-        """Write weights and config into `folder`."""
-        save_folder(folder, self.model.state_dict(), self.config)
+        """Write weights, the tokenizer among them, and config into `folder`."""
+        save_folder(folder, self._state(), self.config)
+
+    def _state(self) -> dict[str, Tensor]:
+        kept = {TENSOR: self._tokenizer.content} if isinstance(self._tokenizer, Tokenizer) else {}
+        return {**self.model.state_dict(), **kept}
 
     @torch.inference_mode()
     def video(self, clips: np.ndarray) -> np.ndarray:
@@ -120,13 +143,13 @@ class Clip(Encoder):
         count = self.config["frames_per_clip"]
         middle = ((np.arange(count) + 0.5) * clips.shape[1] / count).astype(int)
         images = torch.from_numpy(clips[:, middle]).to(self.device).flatten(0, 1)
-        features = self.model.encode_image(self.normalise(images))
+        features = self.model.encode_image(self.normalise(images), normalize=False)
         return features.unflatten(0, (-1, count)).mean(1).float().cpu().numpy()
 
     def text(self, sentences: list[str]) -> list[np.ndarray]:
-        """Features of tokens, float32 (M, d) for each sentence: start, words, end, after the last layer norm.
+        """Features of tokens, float32 (M, d) for each sentence: those of its words and the special ones, not padding.
 
-        Sentences longer than the model's context are cut to it.
+        They are the last layer's, after its norm. Sentences longer than the model's context are cut to it.
 
         Raises:
             InputError: a sentence is empty.
@@ -144,70 +167,67 @@ class Clip(Encoder):
             raise InputError(f"sentences {empty[:5]} of {len(sentences)} are empty")
         features, pooled = [], [torch.empty(0, self.dim)]
         for start in range(0, len(sentences), TEXT_BATCH):
-            tokens = self.tokens(sentences[start : start + TEXT_BATCH])
-            found = self.model.forward_intermediates(
-                text=tokens, text_indices=1, normalize=False, normalize_intermediates=True
-            )
-            ends = tokens.argmax(-1) + 1  # the end token has the highest number
-            states = found["text_intermediates"][-1]
-            features += [row[:end].float().cpu().numpy() for row, end in zip(states, ends, strict=True)]
-            pooled.append(found["text_features"].float().cpu())
+            tokens = self._tokens(sentences[start : start + TEXT_BATCH])
+            states, found = self._encoded(tokens.ids.to(self.device))
+            features += [row[real].numpy() for row, real in zip(states.float().cpu(), tokens.real, strict=True)]
+            pooled.append(found.float().cpu())
         return features, torch.cat(pooled).numpy()
 
     def words(self, sentence: str) -> list[str]:
         """What each of the M tokens of `text` stands for."""
+        if isinstance(self._tokenizer, Tokenizer):
+            tokens = self._tokens([sentence])
+            return self._tokenizer.labels(tokens.ids[tokens.real])
         pieces = self._tokenizer.encode(sentence)[: self._tokenizer.context_length - 2]
         return ["[start]", *(self._tokenizer.decoder[piece].removesuffix("</w>") for piece in pieces), "[end]"]
 
-    def tokens(self, sentences: list[str]) -> torch.Tensor:
-        """Token numbers (n, context length), zeros after the end."""
-        return self._tokenizer(sentences).to(self.device)
+    def tokens(self, sentences: list[str]) -> Tensor:
+        """Token numbers (n, L), as the model takes them."""
+        return self._tokens(sentences).ids.to(self.device)
+
+    def _tokens(self, sentences: list[str]) -> Tokens:
+        if isinstance(self._tokenizer, Tokenizer):
+            return self._tokenizer(sentences)
+        ids = self._tokenizer(sentences)
+        ended = (ids == self._tokenizer.eot_token_id).cumsum(1)
+        return Tokens(ids, ended.cumsum(1) <= 1)
+
+    def _encoded(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """States (n, L, d) and what open_clip pools of them (n, d)."""
+        if isinstance(text := getattr(self.model, "text", None), HFTextEncoder):
+            mask = (ids != text.config.pad_token_id).long()
+            found = text.transformer(input_ids=ids, attention_mask=mask)
+            return found.last_hidden_state, text.proj(text.pooler(found, mask))
+        asked = {"text_indices": 1, "normalize": False, "normalize_intermediates": True}
+        found = self.model.forward_intermediates(text=ids, **asked)
+        return found["text_intermediates"][-1], found["text_features"]
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """Pixels, uint8 (n, S, S, 3), as the model takes them: float32 (n, 3, S, S)."""
         return (images.movedim(-1, -3).float() / 255 - self._mean) / self._std
 
 
-def clip_config(name: str, quick_gelu: bool, mean: tuple[float, ...], std: tuple[float, ...]) -> dict[str, Any]:
+def clip_config(
+    name: str, quick_gelu: bool, mean: tuple[float, ...], std: tuple[float, ...], squash: bool = False
+) -> dict[str, Any]:
     """The config of a `Clip`."""
-    normalisation = {"mean": list(mean), "std": list(std)}
-    return {"name": name, "quick_gelu": quick_gelu, "frames_per_clip": FRAMES_PER_CLIP, **normalisation}
-
-
-def frame_size(name: str) -> int:
-    """The side in pixels of the square images that open_clip's model `name` takes.
-
-    Raises:
-        InputError: open_clip has no such model.
-    """
-    return open_clip.get_model_config(_known(name))["vision_cfg"].get("image_size", 224)
+    seen = {"mean": list(mean), "std": list(std), "squash": squash}
+    return {"name": name, "quick_gelu": quick_gelu, "frames_per_clip": FRAMES_PER_CLIP, **seen}
 
 
 def new_tiny_clip(device: str | torch.device = "cpu") -> Clip:
     """The small model with random weights, to be trained."""
-    model = open_clip.CLIP(**open_clip.get_model_config(TINY))
     half = (0.5, 0.5, 0.5)
-    size = model.visual.image_size
-    open_clip.set_model_preprocess_cfg(model, {"size": size, "mean": half, "std": half})
-    return Clip(model, clip_config(TINY, False, half, half), device)
+    config = clip_config(TINY, False, half, half)
+    return Clip(build(config), config, device)
 
 
-def _known(name: str) -> str:
-    if name not in open_clip.list_models():
-        raise InputError(f"open_clip has no model {name!r}; open_clip.list_models() names them")
-    return name
-
-
-def _build(name: str, weights: str | Path, quick_gelu: bool) -> open_clip.CLIP:
-    _known(name)
+def _had(name: str, what: str, make: Callable[..., Any], *arguments: Any, **rest: Any) -> Any:
+    """What open_clip makes of a name; downloads, files, pickles and keys fail each in their own way."""
     try:
-        model = open_clip.create_model(name, str(weights), force_quick_gelu=quick_gelu)
-    except Exception as error:  # files, downloads, pickles and keys fail each in their own way
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"CLIP {name!r} with weights {str(weights)!r}: {reason}") from None
-    if not isinstance(model, open_clip.CLIP) or not isinstance(open_clip.get_tokenizer(name), SimpleTokenizer):
-        raise InputError(f"CLIP {name!r}: only models with CLIP's own text tower and tokenizer are supported")
-    return model
+        return make(name, *arguments, **rest)
+    except Exception as error:
+        raise InputError(f"open_clip's {name!r}: {what} cannot be had: {first_line(error)}") from None
 
 
 ENCODER = Clip
