@@ -111,7 +111,7 @@ def test_a_tag_decides_the_activation(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(open_clip, "create_model", create_model)
-    with pytest.raises(InputError, match="'openai': no network"):
+    with pytest.raises(InputError, match="'ViT-B-32': openai cannot be had: no network"):
         Clip.pretrained("ViT-B-32", "openai")
     assert asked == {"name": "ViT-B-32", "pretrained": "openai", "force_quick_gelu": True}
 
