@@ -195,7 +195,16 @@ _LISTENER = record(  # whose sizes are taken before a model is
     },
     plain,
 )  # fmt: skip
-_HEARING = record({"name": _WORD, "model": record({}, rest=sizes), "listener": _LISTENER}, {"kind": _WORD})
+
+
+def _transformer(value: Any, place: str) -> Iterator[str]:
+    if faults := list(record({}, rest=plain)(value, place)):
+        yield from faults
+    else:
+        yield from sizes(value, place)
+
+
+_HEARING = record({"name": _WORD, "model": _transformer, "listener": _LISTENER}, {"kind": _WORD})
 ENCODERS: dict[str, Check] = {
     "clip": record(
         {
