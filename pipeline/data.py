@@ -1,5 +1,9 @@
-"""A dataset as the stages after extraction see it: what is labelled, and the features."""
+"""A dataset as the stages after extraction see it: what is labelled, and the features.
 
+A job asks for the same files often, of the train side and the test side of each run, so what was read of them is kept.
+"""
+
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,18 +28,38 @@ def load_labels(task: str, dataset: str, settings: SimpleNamespace) -> list[Anno
     if not file.stat().st_size:
         raise InputError(f"{dataset}: its card names nothing that is labelled for {task}; take {task} out of `task`")
     if task == "grounding":
-        return load_annotations(file, settings.clip_len, load_features(dataset, settings).lengths)
+        return [*_annotations(file, settings.clip_len, load_features(dataset, settings), _state([file]))]
     return load_summaries(file)
 
 
+@lru_cache(maxsize=2)
+def _annotations(file: Path, clip_len: float, store: FeatureStore, state: tuple) -> list[Annotation]:
+    return load_annotations(file, clip_len, store.lengths)
+
+
 def load_features(dataset: str, settings: SimpleNamespace) -> FeatureStore:
-    """The features of a dataset. Raises InputError where they are of another clip length than params.yaml's."""
-    store = FeatureStore(paths.features(dataset))
+    """The features of a dataset. Raises InputError where they are of another clip length than params.yaml's.
+
+    A job checks the digests of all shards once.
+    """
+    folder = paths.features(dataset)
+    store = _store(folder, _state(sorted(folder.glob("[!.]*.*"))))
     found = store.spec["clip_len"]
     if found != settings.clip_len:
         wanted = f"clip_len is {settings.clip_len:g}"
         raise InputError(f"{store.root}: features per {found:g} s, but {wanted}; run the extract stage again")
     return store
+
+
+@lru_cache(maxsize=2)
+def _store(folder: Path, state: tuple) -> FeatureStore:
+    return FeatureStore(folder)
+
+
+def _state(files: list[Path]) -> tuple:
+    """What is another as soon as one of some files is another."""
+    found = ((file.name, file.stat()) for file in files)
+    return Path.cwd(), *((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found)
 
 
 def encoder_videos(source: str, settings: SimpleNamespace) -> set[str] | None:

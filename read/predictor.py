@@ -201,7 +201,7 @@ class Predictor:
                 _unit(texts[number]),
                 Question(number, query, video.path.stem, video.duration),
                 video.clip_len,
-                sentence=None if sentences is None else _unit(sentences[number]),
+                embedding=None if sentences is None else _unit(sentences[number]),
             )
             for number, query in enumerate(queries)
         ]

@@ -1,6 +1,6 @@
 """The montage's training videos stitched anew: their segments' clips in other orders, with queries that fit.
 
-From a few hundred videos a small model learns them, and not what "before" means. Features belong to clips, so segments
+From a few hundred videos a small model learns them, and not what "before" means. Held belong to clips, so segments
 can stand in any order, and no two steps have to see the same video. All sentences are the source's own.
 
 Symbols: n clips of a segment, d width of their features.
@@ -14,13 +14,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from pipeline.sources.montage.phrases import PHRASEBOOKS
 from pipeline.sources.montage.scenes import SEGMENTS, SUBJECTS
 from pipeline.sources.montage.subjects import PHOTOGRAPHS
 from read.data import Annotation, Sample
 from read.data.annotations import derive_saliency
+from read.data.lazy import Held, joined
 from read.files import read_jsonl
 
 ORDER_ALONE = 0.4  # share of the steps; a model that may look for moves at once learns these, and order not at all
@@ -32,7 +32,7 @@ class Shot:
 
     subject: str
     move: str
-    clips: Tensor
+    clips: Held
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Restitcher:
             self._asked[meaning.kind].append((meaning, sample))
         self._clip_len = samples[0].clip_len
         self._shots: dict[str, list[Shot]] = {}
-        videos = {sample.vid: sample.video for sample in samples}
+        videos = {sample.vid: sample.clips for sample in samples}
         for row in read_jsonl(folder / "segments.jsonl"):
             if row["vid"] in videos:
                 start, stop = (math.ceil(row[end] / self._clip_len - 0.5) for end in ("start", "end"))
@@ -125,7 +125,7 @@ class Restitcher:
         question = replace(sample.question, vid=f"{sample.vid}*", duration=ends[-1])
         saliency = derive_saliency(windows, ends[-1], self._clip_len)
         label = Annotation(question.qid, question.query, question.vid, ends[-1], windows, *saliency)
-        return replace(sample, video=torch.cat([shot.clips for shot in shots]), question=question, label=label)
+        return replace(sample, clips=joined([shot.clips for shot in shots]), question=question, label=label)
 
 
 RESTITCHER = Restitcher

@@ -62,7 +62,7 @@ class GroundingWork:
         wanted = self.settings.pretrain
         labels = load_labels(NAME, self.settings.source, self.settings)
         samples, spec = self.samples(self.settings.source, pretraining_videos(labels, self.settings.domain))
-        dims = samples[0].video.shape[-1], samples[0].text.shape[-1]
+        dims = samples[0].clips.shape[-1], samples[0].words.shape[-1]
         columns = load_features(self.settings.source, self.settings).joint
         joint = {} if columns is None else {"joint_start": columns.start, "joint_dim": columns.stop - columns.start}
         if wanted.checkpoint is not None:
@@ -136,7 +136,7 @@ class GroundingWork:
         Longer videos than the source's are later read in pieces as long as its longest: a model that regresses windows
         as shares of the whole has learned no other scale.
         """
-        longest = min(model.config.max_clips, max(len(sample.video) for sample in train))
+        longest = min(model.config.max_clips, max(len(sample.clips) for sample in train))
         model.config = replace(model.config, max_clips=longest)
         steps, source = self.settings.pretrain.steps, paths.raw(self.settings.source)
         joiner = Joiner(train, longest, JOINED, int(KNOWN * steps))

@@ -63,7 +63,7 @@ class SummarizationWork:
         """A small model and its tokenizer, or a public model whose guide is new, and what to train it on."""
         wanted, source = self.settings.pretrain, self.settings.source
         store = load_features(source, self.settings)
-        video_dim = store.video(min(store.videos)).shape[-1]
+        video_dim = store.clips(min(store.videos)).shape[-1]
         labels = load_labels(NAME, source, self.settings)
         videos = pretraining_videos(labels, self.settings.domain)
         if self.settings.backbone in TEXT_MODELS.names():
@@ -141,7 +141,7 @@ class SummarizationWork:
         self, model: VisualGuidance, samples: Sequence[SummarySample], alignment: Aligner | None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """What every word of the transcripts attends to: (words, clips), and the words."""
-        rows = visual_attention(model, self.tokenizer, [sample for sample in samples if len(sample.video)])
+        rows = visual_attention(model, self.tokenizer, [sample for sample in samples if len(sample.clips)])
         return {row["vid"]: row["attention"] for row in rows}, {row["vid"]: {"words": row["words"]} for row in rows}
 
     @cached_property
@@ -156,7 +156,7 @@ class SummarizationWork:
         labels = [label for label in load_labels(NAME, dataset, self.settings) if label.vid in wanted]
         if not labels:
             raise InputError(f"{dataset}: none of the {len(wanted)} videos asked for has a summary")
-        samples, cut = make_summary_samples(labels, store.video, self.tokenizer, longest, min(OUTPUT_TOKENS, longest))
+        samples, cut = make_summary_samples(labels, store.clips, self.tokenizer, longest, min(OUTPUT_TOKENS, longest))
         for what, lost in cut.items():
             if lost.texts:
                 print(f"{dataset}: {lost.texts} of {len(labels)} {what} texts were too long; {lost.tokens} tokens cut")

@@ -7,18 +7,19 @@ made it.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from read.data.lazy import Cache, Lazy
 from read.data.lengths import Length
+from read.data.mapped import MappedFiles
 from read.errors import InputError
-from read.files import atomic_path, check_sha256, read_json, sha256_of, write_json
+from read.files import atomic_path, read_json, sha256_of, write_json
 from read.rows import id_key
 
 TEXT = "text"  # the name of the shard that holds the queries
@@ -85,7 +86,10 @@ def text_arrays(
 
 
 class FeatureStore:
-    """Read access to the shards in a folder; tensors are loaded when asked for, once for all that hold them.
+    """Read access to the shards in a folder: a tensor is read when it is asked for, and the last ones are kept.
+
+    So the memory is that of the names, however large the features are. `clips`, `words` and `embedding` are what
+    `video`, `text` and `sentence` are, before it is read.
 
     Args:
         root: folder of the dataset's features.
@@ -106,9 +110,8 @@ class FeatureStore:
         self.decoders: list[str] = []  # of the videos, each once
         self._videos: dict[str, tuple[Path, list[str]]] = {}
         self._texts: dict[str, Path] = {}
-        self._files: dict[Path, Any] = {}  # open shards: to open one reads a header as long as it has videos
         self._columns: dict[tuple[str, ...], slice] = {}
-        self._cache: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()  # one copy for all of its queries
+        self._files, self._cache = MappedFiles(), Cache()
         self.spec = spec or read_json(sidecars[0])["spec"]
         for sidecar in sidecars:
             content = read_json(sidecar)
@@ -124,9 +127,7 @@ class FeatureStore:
         path = sidecar.with_suffix(".safetensors")
         if not path.is_file():
             raise InputError(f"{path}: is missing beside its sidecar; run the extract stage again")
-        check_sha256(path, sha256)
-        file = self._files[path] = safe_open(path, framework="pt")
-        for key in file.keys():  # noqa: SIM118 - safe_open is no mapping
+        for key in self._files.add(path, sha256):
             if sidecar.stem == TEXT:
                 self._texts[key] = path
             else:
@@ -148,7 +149,7 @@ class FeatureStore:
         if vid in self._seconds:
             return Length(self._seconds[vid], clip_len)
         path, encoders = self._videos[vid]
-        clips = self._files[path].get_slice(f"{encoders[0]}/{vid}").get_shape()[0]
+        clips = self._files.shape(path, f"{encoders[0]}/{vid}")[0]
         return Length(clips * clip_len, clip_len, decoded=False)
 
     def video(self, vid: str) -> torch.Tensor:
@@ -159,16 +160,29 @@ class FeatureStore:
         Raises:
             InputError: it has none; the message says why.
         """
+        return self._cache.get(vid, partial(self._features, self._known(vid)))
+
+    def clips(self, vid: str) -> Lazy:
+        """`video`, not read yet. Raises InputError as it."""
+        path, names = self._videos[self._known(vid)][0], self._joined(vid)
+        shapes = [self._files.shape(path, f"{name}/{vid}") for name in names]
+        return Lazy((shapes[0][0], sum(shape[1] for shape in shapes)), partial(self.video, vid))
+
+    def _known(self, vid: str) -> str:
         if vid not in self._videos:
             raise InputError(f"{self.root}: no features of video {vid} ({self.failed.get(vid, 'never extracted')})")
-        if (features := self._cache.get(vid)) is None:
-            path, names = self._videos[vid][0], self._joined(vid)
-            parts = [self._files[path].get_tensor(f"{name}/{vid}") for name in names]
-            features = self._cache[vid] = join_features(parts)
-        return features
+        return vid
+
+    def _features(self, vid: str) -> torch.Tensor:
+        path = self._videos[vid][0]
+        return join_features([self._files.tensor(path, f"{name}/{vid}") for name in self._joined(vid)])
 
     def text(self, qid: int | str) -> torch.Tensor:
         """(M, dim) float32 token features of a query, L2-normalised token by token. Raises InputError where none is."""
+        return self.words(qid).read()
+
+    def words(self, qid: int | str) -> Lazy:
+        """`text`, not read yet. Raises InputError as it."""
         return self._query(TOKENS, qid)
 
     @property
@@ -195,7 +209,7 @@ class FeatureStore:
             if vid is None:
                 raise InputError(f"{self.root}: no video has features of {' and '.join(names)}, which the spec names")
             path, joined = self._videos[vid][0], self._joined(vid)
-            widths = [self._files[path].get_slice(f"{each}/{vid}").get_shape()[1] for each in joined]
+            widths = [self._files.shape(path, f"{each}/{vid}")[1] for each in joined]
             first, last = (pick(map(joined.index, names)) for pick in (min, max))
             if last - first >= len(names):
                 raise InputError(f"{self.root}: features of {' and '.join(names)} are not side by side: {joined}")
@@ -209,6 +223,11 @@ class FeatureStore:
         Raises:
             InputError: there is one, but the query has no place in it, or one of another width than the clips.
         """
+        found = self.embedding(qid)
+        return None if found is None else found.read()
+
+    def embedding(self, qid: int | str) -> Lazy | None:
+        """`sentence`, not read yet. Raises InputError as it."""
         if (columns := self.joint) is None:
             return None
         found = self._query(SENTENCE, qid)
@@ -216,12 +235,15 @@ class FeatureStore:
             raise InputError(f"{self.root}: query {qid} is {len(found)} wide in the joint space, its clips are {width}")
         return found
 
-    def _query(self, kind: str, qid: int | str) -> torch.Tensor:
+    def _query(self, kind: str, qid: int | str) -> Lazy:
         key = f"{kind}/{id_key(qid)}"
         if key not in self._texts:
             what = "features" if kind == TOKENS else "sentence embedding"
             raise InputError(f"{self.root}: no {what} of query {qid}; run the extract stage again")
-        return torch.nn.functional.normalize(self._files[self._texts[key]].get_tensor(key), dim=-1)
+        return Lazy(self._files.shape(self._texts[key], key), partial(self._cache.get, key, partial(self._text, key)))
+
+    def _text(self, key: str) -> torch.Tensor:
+        return torch.nn.functional.normalize(self._files.tensor(self._texts[key], key), dim=-1)
 
     def _joined(self, vid: str) -> list[str]:
         """The encoders of a video, in the order in which their features are joined."""

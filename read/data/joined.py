@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import torch
 
+from read.data.lazy import joined
 from read.data.pieces import cut
 from read.data.samples import Sample
 
@@ -26,7 +27,7 @@ def join(parts: Sequence[Sample], index: int) -> Sample:
         index: of the one whose query, label and sentence are kept. `correction` is kept where all parts have one.
     """
     sample = parts[index]
-    clips, seconds = [len(part.video) for part in parts], sample.clip_len
+    clips, seconds = [len(part.clips) for part in parts], sample.clip_len
     shift = sum(clips[:index])
     later = shift * seconds
     duration = sum(clips[:-1]) * seconds + min(parts[-1].question.duration, clips[-1] * seconds)
@@ -44,10 +45,10 @@ def join(parts: Sequence[Sample], index: int) -> Sample:
     corrections = [part.correction for part in parts if part.correction is not None]
     return replace(
         sample,
-        video=torch.cat([part.video for part in parts]),
+        clips=joined([part.clips for part in parts]),
         question=replace(sample.question, vid=vid, duration=duration),
         label=label,
-        correction=torch.cat(corrections) if len(corrections) == len(parts) else None,
+        correction=joined(corrections) if len(corrections) == len(parts) else None,
     )
 
 
@@ -125,8 +126,8 @@ class Joiner:
             return sample
         other, first = draw.choice(others), draw.random() < 0.5
         whole = join((sample, other) if first else (other, sample), 0 if first else 1)
-        length = min(self.longest, len(whole.video))
-        return cut(whole, draw.randint(0, len(whole.video) - length), length)
+        length = min(self.longest, len(whole.clips))
+        return cut(whole, draw.randint(0, len(whole.clips) - length), length)
 
 
 def _words(sample: Sample) -> set[str]:

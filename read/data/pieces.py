@@ -22,7 +22,7 @@ def pieces(sample: Sample, length: int) -> list[Piece]:
 
     A sample of at most `length` clips is its own and only piece.
     """
-    clips = len(sample.video)
+    clips = len(sample.clips)
     if clips <= length:
         return [Piece(0, sample)]
     starts = [*range(0, clips - length, max(1, length // 2)), clips - length]
@@ -45,7 +45,7 @@ def cut(sample: Sample, start: int, length: int) -> Sample:
     label = None if sample.label is None else _cut_label(sample.label, start, length, sample.clip_len)
     part = slice(start, start + length)
     correction = None if sample.correction is None else sample.correction[part]
-    return replace(sample, video=sample.video[part], question=question, label=label, correction=correction)
+    return replace(sample, clips=sample.clips[part], question=question, label=label, correction=correction)
 
 
 def _cut_label(annotation: Annotation, start: int, length: int, clip_len: float) -> Annotation:

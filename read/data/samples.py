@@ -14,42 +14,59 @@ from torch.nn.utils.rnn import pad_sequence
 
 from read.data.annotations import MAX_SALIENCY, Annotation, Question
 from read.data.features import FeatureStore
+from read.data.lazy import Held, read
 from read.errors import InputError
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One query on one video.
+    """One query on one video. Its features may be read only when they are asked for; how many they are is known.
 
     Attributes:
-        video: (N, dv) features of the clips.
-        text: (M, dt) of the query's tokens.
+        clips: (N, dv) features of the clips; `video` reads them.
+        words: (M, dt) of the query's tokens; `text` reads them.
         question: what is asked.
         clip_len: seconds per clip.
         label: the answer, if it is known.
-        sentence: (e,) the query in the joint space, L2-normalised; None where the features have none.
+        embedding: (e,) the query in the joint space, L2-normalised; None where the features have none; `sentence` reads
+            it.
         correction: (N, e) what a map that was not fitted to this label gives beside the model's own; of training.
     """
 
-    video: torch.Tensor
-    text: torch.Tensor
+    clips: Held
+    words: Held
     question: Question
     clip_len: float
     label: Annotation | None = None
-    sentence: torch.Tensor | None = None
-    correction: torch.Tensor | None = None
+    embedding: Held | None = None
+    correction: Held | None = None
 
     @classmethod
     def labelled(
         cls,
-        video: torch.Tensor,
-        text: torch.Tensor,
+        clips: Held,
+        words: Held,
         label: Annotation,
         clip_len: float,
-        sentence: torch.Tensor | None = None,
+        embedding: Held | None = None,
     ) -> Self:
         """A sample of the question that a label answers."""
-        return cls(video, text, label.question, clip_len, label, sentence)
+        return cls(clips, words, label.question, clip_len, label, embedding)
+
+    @property
+    def video(self) -> torch.Tensor:
+        """(N, dv) features of the clips, read now."""
+        return read(self.clips)
+
+    @property
+    def text(self) -> torch.Tensor:
+        """(M, dt) features of the query's tokens, read now."""
+        return read(self.words)
+
+    @property
+    def sentence(self) -> torch.Tensor | None:
+        """(e,) the query in the joint space, read now."""
+        return None if self.embedding is None else read(self.embedding)
 
     @property
     def vid(self) -> str:
@@ -73,7 +90,7 @@ class Sample:
             (N, 2) that window; `saliency` (N,) the annotators' mean, scaled to 0..1; `relevant` (N,) whether they
             scored the clip.
         """
-        clips = len(self.video)
+        clips = len(self.clips)
         length = clips * self.clip_len
         centres = (torch.arange(clips) + 0.5) * self.clip_len
         foreground, spans = torch.zeros(clips), torch.zeros(clips, 2)
@@ -96,15 +113,15 @@ class Sample:
 
 
 def make_samples(annotations: Iterable[Annotation], features: FeatureStore, clip_len: float) -> list[Sample]:
-    """Join annotations with their features. Raises InputError for a video or query without features."""
+    """Join annotations with their features, which are not read. Raises InputError for a video or query without any."""
     return [
-        Sample.labelled(features.video(a.vid), features.text(a.qid), a, clip_len, features.sentence(a.qid))
+        Sample.labelled(features.clips(a.vid), features.words(a.qid), a, clip_len, features.embedding(a.qid))
         for a in annotations
     ]
 
 
 def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor | list]:
-    """Pad samples to one batch.
+    """Read samples, and pad them to one batch.
 
     Returns:
         `video` (B, N, dv) and `text` (B, M, dt), each with its mask, `video_mask` (B, N), `text_mask` (B, M). Of
@@ -121,10 +138,10 @@ def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor | list]:
     for name in ("video", "text", *(["windows"] if labelled else [])):
         lengths = torch.tensor([len(parts[name]) for parts in each])
         batch[f"{name}_mask"] = torch.arange(int(lengths.max()))[None] < lengths[:, None]
-    sentences = [sample.sentence for sample in samples if sample.sentence is not None]
+    sentences = [read(sample.embedding) for sample in samples if sample.embedding is not None]
     if len(sentences) == len(samples):
         batch["sentence"] = torch.stack(sentences)
-    corrections = [sample.correction for sample in samples if sample.correction is not None]
+    corrections = [read(sample.correction) for sample in samples if sample.correction is not None]
     if len(corrections) == len(samples):
         batch["correction"] = pad_sequence(corrections, batch_first=True)
     return batch | ({"annotations": labels} if labelled else {})

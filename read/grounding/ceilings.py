@@ -52,7 +52,7 @@ def mean_scores(
 
 def _clips(sample: Sample, names: Sequence[str], generator: np.random.Generator | None = None) -> np.ndarray:
     """The curve (N,): 1 in windows of these names, 0 elsewhere."""
-    curve = np.zeros(len(sample.video))
+    curve = np.zeros(len(sample.clips))
     for name in names:
         for window in getattr(sample.annotation, name):
             label = replace(sample.annotation, windows=(window,))

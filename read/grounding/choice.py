@@ -32,7 +32,7 @@ def choose_reading(model: Any, val: Sequence[Sample], metric: str) -> Choice:
         val: labelled samples that neither was trained on or fitted to.
         metric: a name of `read.metrics.protocols`, whose `choice` counts, in percent.
     """
-    found, labels = read_samples(model, val), [sample.annotation for sample in val]
+    found, labels = [*read_samples(model, val)], [sample.annotation for sample in val]
     tried: list[tuple[float, str, float]] = []
     for prior in PRIORS if model.prior is not None else PRIORS[:1]:
         fusion = CurveFusion(model.dense, prior)

@@ -14,6 +14,8 @@ from torch import nn
 from read.adapters.wrapped import unwrap
 from read.backbones.joint_space import JointSpace
 from read.data import Sample, collate, pieces
+from read.data.lazy import read
+from read.data.pieces import Piece
 from read.errors import InputError, NotFiniteError
 from read.grounding.fusion import CurveFusion
 from read.grounding.windows import DIGITS, Reading, WindowSettings, windows_of
@@ -63,31 +65,38 @@ def ways(model: nn.Module) -> list[str]:
     return ["ladder", "runs"] * (model.dense or model.prior is not None) + ["spans"] * model.regresses
 
 
-def read_samples(model: nn.Module, samples: Sequence[Sample], batch_size: int = 64) -> list[list[Reading]]:
-    """What the model says of the pieces of each sample, whatever windows are then read off it.
+def read_samples(model: nn.Module, samples: Sequence[Sample], batch_size: int = 64) -> Iterator[list[Reading]]:
+    """Yield what the model says of the pieces of each sample, whatever windows are then read off it.
 
     Raises:
         InputError: a video or query without tokens, or with a feature that is not finite; outputs that are not finite.
     """
+    parts: list[tuple[Piece, bool]] = []  # and whether it is its sample's last
     for sample in samples:
-        check(sample)
-    parts = [(index, piece) for index, sample in enumerate(samples) for piece in pieces(sample, model.config.max_clips)]
-    readings: list[list[Reading]] = [[] for _ in samples]
-    places = iter(parts)
-    for part, outputs in forward_batches(model, [piece.sample for _, piece in parts], batch_size):
+        _check_counts(sample)
+        found = pieces(sample, model.config.max_clips)
+        parts += [(piece, piece is found[-1]) for piece in found]
+    places, readings = iter(parts), []
+    for part, outputs in forward_batches(model, [piece.sample for piece, _ in parts], batch_size):
         tensors = (outputs["spans"], outputs["scores"], model.clip_scores(outputs))
         arrays = [tensor.float().cpu().numpy() for tensor in tensors]
         for sample, *of_sample in zip(part, *arrays, strict=True):
-            index, piece = next(places)
+            piece, last = next(places)
             prior = None if model.prior is None else _prior(model.prior, sample)
-            readings[index].append(_reading(sample, piece.start, of_sample, model.dense, prior))
-    return readings
+            readings.append(_reading(sample, piece.start, of_sample, model.dense, prior))
+            if last:
+                yield readings
+                readings = []
 
 
 def forward_batches(
     model: nn.Module, samples: Sequence[Sample], batch_size: int
 ) -> Iterator[tuple[Sequence[Sample], dict[str, Any]]]:
-    """Yield samples, `batch_size` at a time, with the model's outputs in evaluation mode and without gradients."""
+    """Yield samples, `batch_size` at a time, with the model's outputs in evaluation mode and without gradients.
+
+    Raises:
+        InputError: a feature is not finite; or as `run`.
+    """
     device = next(model.parameters()).device
     training = model.training
     model.eval()
@@ -95,6 +104,9 @@ def forward_batches(
         for start in range(0, len(samples), batch_size):
             part = samples[start : start + batch_size]
             batch = collate(part)
+            if not all(torch.isfinite(batch[name]).all() for name in ("video", "text")):
+                for sample in part:
+                    check(sample)
             with torch.no_grad():
                 yield part, run(model, {name: batch[name].to(device) for name in (*INPUTS, *EXTRA) if name in batch})
     finally:
@@ -119,27 +131,32 @@ def run(model: nn.Module, batch: dict[str, Any]) -> Any:
 
 
 def check(sample: Sample) -> None:
-    """Raise InputError when a sample has no clip or no word, or a feature that is not finite."""
-    for what, features, name in (("video", sample.video, "vid"), ("query", sample.text, "qid")):
-        label = f"{what} {getattr(sample.question, name)}"
-        if len(features) == 0:
-            raise InputError(f"{label}: has no {'clips' if what == 'video' else 'words'}")
-        if not torch.isfinite(features).all():
+    """Read a sample, and raise InputError when it has no clip or no word, or a feature that is not finite."""
+    _check_counts(sample)
+    for features, label in ((sample.clips, f"video {sample.vid}"), (sample.words, f"query {sample.question.qid}")):
+        if not torch.isfinite(read(features)).all():
             raise InputError(f"{label}: its features hold NaN or infinity; extract them again")
+
+
+def _check_counts(sample: Sample) -> None:
+    if not len(sample.clips):
+        raise InputError(f"video {sample.vid}: has no clips")
+    if not len(sample.words):
+        raise InputError(f"query {sample.question.qid}: has no words")
 
 
 @torch.no_grad()
 def _prior(space: JointSpace, sample: Sample) -> np.ndarray:
-    if sample.sentence is None:
+    if (sentence := sample.sentence) is None:
         raise InputError(f"query {sample.question.qid}: the model weighs in a joint space, and the features have none")
     device = space.video_mean.device
-    return space.curve(sample.video[None].to(device), sample.sentence[None].to(device))[0].cpu().numpy()
+    return space.curve(sample.video[None].to(device), sentence[None].to(device))[0].cpu().numpy()
 
 
 def _reading(
     sample: Sample, start: int, arrays: Sequence[np.ndarray], dense: bool, prior: np.ndarray | None
 ) -> Reading:
-    clips = len(sample.video)
+    clips = len(sample.clips)
     stop = clips if dense else None  # a dense backbone has a window per clip, padding included
     spans, scores, saliency = arrays
     reading = Reading(start, spans[:stop], scores[:stop], saliency[:clips], prior)

@@ -58,11 +58,10 @@ class MapSums(NamedTuple):
     def of(cls, samples: Iterable[Sample], start: int, e: int) -> Self:
         """Sums over labelled samples that have a sentence; their videos have features of one width."""
         samples = list(samples)
-        sums = cls.nothing(samples[0].video.shape[-1], e)
-        videos = {sample.vid: sample.video for sample in samples}
-        for video in videos.values():
-            sums.count[1] += len(video)
-            sums.joint.add_(video[:, start : start + e].double().sum(0))
+        sums = cls.nothing(samples[0].clips.shape[-1], e)
+        for sample in {sample.vid: sample for sample in samples}.values():
+            sums.count[1] += len(sample.clips)
+            sums.joint.add_(sample.video[:, start : start + e].double().sum(0))
         for first in range(0, len(samples), AT_ONCE):
             part = samples[first : first + AT_ONCE]
             inside = [sample.video[sample.targets["foreground"] > 0].double() for sample in part]
@@ -169,16 +168,19 @@ def _folds(space: JointSpace, labelled: Sequence[Sample]) -> list[tuple[list[Sam
 
 def _losses(space: JointSpace, folds: Sequence[tuple[list[Sample], MapSums]], maps: Sequence[Fitted]) -> Tensor:
     """(videos,) how little of the softmax over a video's clips its moments get, by the map that leaves it out."""
-    found: dict[str, list[Tensor]] = {}
+    found: list[Tensor] = []
     for (part, _), fitted in zip(folds, maps, strict=True):
-        mapped: dict[str, Tensor] = {}
+        videos: dict[str, list[Sample]] = {}
         for sample in part:
-            if sample.vid not in mapped:
-                video = sample.video.double()
-                gained = video @ fitted.weight.T + fitted.bias
-                mapped[sample.vid] = joined_clips(video[:, space.columns] - fitted.video_mean, gained)
-            clips, sentence = mapped[sample.vid], cast(Tensor, sample.sentence).double()
-            logits = SCALE * clips @ F.normalize(sentence - fitted.sentence_mean, dim=-1)
-            inside = logits[sample.targets["foreground"] > 0]
-            found.setdefault(sample.vid, []).append(logits.logsumexp(0) - inside.logsumexp(0))
-    return torch.stack([torch.stack(losses).mean() for losses in found.values()])
+            videos.setdefault(sample.vid, []).append(sample)
+        for samples in videos.values():
+            video = samples[0].video.double()
+            gained = video @ fitted.weight.T + fitted.bias
+            clips, losses = joined_clips(video[:, space.columns] - fitted.video_mean, gained), []
+            for sample in samples:
+                sentence = cast(Tensor, sample.sentence).double()
+                logits = SCALE * clips @ F.normalize(sentence - fitted.sentence_mean, dim=-1)
+                inside = logits[sample.targets["foreground"] > 0]
+                losses.append(logits.logsumexp(0) - inside.logsumexp(0))
+            found.append(torch.stack(losses).mean())
+    return torch.stack(found)

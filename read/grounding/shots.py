@@ -46,12 +46,12 @@ def shot_rows(space: JointSpace, samples: Sequence[Sample]) -> list[dict[str, An
     Returns:
         As `read.grounding.inference.predict`.
     """
-    starts = {sample.vid: cuts(sample.video) for sample in samples}
+    starts = {vid: cuts(sample.video) for vid, sample in {sample.vid: sample for sample in samples}.items()}
     return [_row(space, sample, starts[sample.vid]) for sample in samples]
 
 
 def _row(space: JointSpace, sample: Sample, starts: Sequence[int]) -> dict[str, Any]:
-    question, clips = sample.question, len(sample.video)
+    question, clips = sample.question, len(sample.clips)
     with torch.no_grad():
         curve = space.curve(sample.video[None], cast(Tensor, sample.sentence)[None])[0].numpy()
     shots = list(pairwise([0, *starts, clips]))

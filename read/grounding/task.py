@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 from read.adapters.wrapped import unwrap
 from read.backbones.joint_space import JointSpace
 from read.data import Annotation, Sample, collate, training_pieces
+from read.data.lazy import Cache, Lazy
 from read.grounding.inference import check, predict, run
 from read.grounding.windows import WindowSettings
 from read.metrics.protocol import get_protocol
@@ -36,7 +38,7 @@ class Grounding:
         for sample in samples:
             check(sample)
         if isinstance(space := getattr(unwrap(model), "space", None), JointSpace):
-            samples = [replace(sample, correction=space.correction(sample.vid, sample.video)) for sample in samples]
+            samples = corrected(samples, space)
         return [part for sample in samples for part in training_pieces(sample, model.config.max_clips)]
 
     def collate(self, samples: Sequence[Sample]) -> dict[str, Any]:
@@ -67,6 +69,21 @@ class Grounding:
             vid: choice([row for row, _ in pairs], [label for _, label in pairs], clip_len)
             for vid, pairs in videos.items()
         }
+
+
+def corrected(samples: Sequence[Sample], space: JointSpace) -> list[Sample]:
+    """Samples with the `correction` that their videos have, which is computed when it is read, if it is not kept."""
+    cache, e = Cache(), len(space.video_mean)
+
+    def read(sample: Sample) -> Tensor:
+        return cache.get(sample.vid, lambda: cast(Tensor, space.correction(sample.vid, sample.video)))
+
+    return [
+        replace(sample, correction=Lazy((len(sample.clips), e), partial(read, sample)))
+        if sample.vid in space.folds
+        else sample
+        for sample in samples
+    ]
 
 
 def validation_score(

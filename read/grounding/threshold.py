@@ -30,7 +30,7 @@ def absent_samples(samples: Sequence[Sample]) -> list[Sample]:
         other = next((other for other in others if _said(other) not in own[sample.vid]), None)
         if other is not None:
             question = replace(sample.question, query=other.question.query)
-            found.append(Sample(sample.video, other.text, question, sample.clip_len, sentence=other.sentence))
+            found.append(Sample(sample.clips, other.words, question, sample.clip_len, embedding=other.embedding))
     return found
 
 

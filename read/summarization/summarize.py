@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from read.data import Summary
+from read.data.lazy import Held, read
 from read.errors import InputError
 
 INPUT_TOKENS, OUTPUT_TOKENS = 512, 64  # as in Yu et al. 2021
@@ -26,16 +27,22 @@ WORD_STARTS = ("Ġ", "▁")  # how byte-level BPE and SentencePiece mark the spa
 
 @dataclass(frozen=True)
 class SummarySample:
-    """A video (N, dv), None for a model that only reads, and the transcript's tokens (M,).
+    """A video's clips (N, dv), None for a model that only reads, and the transcript's tokens (M,).
 
-    Its label is the summary and its tokens (T,); None where a summary is asked for.
+    Clips may be read only when `video` asks for them. The label is the summary and its tokens (T,); None where a
+    summary is asked for.
     """
 
-    video: Tensor | None
+    clips: Held | None
     transcript: Tensor
     vid: str
     target: Tensor | None = None
     summary: str | None = None
+
+    @property
+    def video(self) -> Tensor | None:
+        """(N, dv) features of the clips, read now."""
+        return None if self.clips is None else read(self.clips)
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ def longest_transcript(model: nn.Module) -> int:
 
 def make_summary_samples(
     summaries: Iterable[Summary],
-    video_of: Callable[[str], Any] | None,
+    clips_of: Callable[[str], Held] | None,
     tokenizer: Any,
     input_tokens: int = INPUT_TOKENS,
     output_tokens: int = OUTPUT_TOKENS,
@@ -62,8 +69,8 @@ def make_summary_samples(
 
     Args:
         summaries: what to make samples of.
-        video_of: the features (N, dv) of a video id, as `FeatureStore.video`; None: samples without video, for models
-            that only read.
+        clips_of: the features (N, dv) of a video id, as `FeatureStore.clips`, which are not read; None: samples
+            without video, for models that only read.
         tokenizer: the model's, of transformers.
         input_tokens: most tokens of a transcript, see `longest_transcript`.
         output_tokens: most tokens of a summary, of the end token too.
@@ -72,7 +79,7 @@ def make_summary_samples(
         The samples, and what was cut of `transcript` and `summary`.
 
     Raises:
-        InputError: whatever `video_of` raises for a video without features.
+        InputError: whatever `clips_of` raises for a video without features.
     """
     limits, cut = {"transcript": input_tokens, "summary": output_tokens}, {"transcript": Cut(), "summary": Cut()}
     samples = []
@@ -82,8 +89,8 @@ def make_summary_samples(
             ids[key], lost = _tokens(tokenizer, getattr(summary, key), most)
             if lost:
                 cut[key] = Cut(cut[key].texts + 1, cut[key].tokens + lost)
-        video = None if video_of is None else torch.as_tensor(video_of(summary.vid))
-        samples.append(SummarySample(video, ids["transcript"], summary.vid, ids["summary"], summary.summary))
+        clips = None if clips_of is None else clips_of(summary.vid)
+        samples.append(SummarySample(clips, ids["transcript"], summary.vid, ids["summary"], summary.summary))
     return samples, cut
 
 
@@ -108,7 +115,7 @@ def collate(samples: Sequence[SummarySample], pad: int) -> dict[str, Any]:
         (B, M); of samples that have a target, `labels` (B, T), -100 where there is no token.
     """
     batch = {"video": None, "video_mask": None}
-    if samples[0].video is not None:
+    if samples[0].clips is not None:
         batch["video"], batch["video_mask"] = _padded([sample.video for sample in samples], 0)
     batch["input_ids"], batch["attention_mask"] = _padded([sample.transcript for sample in samples], pad)
     if targets := [sample.target for sample in samples if sample.target is not None]:
@@ -117,7 +124,7 @@ def collate(samples: Sequence[SummarySample], pad: int) -> dict[str, Any]:
 
 
 def check(model: nn.Module, samples: Sequence[SummarySample]) -> None:
-    """Raise InputError for a sample that the model cannot take, naming its video."""
+    """Raise InputError for a sample that the model cannot take, naming its video. Held are not read."""
     most = longest_transcript(model)
     for sample in samples:
         if not 0 < len(sample.transcript) <= most:
@@ -125,15 +132,18 @@ def check(model: nn.Module, samples: Sequence[SummarySample]) -> None:
                 f"video {sample.vid}: its transcript has {len(sample.transcript)} tokens, but 1 to {most} are due, "
                 "special ones among them"
             )
-        if (sample.video is None) != (samples[0].video is None):
-            blind = sample.vid if sample.video is None else samples[0].vid
+        if (sample.clips is None) != (samples[0].clips is None):
+            blind = sample.vid if sample.clips is None else samples[0].vid
             raise InputError(f"video {blind}: has no features, as other samples have; all have them, or none")
-        if sample.video is None:
-            continue
-        if sample.video.dim() != 2 or not len(sample.video):
-            shape = tuple(sample.video.shape)
+        if sample.clips is not None and (len(sample.clips.shape) != 2 or not len(sample.clips)):
+            shape = tuple(sample.clips.shape)
             raise InputError(f"video {sample.vid}: its features have the shape {shape}, not (N, dv)")
-        if not torch.isfinite(sample.video).all():
+
+
+def check_numbers(samples: Sequence[SummarySample]) -> None:
+    """Read samples, and raise InputError for one with a feature that is not finite."""
+    for sample in samples:
+        if sample.clips is not None and not torch.isfinite(read(sample.clips)).all():
             raise InputError(f"video {sample.vid}: its features hold NaN or infinity; extract them again")
 
 
@@ -200,8 +210,8 @@ def visual_attention(
             weights = model(**batch, decoder_input_ids=first, visual_attention=True)["visual_attention"].float().cpu()
         for sample, of_tokens in zip(part, weights, strict=True):
             words = _words(tokenizer, sample.transcript.tolist())
-            attention = [of_tokens[places, : len(sample.video)].mean(0) for _, places in words]
-            stacked = torch.stack(attention) if words else of_tokens[:0, : len(sample.video)]
+            attention = [of_tokens[places, : len(sample.clips)].mean(0) for _, places in words]
+            stacked = torch.stack(attention) if words else of_tokens[:0, : len(sample.clips)]
             rows.append({"vid": sample.vid, "words": [word for word, _ in words], "attention": stacked.numpy()})
     return rows
 
@@ -244,6 +254,7 @@ def _batches(
     try:
         for start in range(0, len(samples), batch_size):
             part = samples[start : start + batch_size]
+            check_numbers(part)
             batch = collate(part, tokenizer.pad_token_id)
             yield part, {name: None if batch[name] is None else batch[name].to(device) for name in INPUTS}
     finally:

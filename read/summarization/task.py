@@ -12,7 +12,16 @@ from torch.nn import functional as F
 
 from read.errors import InputError
 from read.metrics.summarization import rouge
-from read.summarization.summarize import IGNORED, INPUTS, OUTPUT_TOKENS, SummarySample, check, collate, summarize
+from read.summarization.summarize import (
+    IGNORED,
+    INPUTS,
+    OUTPUT_TOKENS,
+    SummarySample,
+    check,
+    check_numbers,
+    collate,
+    summarize,
+)
 
 
 @dataclass(frozen=True)
@@ -32,8 +41,9 @@ class Summarization:
     batch_size: int = 32
 
     def prepare(self, model: nn.Module, samples: Sequence[SummarySample]) -> list[SummarySample]:
-        """Checked samples. Raises InputError as `check`, and for a summary without tokens."""
+        """Checked samples. Raises InputError as `check` and `check_numbers`, and for a summary without tokens."""
         check(model, samples)
+        check_numbers(samples)
         for sample in samples:
             if sample.target is None or not len(sample.target):
                 raise InputError(f"video {sample.vid}: its summary has no tokens, so teaches nothing")

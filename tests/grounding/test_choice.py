@@ -47,7 +47,7 @@ def test_a_joint_space_that_knows_the_answer_is_weighed_in(backbone):
 def knowing(known):
     video, inside = known.video.clone(), known.targets["foreground"]
     video[:, 1], video[:, 2] = inside, 1 - inside
-    return replace(known, video=video, sentence=torch.tensor([1.0, 0.0]))
+    return replace(known, clips=video, embedding=torch.tensor([1.0, 0.0]))
 
 
 def test_clips_are_no_windows_that_a_model_regresses():

@@ -2,16 +2,18 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from pipeline import paths
 from pipeline.code import settings
-from pipeline.data import pretraining_videos
+from pipeline.data import load_features, load_labels, pretraining_videos
 from pipeline.params import check_params, load_params, parse_settings
 from pipeline.stages import encoders
 from pipeline.tasks import work_on
-from read.data import SplitSettings, make_split
+from read.data import SplitSettings, make_split, write_shard
 from read.data.annotations import Annotation
+from read.data.features import text_arrays
 from read.files import write_json, write_jsonl
 from read.grounding.windows import WindowSettings
 
@@ -64,3 +66,26 @@ def test_what_chooses_reads_windows_as_the_report_does(tmp_path, monkeypatch, wi
 
 def test_summaries_are_chosen_without_windows():
     assert not hasattr(parse_settings(settings("train", load_params(), task="summarization")), "evaluate")
+
+
+def test_a_job_checks_its_files_once_and_again_where_one_is_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec, opened = {"encoders": {"clip": {}}, "clip_len": 2.0}, []
+
+    def write(seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        write_shard(paths.features("mine"), "000", {"clip/v": rng.normal(size=(3, 4))}, spec)
+        write_shard(paths.features("mine"), "text", text_arrays([1], [rng.normal(size=(2, 4))]), spec)
+
+    monkeypatch.setattr("read.data.mapped.check_sha256", lambda path, digest: opened.append(path.name))
+    row = {"qid": 1, "query": "a", "vid": "v", "duration": 6, "relevant_windows": [[0, 2]]}
+    write_jsonl(paths.raw("mine") / "annotations.jsonl", [row])
+    write(0)
+    how = SimpleNamespace(clip_len=2.0)
+    store, labels = load_features("mine", how), load_labels("grounding", "mine", how)
+    assert load_features("mine", how) is store and opened == ["000.safetensors", "text.safetensors"]
+    write_jsonl(paths.raw("mine") / "annotations.jsonl", [row | {"query": "b"}])
+    assert [labels[0].query, load_labels("grounding", "mine", how)[0].query] == ["a", "b"]
+    before = store.video("v")
+    write(1)
+    assert not load_features("mine", how).video("v").equal(before) and len(opened) == 4

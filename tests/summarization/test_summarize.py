@@ -37,7 +37,7 @@ STEPS = {"v0": 4, "v1": 7, "v2": 1, "v3": 2}
 
 
 def video_of(vid):
-    return np.random.default_rng(int(vid[1:])).normal(size=(STEPS[vid], DV)).astype(np.float32)
+    return torch.from_numpy(np.random.default_rng(int(vid[1:])).normal(size=(STEPS[vid], DV)).astype(np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -174,9 +174,9 @@ def test_bad_samples_and_outputs_are_named(model, tokenizer, samples):
         return [samples[0], sample]
 
     for fields, message in (
-        ({"video": torch.full((3, DV), torch.nan)}, "video v1: its features hold NaN"),
-        ({"video": torch.zeros(0, DV)}, r"video v1: its features have the shape \(0, 6\)"),
-        ({"video": None}, "video v1: has no features, as other samples have"),
+        ({"clips": torch.full((3, DV), torch.nan)}, "video v1: its features hold NaN"),
+        ({"clips": torch.zeros(0, DV)}, r"video v1: its features have the shape \(0, 6\)"),
+        ({"clips": None}, "video v1: has no features, as other samples have"),
         ({"transcript": torch.zeros(0, dtype=torch.long)}, "video v1: its transcript has 0 tokens"),
         ({"transcript": torch.full((65,), 5)}, "video v1: its transcript has 65 tokens, but 1 to 64"),
     ):

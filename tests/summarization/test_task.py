@@ -80,7 +80,7 @@ def test_it_learns_who_from_the_words_and_where_from_the_video(tokenizer, sample
     assert sum(animal in written[f"{animal}_{place}"] for animal in ANIMALS for place in PLACES) >= 7
     assert sum(place in written[f"{animal}_{place}"] for animal in ANIMALS for place in PLACES) >= 7
     other = {sample.vid: samples[i ^ 1].video for i, sample in enumerate(samples)}  # the same words elsewhere
-    swapped = summarize(model, tokenizer, [replace(sample, video=other[sample.vid]) for sample in samples], beams=1)
+    swapped = summarize(model, tokenizer, [replace(sample, clips=other[sample.vid]) for sample in samples], beams=1)
     assert sum(row["vid"].split("_")[1] not in row["summary"] for row in swapped) >= 7
 
 
@@ -194,7 +194,7 @@ def test_a_loss_of_nan_stops_and_names_step_and_term(tokenizer, samples, task, e
 
 def test_bad_samples_are_named(tokenizer, samples, task):
     for fields, message in (
-        ({"video": torch.full((3, DV), torch.nan)}, "video cat_desert: its features hold NaN"),
+        ({"clips": torch.full((3, DV), torch.nan)}, "video cat_desert: its features hold NaN"),
         ({"transcript": torch.full((33,), 5)}, "video cat_desert: its transcript has 33 tokens, but 1 to 32"),
         ({"target": torch.zeros(0, dtype=torch.long)}, "video cat_desert: its summary has no tokens"),
     ):
