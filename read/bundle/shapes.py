@@ -130,8 +130,15 @@ def _ast(values: Mapping[str, Any]) -> nn.Module:
     return weightless(ASTModel, values["model"])
 
 
+def _clap(values: Mapping[str, Any]) -> nn.Module:
+    from read.encoders.hub import weightless
+    from read.encoders.kinds.clap import ClapModel
+
+    return weightless(ClapModel, values["model"])
+
+
 _ENCODERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
-    "clip": _clip, "slowfast": _slowfast, "pann": _pann, "ast": _ast,
+    "clip": _clip, "slowfast": _slowfast, "pann": _pann, "ast": _ast, "clap": _clap,
 }  # fmt: skip
 
 

@@ -174,7 +174,7 @@ def test_check_leaves_the_values_as_they_are(values):
 @pytest.mark.parametrize(
     ("encoders", "mistake"),
     [
-        ({"clap": {}}, "encoders: clap: no encoder 'clap'; did you mean clip?"),
+        ({"clipp": {}}, "encoders: clipp: no encoder 'clipp'; did you mean clip?"),
         ({"one": {"kind": "slowfats"}}, "encoders: one: no encoder 'slowfats'; did you mean slowfast?"),
         ({"clip": {"steps": 0}, "slowfast": {"seed": -1}},
          "encoders: clip: encoder clip: steps is 0, but must be at least 1; slowfast: encoder slowfast: seed is -1, "
@@ -182,6 +182,7 @@ def test_check_leaves_the_values_as_they_are(values):
         ({"clip": {"pretrained": 3}}, "encoders: clip: encoder clip: pretrained is 3, which is neither text nor null"),
         ({"clip": {"steps": True}}, "encoders: clip: encoder clip: steps is True, which is no int"),
         ({"slowfast": {}}, "encoders: of slowfast, none reads text, by which queries are known; add clip"),
+        ({"pann": {}, "clip": {}, "ast": {}}, "encoders: pann and ast hear; list them one after the other"),
     ],
 )  # fmt: skip
 def test_encoders_are_checked_without_their_packages(values, encoders, mistake):

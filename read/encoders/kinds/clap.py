@@ -1,0 +1,141 @@
+"""CLAP through transformers (Wu et al. 2023): a feature per clip of sound, and one per token of a sentence.
+
+The space that both share is of sound and not of pictures, so it is no `joint` one: whatever compares queries with clips
+there has frames in mind.
+
+Symbols: n clips or sentences, L samples in a clip, M tokens of a sentence, d width.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from read.encoders.base import Encoder, Hears, Material
+from read.encoders.hub import from_hub, kept_config, loaded, model_from_hub
+from read.encoders.tokens import TENSOR, Tokenizer
+from read.encoders.weights import WEIGHTS, read_config, save_folder
+from read.errors import InputError, optional_imports
+from read.weights import check_fit, state_digest
+
+with optional_imports():
+    from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
+
+READS = ("sound", "text")
+JOINT = False
+OPTIONS = {"model": "laion/clap-htsat-unfused"}  # a folder, or a name on the hub, with its revision after an @
+TEXT_BATCH = 256
+
+
+class Clap(Encoder):
+    """The model, how its input is made of sound, and its tokenizer.
+
+    Args:
+        model: gives features of sound, and of tokens through its text tower.
+        listener: makes its input of sound; a clip that is shorter than that is repeated.
+        tokenizer: cuts sentences to what the text tower takes.
+        config: "name", and "model" and "listener", the settings of both.
+        device: where it runs.
+    """
+
+    reads = READS
+
+    def __init__(
+        self,
+        model: ClapModel,
+        listener: ClapFeatureExtractor,
+        tokenizer: Tokenizer,
+        config: dict[str, Any],
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.model, self.listener, self.config = model.to(device).eval(), listener, config
+        self.device, self._tokenizer = torch.device(device), tokenizer
+        self.dim, self.text_dim = model.config.projection_dim, model.config.text_config.hidden_size
+        self.hears = Hears(listener.sampling_rate, most=listener.max_length_s)
+        self.identity = {
+            **config,
+            "weights": state_digest(self._state()),
+            "dim": self.dim,
+            "text_dim": self.text_dim,
+        }
+
+    @classmethod
+    def make(cls, options: Mapping[str, Any], material: Material) -> Self:
+        """The model of a folder or of the hub; nothing is trained here."""
+        source = options["model"]
+        model, listener = model_from_hub(ClapModel, source), from_hub(ClapFeatureExtractor, source)
+        tokenizer = Tokenizer.of(from_hub(AutoTokenizer, source, trust_remote_code=False), *_reading(model))
+        settings = {"model": kept_config(model.config), "listener": _kept(listener)}
+        return cls(model, listener, tokenizer, {"name": Path(source).name, **settings}, material.device)
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:
+        """What `save` wrote.
+
+        Raises:
+            InputError: a file is missing or damaged.
+        """
+        model, listener, state = loaded(ClapModel, ClapFeatureExtractor, folder)
+        content = state.pop(TENSOR, None)
+        check_fit(state, model.state_dict(), folder, "this ClapModel")
+        if content is None:
+            raise InputError(f"{Path(folder) / WEIGHTS}: lacks {TENSOR}, the tokenizer")
+        model.load_state_dict(state)
+        return cls(model, listener, Tokenizer(content, *_reading(model)), read_config(folder), device)
+
+    def save(self, folder: str | Path) -> None:
+        """Write weights, the tokenizer among them, and config into `folder`."""
+        save_folder(folder, self._state(), self.config)
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        return self.model.state_dict() | {TENSOR: self._tokenizer.content}
+
+    @torch.inference_mode()
+    def sound(self, waves: np.ndarray) -> np.ndarray:
+        """Features of clips' sound, float32 (n, L) -> float32 (n, d), of length 1."""
+        heard = self.listener([*waves], sampling_rate=self.hears.rate, return_tensors="pt")["input_features"]
+        # No clip is longer than the model's input; transformers would call one of them longer, by chance.
+        longer = torch.zeros(len(waves), 1, dtype=torch.bool, device=self.device)
+        found = self.model.get_audio_features(heard.float().to(self.device), is_longer=longer)
+        return found.pooler_output.float().cpu().numpy()
+
+    @torch.inference_mode()
+    def text(self, sentences: list[str]) -> list[np.ndarray]:
+        """Features of tokens, float32 (M, d) for each sentence: start, words, end, as the text tower leaves them.
+
+        Sentences longer than the model's context are cut to it.
+
+        Raises:
+            InputError: a sentence is empty.
+        """
+        if empty := [number for number, sentence in enumerate(sentences) if not sentence.strip()]:
+            raise InputError(f"sentences {empty[:5]} of {len(sentences)} are empty")
+        features: list[np.ndarray] = []
+        for start in range(0, len(sentences), TEXT_BATCH):
+            ids, real = self._tokenizer(sentences[start : start + TEXT_BATCH])
+            longest = int(real.sum(1).max())
+            ids, real = ids[:, :longest].to(self.device), real[:, :longest].to(self.device)
+            states = self.model.text_model(input_ids=ids, attention_mask=real.long()).last_hidden_state
+            features += [row[mask].float().cpu().numpy() for row, mask in zip(states, real, strict=True)]
+        return features
+
+    def words(self, sentence: str) -> list[str]:
+        """What each of the M tokens of `text` stands for."""
+        ids, real = self._tokenizer([sentence])
+        return self._tokenizer.labels(ids[0][real[0]])
+
+
+def _reading(model: ClapModel) -> tuple[int, int]:
+    """Tokens of a sentence at most, and tokens that there are; RoBERTa counts places from after its padding's."""
+    text = model.config.text_config
+    return text.max_position_embeddings - text.pad_token_id - 1, text.vocab_size
+
+
+def _kept(listener: ClapFeatureExtractor) -> dict[str, Any]:
+    """Its settings, without the banks of filters that follow from them."""
+    return {key: value for key, value in listener.to_dict().items() if not key.startswith("mel_filters")}
+
+
+ENCODER = Clap
