@@ -17,7 +17,7 @@ from read.backbones import Backbone, build_backbone, get_backbone, load_backbone
 from read.backbones.base import TransformerConfig
 from read.backbones.grounding.joint import JointBackbone
 from read.backbones.joint_space import JointSpace
-from read.data import Annotation, Sample, make_samples
+from read.data import Annotation, FeatureStore, Sample, make_samples
 from read.data.joined import Joiner, lengthened
 from read.errors import InputError
 from read.files import read_json
@@ -63,12 +63,11 @@ class GroundingWork:
         labels = load_labels(NAME, self.settings.source, self.settings)
         samples, spec = self.samples(self.settings.source, pretraining_videos(labels, self.settings.domain))
         dims = samples[0].clips.shape[-1], samples[0].words.shape[-1]
-        columns = load_features(self.settings.source, self.settings).joint
-        joint = {} if columns is None else {"joint_start": columns.start, "joint_dim": columns.stop - columns.start}
+        columns = columns_of(load_features(self.settings.source, self.settings))
         if wanted.checkpoint is not None:
-            settings = joint | {"max_clips": wanted.max_clips}
+            settings = columns | {"max_clips": wanted.max_clips}
             return load_public(self.settings.backbone, wanted.checkpoint, dims, settings), samples, None, 0
-        model = build(self.settings.backbone, wanted, dims, joint)
+        model = build(self.settings.backbone, wanted, dims, columns)
         return model, samples, spec, 0 if isinstance(model, JointBackbone) else wanted.steps
 
     def settle(self, model: Backbone, train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, Any]:
@@ -259,6 +258,17 @@ def by_video(samples: Sequence[Sample], score: Callable[[list[Annotation]], dict
     ]
 
 
+def columns_of(features: FeatureStore) -> dict[str, int]:
+    """Where the features have the joint space and the sound, as fields of a backbone's config; nothing: nowhere."""
+    found = {"joint": features.joint, "sound": features.sound}
+    return {
+        f"{name}_{key}": value
+        for name, columns in found.items()
+        if columns is not None
+        for key, value in (("start", columns.start), ("dim", columns.stop - columns.start))
+    }
+
+
 def load_public(backbone: str, checkpoint: str, dims: tuple[int, int], settings: dict[str, Any]) -> Backbone:
     """The public checkpoint that params.yaml names. Raises InputError where it takes features of other widths."""
     model = get_backbone(backbone).load_published(checkpoint, **settings)
@@ -268,17 +278,22 @@ def load_public(backbone: str, checkpoint: str, dims: tuple[int, int], settings:
             f"{checkpoint}: takes video and text features of widths {takes}, but those extracted have {dims}; "
             "choose the encoders that it was trained with"
         )
+    if model.config.listens and not model.config.sound_dim:
+        print(f"{checkpoint}: listens, but no encoder hears; it is given silence")
     return model
 
 
-def build(backbone: str, wanted: SimpleNamespace, dims: tuple[int, int], joint: dict[str, int]) -> Backbone:
-    """A new backbone for features of these widths, with the joint space at `joint`; it is told what it knows."""
+def build(backbone: str, wanted: SimpleNamespace, dims: tuple[int, int], columns: dict[str, int]) -> Backbone:
+    """A new backbone for features of these widths, of which `columns_of` tells; it is told what it knows.
+
+    One that can listen does, where something was heard.
+    """
     kind = get_backbone(backbone).config_class
     names = ("hidden", "layers", "heads", "feed_forward", "dropout", "tef", "max_clips", "listwise")
     given = {name: getattr(wanted, name) for name in names}
-    given |= {"input_dropout": wanted.dropout, "drop_path": wanted.dropout}
+    given |= {"input_dropout": wanted.dropout, "drop_path": wanted.dropout, "audio_dim": columns.get("sound_dim", 0)}
     if not issubclass(kind, TransformerConfig):
         given = {}  # these are a transformer's
     known = {field.name for field in fields(kind)}
     options = {name: value for name, value in given.items() if name in known}
-    return build_backbone(backbone, video_dim=dims[0], text_dim=dims[1], **options, **joint)
+    return build_backbone(backbone, video_dim=dims[0], text_dim=dims[1], **options, **columns)

@@ -42,6 +42,8 @@ class GroundingConfig:
         joint_start: the first of the columns of the clip features that hold the joint embedding of pictures and
             sentences, L2-normalised.
         joint_dim: e, how many these are; 0: the features have no joint space.
+        sound_start: the first of the columns of the clip features that were made of what is heard.
+        sound_dim: how many these are; 0: nothing was heard.
         windows: how windows are read off, as chosen on the source's validation side; "auto": as the class is best read.
     """
 
@@ -50,9 +52,12 @@ class GroundingConfig:
     max_clips: int = 75
     joint_start: int = 0
     joint_dim: int = 0
+    sound_start: int = 0
+    sound_dim: int = 0
     windows: str = "auto"
 
-    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("joint_start", "joint_dim")  # sizes of parts that a model may lack
+    # Sizes of parts that a model may lack.
+    MAY_BE_ZERO: ClassVar[tuple[str, ...]] = ("joint_start", "joint_dim", "sound_start", "sound_dim")
 
     def __post_init__(self) -> None:
         name = type(self).__name__.removesuffix("Config").lower()
@@ -67,6 +72,23 @@ class GroundingConfig:
             raise InputError(f"{name}: windows {none_of(self.windows, WINDOWS)}")
         if self.joint_start + self.joint_dim > self.video_dim:
             raise InputError(f"{name}: the joint space has columns that video_dim {self.video_dim} lacks")
+        if self.sound_start + self.sound_dim > self.video_dim:
+            raise InputError(f"{name}: sound has columns that video_dim {self.video_dim} lacks")
+        if self.listens and self.sound_dim not in (0, self.listens):
+            raise InputError(
+                f"{name}: listens to {self.listens} numbers a clip, but features of sound have {self.sound_dim}; list "
+                "the encoder of sound that it was trained with, such as pann"
+            )
+
+    @property
+    def listens(self) -> int:
+        """Width of the features of sound that the model reads apart, `audio_dim`; 0: it reads all features as one."""
+        return getattr(self, "audio_dim", 0)
+
+    @property
+    def seen_dim(self) -> int:
+        """Width of the clip features that the model is given as `video`: all, without those that it reads apart."""
+        return self.video_dim - (self.sound_dim if self.listens else 0)
 
 
 @dataclass(frozen=True)
@@ -146,11 +168,11 @@ class Backbone(nn.Module, ABC):
         """Ground a sentence in a video.
 
         Args:
-            video: (B, N, video_dim) clip features.
+            video: (B, N, seen_dim) clip features.
             video_mask: (B, N).
             text: (B, M, text_dim) word features.
             text_mask: (B, M).
-            audio: (B, N, audio_dim), for backbones that listen; None for videos without sound.
+            audio: (B, N, audio_dim), for backbones that listen; None where no encoder heard, which is silence.
 
         Returns:
             `spans` (B, K, 2) start and end as shares of the clips' total length, `scores` (B, K) in [0, 1], `saliency`
@@ -227,6 +249,8 @@ class Backbone(nn.Module, ABC):
             state, sizes = cls.published(state, options)
         except KeyError as error:
             raise InputError(f"{path}: not the weights of {cls.name}; missing keys: {error.args[0]}") from None
+        if sizes.get("audio_dim"):  # it knows of clip features what it sees
+            sizes["video_dim"] += settings.get("sound_dim", 0)
         return cls(cls.config_class(**(sizes | settings))).load_weights(state, path)
 
     def digest(self) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from read.adapters.wrapped import unwrap
+from read.backbones.base import GroundingConfig
 from read.backbones.joint_space import JointSpace
 from read.data import Sample, collate, pieces
 from read.data.lazy import read
@@ -121,13 +122,25 @@ def run(model: nn.Module, batch: dict[str, Any]) -> Any:
     """
     backbone = unwrap(model)
     if not backbone.reads_sentence:
-        return model(*(batch[name] for name in INPUTS))
+        video, *rest = (batch[name] for name in INPUTS)
+        video, audio = heard_apart(backbone.config, video)
+        return model(video, *rest) if audio is None else model(video, *rest, audio=audio)
     if "sentence" not in batch:
         raise InputError(
             f"{backbone.name} needs an encoder of pictures and sentences in one space, such as clip, and the features "
             "have none; extract them again, or name the package's by `joint` in the card"
         )
     return model(*(batch[name] for name in INPUTS), **{name: batch[name] for name in EXTRA if name in batch})
+
+
+def heard_apart(config: GroundingConfig, video: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Clip features as a model takes them, (B, N, seen_dim), and those of sound, where it reads these apart."""
+    if not config.listens or not config.sound_dim:
+        return video, None
+    before, heard, after = video.split(
+        [config.sound_start, config.sound_dim, config.video_dim - config.sound_start - config.sound_dim], dim=-1
+    )
+    return torch.cat((before, after), dim=-1), heard
 
 
 def check(sample: Sample) -> None:

@@ -1,6 +1,7 @@
 """UMT: published sizes, keys, numbers and checkpoints; padding; what each modality and position does."""
 
 import json
+from argparse import Namespace
 from collections import OrderedDict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from read.backbones import build_backbone
 from read.backbones.grounding.umt import UMT
 from read.backbones.umt_layers import MultiheadAttention, Positions
 from read.errors import InputError
+from read.grounding.inference import run as read_batch
 from tests.backbones.narrow_umt import QUIET, VARIANTS, build, make_batch, run
 from tests.backbones.reference import CHIRP, INPUTS, LENGTHS, WORDS, recipe
 
@@ -185,6 +187,33 @@ def test_published_checkpoint_loads(tmp_path, variant):
     torch.save(content, tmp_path / "epoch_100.pth")
     loaded = UMT.load_published(tmp_path / "epoch_100.pth", heads=2, **QUIET)
     assert loaded.digest() == model.digest() and loaded.config == model.config
+
+
+@pytest.mark.parametrize("name", ["umt", "qd_detr"])
+def test_a_published_model_reads_what_was_heard_apart(tmp_path, batch, name):
+    """Whatever the order in which features are joined, and as silence where nothing was heard."""
+    sizes = {"hidden": 16, "heads": 2, "feed_forward": 24} | ({"tef": False} if name == "qd_detr" else {"positions": 9})
+    torch.manual_seed(0)
+    model = build_backbone(name, video_dim=6, text_dim=5, audio_dim=4, **sizes).eval()
+    content = {"state_dict": model.state_dict(), "meta": {}}
+    if name == "qd_detr":
+        options = Namespace(nheads=2, ctx_mode="video", a_feat_dir="features", a_feat_dim=4)
+        content = {"model": model.state_dict(), "opt": options}
+    torch.save(content, tmp_path / "x.pth")
+    video, audio = batch["video"], batch["audio"]
+    joined = torch.cat((video[..., :2], audio, video[..., 2:]), dim=-1)
+    inputs = {key: batch[key] for key in INPUTS}
+    loaded = type(model).load_published(tmp_path / "x.pth", heads=2, sound_start=2, sound_dim=4).eval()
+    assert loaded.config.video_dim == 10
+    with torch.no_grad():
+        wanted, silent = model(**inputs, audio=audio), model(**inputs)
+        found = read_batch(loaded, inputs | {"video": joined})
+        deaf = read_batch(type(model).load_published(tmp_path / "x.pth", heads=2).eval(), inputs)
+    for output in ("spans", "scores"):
+        assert torch.equal(found[output], wanted[output]) and torch.equal(deaf[output], silent[output])
+    assert not torch.equal(wanted["scores"], silent["scores"])
+    with pytest.raises(InputError, match="listens to 4 numbers a clip, but features of sound have 3"):
+        type(model).load_published(tmp_path / "x.pth", heads=2, sound_start=2, sound_dim=3)
 
 
 def test_other_checkpoints_are_refused(tmp_path):

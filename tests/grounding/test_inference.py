@@ -36,7 +36,7 @@ class Fixed(nn.Module):
     """Answers with given scores and spans."""
 
     dense, regresses, name, windows, reads_sentence = True, True, "fixed", "runs", False
-    config, prior = SimpleNamespace(max_clips=75, windows="auto"), None
+    config, prior = SimpleNamespace(max_clips=75, windows="auto", listens=0), None
 
     def __init__(self, scores, spans=None):
         super().__init__()
@@ -117,7 +117,7 @@ def test_windows_are_read_as_the_outputs_allow_and_as_the_config_says():
     model = Fixed(scores)
     named = {method: predict(model, [sample(1, 8)], WindowSettings(method)) for method in ("ladder", "runs")}
     assert named["ladder"] != named["runs"] == predict(model, [sample(1, 8)]), "the class's own"
-    model.config = SimpleNamespace(max_clips=75, windows="ladder")
+    model.config = SimpleNamespace(max_clips=75, windows="ladder", listens=0)
     assert predict(model, [sample(1, 8)]) == named["ladder"], "what was chosen for this one"
     assert predict(model, [sample(1, 8)], WindowSettings("runs")) == named["runs"]
 
@@ -133,7 +133,7 @@ class Local(Fixed):
 
     def __init__(self, max_clips):
         super().__init__([0.0])
-        self.config = SimpleNamespace(max_clips=max_clips, windows="auto")
+        self.config = SimpleNamespace(max_clips=max_clips, windows="auto", listens=0)
 
     def forward(self, video, video_mask, text, text_mask):
         return {"scores": video[..., 0].sigmoid(), "spans": video[..., 1:3], "saliency": video[..., 3]}

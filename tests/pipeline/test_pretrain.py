@@ -143,6 +143,20 @@ def test_features_of_other_widths_are_refused(checkpoint):
         load_public("univtg", checkpoint[1], (7, 5), {})
 
 
+def test_a_backbone_that_can_listen_does_where_something_was_heard(tmp_path, capsys):
+    wanted, heard = load_params().pretrain.grounding, {"sound_start": 2, "sound_dim": 3}
+    for name, listens in (("umt", 3), ("qd_detr", 3), ("univtg", 0)):
+        config = build(name, wanted, (8, 5), heard).config
+        assert (config.listens, config.video_dim, config.seen_dim) == (listens, 8, 8 - listens)
+        assert build(name, wanted, (8, 5), {}).config.listens == 0
+    torch.save({"state_dict": build("umt", wanted, (8, 5), heard).state_dict()}, tmp_path / "umt.pth")
+    settings = {"heads": wanted.heads}
+    assert load_public("umt", tmp_path / "umt.pth", (8, 5), heard | settings).config.sound_dim == 3
+    assert "silence" not in capsys.readouterr().out
+    assert load_public("umt", tmp_path / "umt.pth", (5, 5), settings).config.sound_dim == 0
+    assert "umt.pth: listens, but no encoder hears; it is given silence" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("backbone", sorted({*backbone_names()} - {"joint"}))
 def test_every_transformer_is_built_from_the_same_keys(backbone):
     wanted = load_params().pretrain.grounding

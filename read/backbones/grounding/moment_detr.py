@@ -51,7 +51,7 @@ class MomentDETRConfig(TransformerConfig):
     @property
     def clip_width(self) -> int:
         """Width of what the clips' projection reads."""
-        return self.video_dim + 2 * self.tef
+        return self.seen_dim + 2 * self.tef
 
 
 class CrossAttentionBlock(SubBlock):

@@ -115,7 +115,7 @@ class UMT(Backbone):
         super().__init__(config)
         d, layer = config.hidden, (config.hidden, config.heads, config.feed_forward, config.dropout)
         inputs = (config.input_dropout, config.positions)
-        self.video_enc = UniModalEncoder(config.video_dim, *layer, *inputs)
+        self.video_enc = UniModalEncoder(config.seen_dim, *layer, *inputs)
         self.audio_enc = self.cross_enc = self.query_gen = None
         if config.audio_dim:
             self.audio_enc = UniModalEncoder(config.audio_dim, *layer, *inputs)
@@ -176,7 +176,7 @@ class UMT(Backbone):
     ) -> dict[str, Any]:
         """As `Backbone.forward`, and what the heads give.
 
-        Videos without sound have features of 0 where the model listens. Without a boundary head `scores` are the
+        Where no encoder heard, features are 0 for a model that listens. Without a boundary head `scores` are the
         saliency and `spans` the clips themselves; without a saliency head `saliency` are the scores.
         """
         config = self.config
