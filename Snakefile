@@ -30,6 +30,7 @@ rule all:
     default_target: True
     input:
         TARGETS,
+    localrule: True
 
 
 onsuccess:

@@ -6,6 +6,8 @@ from pipeline.engine.targets import Targets, all_outputs
 from pipeline.params import check_params, for_encoder
 from pipeline.code import code_digest, keep_digests, settings
 from pipeline.machine import limit_gpus, tell_jobs
+from pipeline.resources import decoders, free_threads, gpus, memory, minutes
+from pipeline.resources import shard_minutes, training_minutes
 from pipeline.strategies import check_strategies
 from pipeline.terminal import show_progress, show_results
 from snakemake.exceptions import WorkflowError
@@ -20,10 +22,12 @@ try:
     STORED = tell_root(workflow)
     keep_digests(workflow)
     prepare_run(workflow)
+    free_threads(workflow)
     limit_gpus(workflow, PARAMS.machine)
     show_progress(workflow)
 except ValueError as error:
     raise WorkflowError(str(error)) from None
+GPUS = gpus(PARAMS.machine, workflow)
 RECORDED = records.RECORDED.as_posix()
 RECORDS = not STORED and dvc_records(config)
 shell.prefix(TRAP)

@@ -35,6 +35,9 @@ rule annotations:
         dataset="data/raw/{dataset}/dataset.json",
     log:
         "logs/annotations/{dataset}.log",
+    resources:
+        mem_mb=memory,
+        runtime=minutes(),
     params:
         settings=settings("download", PARAMS, "download.shards"),
         code=code_digest("download", PARAMS),
@@ -60,6 +63,9 @@ rule download_shard:
         "logs/download/{dataset}/{shard}.log",
     benchmark:
         "benchmarks/results/download/{dataset}/{shard}.tsv"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(24 * 60),
     params:
         videos=lambda wildcards: DIGESTS[wildcards.dataset][wildcards.shard],
         shards=PARAMS.download.shards,
@@ -81,6 +87,7 @@ rule download:
         missing="data/raw/{dataset}/missing.csv",
     log:
         "logs/download/{dataset}.log",
+    localrule: True
     params:
         within=lambda wildcards: within_tolerance(
             wildcards.dataset, PARAMS.download.tolerance

@@ -27,7 +27,11 @@ rule encoder:
     wildcard_constraints:
         encoder="|".join(PARAMS.encoders),
     resources:
-        gpu=1,
+        mem_mb=memory,
+        runtime=lambda wildcards, attempt: minutes(
+            PARAMS.encoders[wildcards.encoder].get("steps", 0) / 10
+        )(wildcards, attempt),
+        gpu=GPUS,
     params:
         settings=lambda wildcards: settings(
             "encoders", for_encoder(PARAMS, wildcards.encoder)
@@ -46,6 +50,7 @@ rule encoders:
         "models/encoders/encoders.json",
     log:
         "logs/encoders.log",
+    localrule: True
     params:
         encoders=ENCODERS,
         settings=settings("encoders", PARAMS),

@@ -28,7 +28,9 @@ rule evaluate_runs:
     benchmark:
         "benchmarks/results/evaluate/{task}/{strategy}.tsv"
     resources:
-        gpu=1,
+        mem_mb=memory,
+        runtime=minutes(10 * len(RUNS)),
+        gpu=GPUS,
     params:
         settings=lambda wildcards: settings(
             "evaluate", PARAMS, task=wildcards.task, strategy=wildcards.strategy
@@ -61,7 +63,9 @@ rule references:
     benchmark:
         "benchmarks/results/references/{task}.tsv"
     resources:
-        gpu=1,
+        mem_mb=memory,
+        runtime=minutes(60),
+        gpu=GPUS,
     params:
         settings=lambda wildcards: settings(
             "evaluate", PARAMS, "strategies", task=wildcards.task
@@ -90,7 +94,9 @@ rule linear_map:
     benchmark:
         "benchmarks/results/linear_map.tsv"
     resources:
-        gpu=1,
+        mem_mb=memory,
+        runtime=minutes(60),
+        gpu=GPUS,
     params:
         settings=settings("evaluate", PARAMS, "strategies", task="grounding"),
         code=code_digest("evaluate", PARAMS, "grounding"),
@@ -112,6 +118,7 @@ rule evaluate:
         f"results/runs/{PARAMS.dataset}/{{task}}/runs.json",
     log:
         "logs/evaluate/{task}.log",
+    localrule: True
     params:
         runs=lambda wildcards: [*RUNS, *UNTRAINED_RUNS[wildcards.task]],
     shell:

@@ -17,5 +17,8 @@ rule export:
         directory("results/bundles/{strategy}"),
     log:
         "logs/export/{strategy}.log",
+    resources:
+        mem_mb=memory,
+        runtime=minutes(),
     shell:
         "python -m pipeline.stages.export $(dirname {input.runs}) {output} > {log} 2>&1"

@@ -1,6 +1,8 @@
 FEATURES = expand(
     "{shard}.{suffix}", shard=[*SHARDS, "text"], suffix=["safetensors", "json"]
 )
+# The shards of all datasets may be extracted at once.
+DECODERS = decoders(workflow, len({*DATASETS}) * len(SHARDS))
 
 
 rule extract_shard:
@@ -15,8 +17,11 @@ rule extract_shard:
         "logs/extract/{dataset}/{shard}.log",
     benchmark:
         "benchmarks/results/extract/{dataset}/{shard}.tsv"
+    threads: DECODERS
     resources:
-        gpu=1,
+        mem_mb=memory,
+        runtime=shard_minutes,
+        gpu=GPUS,
     params:
         encoders=lambda wildcards: NEEDED[wildcards.dataset],
         settings=settings("extract", PARAMS),
@@ -47,7 +52,9 @@ rule extract_text:
     benchmark:
         "benchmarks/results/extract/{dataset}/text.tsv"
     resources:
-        gpu=1,
+        mem_mb=memory,
+        runtime=minutes(60),
+        gpu=GPUS,
     params:
         encoders=lambda wildcards: NEEDED[wildcards.dataset],
         settings=settings("extract", PARAMS),
@@ -67,6 +74,7 @@ rule extract:
         "data/features/{dataset}/features.json",
     log:
         "logs/extract/{dataset}.log",
+    localrule: True
     params:
         settings=settings("extract", PARAMS),
         code=code_digest("extract", PARAMS),

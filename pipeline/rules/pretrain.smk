@@ -26,7 +26,9 @@ for task in PARAMS.task:
         benchmark:
             f"benchmarks/results/pretrain/{task}.tsv"
         resources:
-            gpu=1,
+            mem_mb=memory,
+            runtime=training_minutes(PARAMS, task, "pretrain"),
+            gpu=GPUS,
         params:
             task=task,
             settings=settings("pretrain", PARAMS, task=task),

@@ -23,5 +23,6 @@ rule record:
         RECORDED,
     log:
         "logs/record.log",
+    localrule: True
     shell:
         "python -m pipeline.stages.record > {log} 2>&1"

@@ -39,6 +39,9 @@ rule report:
         "logs/report.log",
     benchmark:
         "benchmarks/results/report.tsv"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(60),
     params:
         settings=settings("report", PARAMS),
         code=code_digest("report", PARAMS),

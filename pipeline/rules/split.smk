@@ -18,6 +18,9 @@ rule split:
         "logs/split/{task}.log",
     benchmark:
         "benchmarks/results/split/{task}.tsv"
+    resources:
+        mem_mb=memory,
+        runtime=minutes(60),
     params:
         settings=settings("split", PARAMS),
         code=lambda wildcards: code_digest("split", PARAMS, wildcards.task),

@@ -30,7 +30,11 @@ rule train_run:
     benchmark:
         "benchmarks/results/train/{task}/{strategy}/k{shots}-s{seed}.tsv"
     resources:
-        gpu=1,
+        mem_mb=memory,
+        runtime=lambda wildcards, attempt: training_minutes(
+            PARAMS, wildcards.task, "train"
+        )(wildcards, attempt),
+        gpu=GPUS,
     params:
         settings=lambda wildcards: settings(
             "train",
@@ -59,6 +63,7 @@ rule train:
         f"models/adapters/{PARAMS.dataset}/{{task}}/runs.json",
     log:
         "logs/train/{task}.log",
+    localrule: True
     params:
         runs=RUNS,
         curves=f"results/curves/{PARAMS.dataset}/{{task}}",

@@ -1,0 +1,95 @@
+"""What jobs ask for: by sizes and attempts; GPUs only where they are used."""
+
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks.tiny import ROOT
+from pipeline.params import Machine, load_params
+from pipeline.resources import BASE, DECODERS, STARTS, decoders, gpus, memory, minutes, shard_minutes, training_minutes
+
+ON_GPUS = {
+    "encoder",
+    "extract_shard",
+    "extract_text",
+    "pretrain_grounding",
+    "pretrain_summarization",
+    "train_run",
+    "evaluate_runs",
+    "references",
+    "linear_map",
+}
+COLLECT = {"download", "encoders", "extract", "train", "evaluate", "record", "all"}
+JOB = re.compile(r"^rule (\w+):\n((?:    .*\n)+)", re.MULTILINE)
+
+
+def _workflow(limit=None, cores=None, nodes=None, main=True):
+    limits = SimpleNamespace(get=lambda name: SimpleNamespace(value=limit if name == "gpu" else None))
+    return SimpleNamespace(global_resources=limits, cores=cores, nodes=nodes, is_main_process=main)
+
+
+class _Inputs(list):
+    """Files of some MB, as Snakemake has a job's inputs."""
+
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        self.size_files_mb = list(sizes.values())
+        self.size_files = [round(size * 2**20) for size in sizes.values()]
+
+
+@pytest.mark.parametrize(
+    ("device", "limit", "asked"),
+    [("cpu", None, None), ("cpu", 8, None), ("auto", None, None), ("auto", 0, None), ("auto", 8, 1), ("cuda", None, 1)],
+)
+def test_a_gpu_is_asked_for_where_it_is_used(device, limit, asked):
+    assert gpus(Machine(device=device), _workflow(limit)) == asked
+
+
+@pytest.mark.parametrize(("cores", "jobs", "threads"), [(2, 8, 1), (16, 8, 2), (64, 8, 8), (64, 1, DECODERS)])
+def test_extractions_share_the_cores_of_a_machine(cores, jobs, threads):
+    assert decoders(_workflow(cores=cores), jobs) == threads
+
+
+def test_on_a_cluster_extractions_share_nothing():
+    assert decoders(_workflow(cores=2, nodes=100), 8) == DECODERS
+    assert decoders(_workflow(cores=2, main=False), 8) == DECODERS  # as the job itself counts them on its node
+
+
+def test_memory_grows_with_weights_and_labels_and_not_with_features():
+    weights = {"models/backbone/grounding/model.safetensors": 100.0}
+    files = weights | {"data/features/a/000.safetensors": 5000.0, "models/adapters/a/k32-s0/adapter.safetensors": 90.0}
+    assert memory(None, _Inputs({}), 1) == BASE
+    assert memory(None, _Inputs(weights), 1) == memory(None, _Inputs(files), 1) == BASE + 800
+    assert memory(None, _Inputs({"data/raw/a/annotations.jsonl": 100.0}), 1) == BASE + 1200
+
+
+def test_another_attempt_asks_for_twice_as_much():
+    inputs = _Inputs({"data/raw/a/annotations.jsonl": 1.0})
+    assert [memory(None, inputs, attempt) for attempt in (1, 2, 3)] == [BASE + 12, 2 * BASE + 24, 4 * BASE + 48]
+    assert [minutes(10)(None, attempt=attempt) for attempt in (1, 2)] == [STARTS + 10, 2 * STARTS + 20]
+
+
+def test_time_grows_with_videos_and_steps():
+    list_of_2500 = _Inputs({"data/raw/a/shards/000.json": 2500 * 200 / 2**20, "model.safetensors": 1.0})
+    assert shard_minutes(None, list_of_2500, 1) == STARTS + 2500
+    params = load_params(ROOT / "params.yaml")
+    params.train.grounding.steps, params.train.grounding.folds = 600, 2
+    params.train.grounding.learning_rates = [0.1, 0.2]
+    assert training_minutes(params, "grounding", "train")(None, attempt=1) == STARTS + 60
+    params.pretrain.grounding.steps = 600
+    assert training_minutes(params, "grounding", "pretrain")(None, attempt=1) == STARTS + 10
+
+
+def test_every_rule_says_what_it_needs_or_runs_where_the_run_does():
+    plan = [sys.executable, "-m", "snakemake", "-n", "--forceall", "--cores", "16", "--resources", "gpu=1"]
+    said = subprocess.run(plan, cwd=ROOT, capture_output=True, text=True)
+    jobs = dict(JOB.findall(said.stdout + said.stderr))
+    assert len(jobs) > len(ON_GPUS | COLLECT), said.stderr
+    assert {rule for rule, text in jobs.items() if "mem_mb=" not in text or "runtime=" not in text} == COLLECT
+    assert {rule for rule, text in jobs.items() if "gpu=1" in text} == ON_GPUS
+    assert {rule for rule, text in jobs.items() if "threads: " in text} == {"extract_shard"}
+    text = "".join(path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "pipeline/rules").glob("*.smk")])
+    assert text.count("localrule: True") == len(COLLECT)
