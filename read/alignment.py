@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from read import ranks
 from read.adapters import alignment_states
 from read.adapters.inject import AlignmentStates
 from read.errors import InputError
@@ -98,6 +99,7 @@ class Alignment:
         _check_both_train(layers)
         loss = self._distance(layers)
         if self.contrast:
+            layers = [AlignmentStates(*ranks.gathered(states)) for states in layers]
             own = _same_video(vids, layers[0].video)
             terms = [_contrast(_nearest_clips(states, self.cost), own) for states in layers]
             loss = loss + self.contrast * torch.stack(terms).mean()
@@ -121,7 +123,8 @@ class Alignment:
 
     def cosines(self, model: nn.Module, vids: Sequence[str] | None = None) -> dict[str, Tensor]:
         """See `cosines`: of the model's last forward, as `own_cosine` and `other_cosine`."""
-        return {f"{name}_cosine": value for name, value in cosines([_pooled(model)], vids).items()}
+        pooled = [tuple(ranks.gathered(pair)) for pair in _pooled(model)]
+        return {f"{name}_cosine": value for name, value in cosines([pooled], vids).items()}
 
     def _layers(self, model: nn.Module) -> list[AlignmentStates]:
         """What is aligned, in single precision at least."""
@@ -146,8 +149,9 @@ class Alignment:
         for alike in shapes.values():
             costs = [pairwise_cost(z.video, z.text, self.cost, z.video_mask, z.text_mask) for z in alike]
             masks = (torch.cat([z.video_mask for z in alike]), torch.cat([z.text_mask for z in alike]))
-            parts.append(partial_distance(torch.cat(costs), mass=self.mass, mask=masks, solver=self._solver))
-        return torch.cat(parts).mean()
+            distances = partial_distance(torch.cat(costs), mass=self.mass, mask=masks, solver=self._solver)
+            parts.append(distances.view(len(alike), -1))
+        return ranks.gathered(torch.cat(parts).mT).mT.flatten().mean()
 
 
 def cosines(batches: Sequence[list[tuple[Tensor, Tensor]]], vids: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -219,8 +223,8 @@ def _mean(tokens: Tensor, mask: Tensor) -> Tensor:
 
 
 def _centred(tokens: Tensor, mask: Tensor) -> Tensor:
-    real = tokens.masked_fill(~mask[..., None], 0.0)
-    return tokens - real.sum((0, 1)) / mask.sum().clamp(min=1)
+    sums = ranks.gathered(tokens.masked_fill(~mask[..., None], 0.0).sum(1))
+    return tokens - sums.sum(0) / ranks.gathered(mask.sum(1)).sum().clamp(min=1)
 
 
 def _same_video(vids: Sequence[str] | None, like: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 Only parameters that require a gradient train. Dropout and
 drop-path stay as published in every strategy, frozen parts included: they are the only augmentation that a few dozen
 samples get, and all strategies are compared under the same noise.
+
+Where `torch.distributed` is set up, each process takes its part of every batch; see `read.ranks`.
 """
 
 import math
@@ -15,7 +17,9 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from read import ranks
 from read.errors import InputError, NotFiniteError
+from read.recomputed import recomputed
 from read.settings import check_types
 
 Row = dict[str, Any]
@@ -38,16 +42,25 @@ class Task(Protocol):
         """Samples to train on, in pieces that the model takes. Raises InputError for one that is no good."""
 
     def collate(self, samples: Sequence[Any]) -> Row:
-        """A batch; its tensors are moved to the model's device. `vids` names the samples' videos."""
+        """A batch of tensors and lists with a row for each sample; its tensors are moved to the model's device.
+
+        `vids` names the samples' videos.
+        """
 
     def forward(self, model: nn.Module, batch: Row) -> Any:
-        """The model's outputs, in half precision on a GPU."""
+        """What the losses need of the model: tensors with a row for each sample, by name or one alone.
+
+        It is in the precision of the training. What compares samples does so by `read.ranks.gathered`.
+        """
 
     def losses(self, model: nn.Module, outputs: Any, batch: Row) -> dict[str, Tensor]:
         """The weighted terms of the loss, by name, each a scalar."""
 
     def score(self, model: nn.Module, samples: Sequence[Any]) -> float:
-        """The number that chooses states and learning rates; higher is better. `samples` are as `fit` was given."""
+        """The number that chooses states and learning rates; higher is better. `samples` are as `fit` was given.
+
+        Work that is divisible goes through `read.ranks.work_shared`.
+        """
 
     def score_videos(self, model: nn.Module, samples: Sequence[Any]) -> dict[str, float]:
         """The same number of each video's samples alone, by the video's id; only `read.tuning` asks for it."""
@@ -66,6 +79,8 @@ class TrainSettings:
         schedule: what follows: "cosine" down to zero, or "constant".
         eval_every: steps between two validations; the state before the first step is validated too.
         seed: of the order of samples and of dropout, and where `read.tuning.tune` builds models, of their fresh parts.
+        precision: of the forward pass: "auto" is bfloat16 on a GPU, and single else.
+        gradient_checkpointing: transformer layers are computed again in the backward pass, for memory.
     """
 
     steps: int = 200
@@ -77,6 +92,8 @@ class TrainSettings:
     schedule: Literal["cosine", "constant"] = "cosine"
     eval_every: int = 25
     seed: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         check_types(self, "train")
@@ -110,27 +127,25 @@ def fit(
 ) -> History:
     """Train `model` in place, on the device it is on, and leave it in its best state by validation.
 
-    The same seed gives the same result on a CPU. The caller's random state is left as it was.
+    The same seed gives the same result on a CPU. The caller's random state is left as it was. Of several processes all
+    call it, with the same arguments but for the device; the result is that of one, up to rounding and dropout.
 
     Args:
         model: one of the task's, with or without adapters.
         task: what is learned, as `read.grounding.task.Grounding`.
-        train: samples to train on.
+        train: samples to train on, in each process all.
         val: samples by which the best state is chosen.
         settings: how.
         alignment: a term to add to the loss, such as a `read.alignment.Alignment`.
         on_epoch: called with every row of the history: `step`, `score`, `seconds`, and since the last row the means of
-            `loss` and of each of its terms and what `alignment` tells, and the `learning_rate`.
+            `loss` and of each of its terms and what `alignment` tells, and the `learning_rate`. Of several processes,
+            the first alone calls it.
 
     Raises:
-        InputError: nothing to train, no samples, or a sample that is no good.
+        InputError: nothing to train, no samples, or a sample that is no good; processes were given different ones.
         NotFiniteError: a loss is not finite, and the message names the step and the term; or a prediction.
     """
-    _check(model, train, val)
-    train = task.prepare(model, train)
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        return _fit(model, task, train, val, settings, alignment, on_epoch or (lambda row: None), settings.steps)
+    return _fit(model, task, train, val, settings, alignment, on_epoch, settings.steps)
 
 
 def train_until(
@@ -146,11 +161,7 @@ def train_until(
 
     Rows for `on_epoch` are those of `fit` without `score`. Raises as `fit`.
     """
-    _check(model, train)
-    train = task.prepare(model, train)
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        _fit(model, task, train, None, settings, alignment, on_epoch or (lambda row: None), step)
+    _fit(model, task, train, None, settings, alignment, on_epoch, step)
 
 
 def _fit(
@@ -160,10 +171,33 @@ def _fit(
     val: Sequence[Any] | None,
     settings: TrainSettings,
     alignment: AlignmentTerm | None,
-    on_epoch: Callable[[Row], None],
+    on_epoch: Callable[[Row], None] | None,
     last_step: int,
 ) -> History:
     """Both ways to train; without `val` the model is left in its last state."""
+    _check(model, train, val)
+    prepared, device = task.prepare(model, train), next(model.parameters()).device
+    told = on_epoch if on_epoch and ranks.is_first() else lambda row: None
+    seen = [getattr(sample, "vid", sample) for sample in (*train, *(val or ()))]
+    with (
+        ranks.forked(device),
+        ranks.together(model, settings, seen),
+        recomputed(model, settings.gradient_checkpointing),
+    ):
+        torch.manual_seed(settings.seed)
+        return _loop(model, task, prepared, val, settings, alignment, told, last_step)
+
+
+def _loop(
+    model: nn.Module,
+    task: Task,
+    train: Sequence[Any],
+    val: Sequence[Any] | None,
+    settings: TrainSettings,
+    alignment: AlignmentTerm | None,
+    on_epoch: Callable[[Row], None],
+    last_step: int,
+) -> History:
     trained = _trained(model)
     parameters = list(trained.values())
     rate = settings.learning_rate * getattr(model, "rate_scale", 1.0)
@@ -176,7 +210,8 @@ def _fit(
     for step in range(last_step + 1):
         if step % settings.eval_every == 0 or step == last_step:
             means = {name: float(torch.stack(values).mean()) for name, values in seen.items()}
-            row: Row = {"step": step, **({} if val is None else {"score": task.score(model, val)}), **means}
+            score = {} if val is None else {"score": ranks.agreed(task.score(model, val))}
+            row: Row = {"step": step, **score, **means}
             row |= {"learning_rate": schedule.get_last_lr()[0], "seconds": time.perf_counter() - began}
             history.rows.append(row)
             if val is not None and row["score"] > history.best_score:
@@ -187,11 +222,13 @@ def _fit(
         if step == last_step:
             break
         batch = next(batches)
-        terms = loss_terms(model, task, batch, alignment, step / settings.steps)
-        loss = _total(terms, step)
-        told = terms | {"loss": loss} | (alignment.cosines(model, batch.get("vids")) if alignment else {})
-        optimizer.zero_grad()
-        loss.backward()
+        with ranks.divided(batch, settings.seed, step):
+            terms = loss_terms(model, task, batch, alignment, step / settings.steps, settings.precision)
+            loss = _total(terms, step)
+            told = terms | {"loss": loss} | (alignment.cosines(model, batch.get("vids")) if alignment else {})
+            optimizer.zero_grad()
+            ranks.share(loss).backward()
+        ranks.sum_gradients(parameters)
         nn.utils.clip_grad_norm_(parameters, settings.clip_norm)
         optimizer.step()
         schedule.step()
@@ -217,17 +254,22 @@ def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def loss_terms(
-    model: nn.Module, task: Task, batch: Row, alignment: AlignmentTerm | None = None, progress: float = 1.0
+    model: nn.Module,
+    task: Task,
+    batch: Row,
+    alignment: AlignmentTerm | None = None,
+    progress: float = 1.0,
+    precision: str = "auto",
 ) -> dict[str, Tensor]:
     """The weighted terms of the loss on a batch of the task's `collate`; their sum is the loss.
 
-    `progress` is the share of the training's steps that is done, 0 in the first.
+    `progress` is the share of the training's steps that is done, 0 in the first; for `precision` see `TrainSettings`.
     """
     device = next(model.parameters()).device
     batch = moved(batch, device)
-    half = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
-    with half:
-        outputs = task.forward(model, batch)
+    half = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    with ranks.own_noise(device), torch.autocast(device.type, torch.bfloat16) if half else nullcontext():
+        outputs = ranks.gathered(task.forward(model, ranks.own(batch)))
     terms = task.losses(model, outputs, batch)
     if alignment:
         terms["alignment"] = alignment(model, batch.get("vids"), progress)
@@ -240,9 +282,11 @@ def moved(batch: Row, device: torch.device) -> Row:
 
 
 def _total(terms: dict[str, Tensor], step: int) -> Tensor:
-    loss = torch.stack(list(terms.values())).sum()
-    if not torch.isfinite(loss):
-        faults = ", ".join(f"{name} is {term.item()}" for name, term in terms.items() if not torch.isfinite(term))
+    values = torch.stack(list(terms.values()))
+    loss, known = values.sum(), ranks.mean(values.detach())
+    if not torch.isfinite(known.sum()):
+        named = zip(terms, known.tolist(), strict=True)
+        faults = ", ".join(f"{name} is {term}" for name, term in named if not math.isfinite(term))
         raise NotFiniteError(f"train: the loss is not finite at step {step}: {faults}; try a lower learning rate")
     return loss
 

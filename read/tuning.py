@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from read.errors import InputError, NotFiniteError
+from read.ranks import agreed
 from read.train import AlignmentTerm, History, Row, Task, TrainSettings, fit, train_until
 
 BuildModel = Callable[[Sequence[Any]], nn.Module]
@@ -276,7 +277,7 @@ class _ByVideo:
         return getattr(self.task, name)
 
     def score(self, model: nn.Module, samples: Sequence[Any]) -> float:
-        self.seen.append(self.task.score_videos(model, samples))
+        self.seen.append(agreed(self.task.score_videos(model, samples)))
         return fmean(self.seen[-1].values())
 
 

@@ -265,8 +265,28 @@ def test_with_a_warmup_the_first_step_is_the_tasks_alone(train, warmup):
     assert down and (max(down) == 0 if warmup else min(down) > 0.5 * settings.learning_rate)
 
 
+def test_half_precision_where_it_is_asked_for(train, val):
+    batch, losses = collate(train[:6]), {}
+    for precision in ("auto", "fp32", "bf16"):
+        model = small().eval()
+        losses[precision] = sum(loss_terms(model, Grounding(), batch, precision=precision).values())
+    assert losses["auto"] == losses["fp32"] != losses["bf16"], "auto is for a GPU"
+    assert losses["bf16"].item() == pytest.approx(losses["fp32"].item(), rel=0.05)
+    settings = replace(SHORT, precision="bf16", gradient_checkpointing=True)
+    history = fit(apply_strategy("read_pvla", small()), Grounding(), train, val, settings, Alignment(contrast=1.0))
+    assert history.rows[-1]["loss"] > 0
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"clip_norm": -1.0}, {"schedule": "step"}]
+    "wrong",
+    [
+        {"steps": 0},
+        {"batch_size": 0},
+        {"learning_rate": 0.0},
+        {"clip_norm": -1.0},
+        {"schedule": "step"},
+        {"precision": "fp16"},
+    ],
 )
 def test_bad_settings(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))):

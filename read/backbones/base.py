@@ -177,7 +177,7 @@ class Backbone(nn.Module, ABC):
         Returns:
             `spans` (B, K, 2) start and end as shares of the clips' total length, `scores` (B, K) in [0, 1], `saliency`
             (B, N), and `states` {"video": (B, N, d), "text": (B, M, d)}. K = N where `dense`. What padded clips get
-            means nothing.
+            means nothing. What else the losses need has a row for each sample too, as `read.ranks` asks.
         """
 
     @abstractmethod

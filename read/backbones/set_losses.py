@@ -35,15 +35,15 @@ def set_outputs(logits: Tensor, regressed: Tensor) -> dict[str, Tensor]:
         regressed: (D, B, K, 2) logits of centre and width.
 
     Returns:
-        `spans` (B, K, 2) start and end, `scores` (B, K) the foreground's probability, `logits` as given, `centre_width`
-        (D, B, K, 2).
+        `spans` (B, K, 2) start and end, `scores` (B, K) the foreground's probability, and of all layers `logits` and
+        `centre_width` (B, D, K, 2).
     """
     centre_width = regressed.sigmoid()
     return {
         "spans": to_start_end(centre_width[-1]),
         "scores": logits[-1].softmax(-1)[..., 0],
-        "logits": logits,
-        "centre_width": centre_width,
+        "logits": logits.transpose(0, 1),
+        "centre_width": centre_width.transpose(0, 1),
     }
 
 
@@ -52,8 +52,8 @@ def match(logits: Tensor, centre_width: Tensor, windows: Tensor, mask: Tensor) -
     """The cheapest pairing of moment queries with windows, per sample and decoder layer (Hungarian algorithm).
 
     Args:
-        logits: (D, B, K, 2).
-        centre_width: (D, B, K, 2).
+        logits: (B, D, K, 2).
+        centre_width: (B, D, K, 2).
         windows: (B, W, 2) start and end.
         mask: (B, W) True at real windows.
 
@@ -62,6 +62,7 @@ def match(logits: Tensor, centre_width: Tensor, windows: Tensor, mask: Tensor) -
     """
     from scipy.optimize import linear_sum_assignment  # half a second that other models need not wait
 
+    logits, centre_width = logits.transpose(0, 1), centre_width.transpose(0, 1)
     distance = (centre_width[..., None, :] - to_centre_width(windows)[:, None]).abs().sum(-1)
     overlap = generalized_iou(to_start_end(centre_width)[..., None, :], windows[:, None])
     foreground = logits.softmax(-1)[..., :1]
@@ -85,8 +86,9 @@ def moment_losses(outputs: Mapping[str, Any], targets: Mapping[str, Any]) -> dic
     L1 of centre and width and 1 - gIoU are means over the pairs, the cross-entropy one over all moment queries. Queries
     without a window are background. Without any window the first two are 0.
     """
-    logits, centre_width, windows = outputs["logits"], outputs["centre_width"], targets["windows"]
-    pairs = match(logits, centre_width, windows, targets["windows_mask"])
+    windows = targets["windows"]
+    pairs = match(outputs["logits"], outputs["centre_width"], windows, targets["windows_mask"])
+    logits, centre_width = outputs["logits"].transpose(0, 1), outputs["centre_width"].transpose(0, 1)
     class_weights = logits.new_tensor((1.0, BACKGROUND_WEIGHT))
     terms = {}
     for layer, (samples, queries, chosen) in enumerate(pairs):

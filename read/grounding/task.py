@@ -14,6 +14,7 @@ from read.data.lazy import Cache, Lazy
 from read.grounding.inference import check, predict, run
 from read.grounding.windows import WindowSettings
 from read.metrics.protocol import get_protocol
+from read.ranks import work_shared
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Grounding:
 
     def score_videos(self, model: nn.Module, samples: Sequence[Sample]) -> dict[str, float]:
         """The metric's `choice` for each video's queries."""
-        rows = predict(model, samples, self.windows)
+        rows = work_shared(samples, lambda part: predict(model, part, self.windows))
         videos: dict[str, list[tuple[dict[str, Any], Annotation]]] = {}
         for row, sample in zip(rows, samples, strict=True):
             videos.setdefault(sample.vid, []).append((row, sample.annotation))
@@ -90,5 +91,5 @@ def validation_score(
     model: nn.Module, samples: Sequence[Sample], windows: WindowSettings, metric: str = "qvhighlights"
 ) -> float:
     """The number that chooses states and learning rates, in percent: see `read.metrics.protocol`."""
-    rows = predict(model, samples, windows)
+    rows = work_shared(samples, lambda part: predict(model, part, windows))
     return get_protocol(metric).choice(rows, [sample.annotation for sample in samples], samples[0].clip_len)

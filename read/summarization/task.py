@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from read.errors import InputError
 from read.metrics.summarization import rouge
+from read.ranks import work_shared
 from read.summarization.summarize import (
     IGNORED,
     INPUTS,
@@ -54,14 +55,15 @@ class Summarization:
         return collate(samples, self.tokenizer.pad_token_id) | {"vids": [sample.vid for sample in samples]}
 
     def forward(self, model: nn.Module, batch: dict[str, Any]) -> Any:
-        """The model's outputs, with `logits` (B, T, vocabulary)."""
-        before = model.seq2seq.prepare_decoder_input_ids_from_labels(labels=batch["labels"])
-        return model(*(batch[name] for name in INPUTS), decoder_input_ids=before)
+        """`entropy` (B, T), the smoothed cross-entropy of each token, 0 where there is none."""
+        before, labels = model.seq2seq.prepare_decoder_input_ids_from_labels(labels=batch["labels"]), batch["labels"]
+        logits = model(*(batch[name] for name in INPUTS), decoder_input_ids=before, use_cache=False).logits.float()
+        options = {"ignore_index": IGNORED, "label_smoothing": self.smoothing, "reduction": "none"}
+        return {"entropy": F.cross_entropy(logits.mT, labels, **options)}
 
     def losses(self, model: nn.Module, outputs: Any, batch: dict[str, Any]) -> dict[str, Tensor]:
         """`cross_entropy`, the mean over the batch's real tokens."""
-        logits, labels = outputs.logits.float().flatten(0, 1), batch["labels"].flatten()
-        return {"cross_entropy": F.cross_entropy(logits, labels, ignore_index=IGNORED, label_smoothing=self.smoothing)}
+        return {"cross_entropy": outputs["entropy"].sum() / (batch["labels"] != IGNORED).sum()}
 
     def score(self, model: nn.Module, samples: Sequence[SummarySample]) -> float:
         """ROUGE-L of greedy summaries, in percent: mean F1 per pair, words as the spaces part them.
@@ -76,7 +78,10 @@ class Summarization:
         return {sample.vid: _rouge_l([text], [sample]) for text, sample in zip(written, samples, strict=True)}
 
     def _greedy(self, model: nn.Module, samples: Sequence[SummarySample]) -> list[str]:
-        rows = summarize(model, self.tokenizer, samples, 1, self.max_new_tokens, batch_size=self.batch_size)
+        rows = work_shared(
+            samples,
+            lambda part: summarize(model, self.tokenizer, part, 1, self.max_new_tokens, batch_size=self.batch_size),
+        )
         return [row["summary"] for row in rows]
 
 

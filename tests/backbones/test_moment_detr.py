@@ -45,9 +45,9 @@ def test_numbers_are_those_of_the_public_model(batch, training):
     model.load_state_dict(recipe(model.state_dict(), CHIRP))
     outputs = run(model, batch)
     got = {name: outputs[name] for name in ("spans", "scores")}
-    got |= {"logits": outputs["logits"][-1], "saliency": outputs["saliency"][batch["video_mask"]]}
-    centre, width = outputs["centre_width"][0].unbind(-1)
-    got |= {"first_logits": outputs["logits"][0]}
+    got |= {"logits": outputs["logits"][:, -1], "saliency": outputs["saliency"][batch["video_mask"]]}
+    centre, width = outputs["centre_width"][:, 0].unbind(-1)
+    got |= {"first_logits": outputs["logits"][:, 0]}
     got |= {"first_spans": torch.stack((centre - width / 2, centre + width / 2), -1)}
     for key, values in got.items():
         torch.testing.assert_close(values.flatten(), torch.tensor(expected[key]), atol=1e-5, rtol=0)
@@ -136,7 +136,7 @@ def test_blocks_are_what_joins_the_residual(model, batch):
     after_second = layer.norm2(sum(seen[f"{name}.cross_attention"]))
     torch.testing.assert_close(seen[f"{name}.feed_forward"][0], after_second)
     last = model.transformer.decoder.norm(layer.norm3(sum(seen[f"{name}.feed_forward"])))
-    torch.testing.assert_close(model.class_embed(last), outputs["logits"][-1])
+    torch.testing.assert_close(model.class_embed(last), outputs["logits"][:, -1])
 
 
 def test_encoder_blocks_are_what_joins_the_residual(batch):

@@ -48,8 +48,8 @@ def test_numbers_are_those_of_the_public_model(training):
     outputs = run(model, batch)
     got = {name: outputs[name] for name in ("spans", "scores")}
     got |= {name: outputs[name][batch["video_mask"]] for name in ("saliency", "negative")}
-    centre, width = outputs["centre_width"][0].unbind(-1)
-    got |= {"logits": outputs["logits"][-1], "first_logits": outputs["logits"][0]}
+    centre, width = outputs["centre_width"][:, 0].unbind(-1)
+    got |= {"logits": outputs["logits"][:, -1], "first_logits": outputs["logits"][:, 0]}
     got |= {"first_spans": torch.stack((centre - width / 2, centre + width / 2), -1)}
     for key, values in got.items():
         torch.testing.assert_close(values.flatten(), torch.tensor(expected[key]), atol=1e-5, rtol=0)

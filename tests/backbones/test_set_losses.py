@@ -53,8 +53,8 @@ def by_hand(outputs, batch, layer):
     spans = giou = label = 0.0
     pairs = []
     for sample in range(SAMPLES):
-        moments = [tuple(moment) for moment in outputs["centre_width"][layer, sample].tolist()]
-        chances = outputs["logits"][layer, sample].softmax(-1).tolist()
+        moments = [tuple(moment) for moment in outputs["centre_width"][sample, layer].tolist()]
+        chances = outputs["logits"][sample, layer].softmax(-1).tolist()
         windows = [tuple(window) for window in batch["windows"][sample][batch["windows_mask"][sample]].tolist()]
 
         def cost(queries, windows=windows, moments=moments, chances=chances):
@@ -86,9 +86,9 @@ def test_matching_and_losses_against_all_permutations(outputs, batch, layer, suf
 
 
 def test_outputs_are_those_of_the_last_layer(outputs):
-    centre, width = outputs["centre_width"][-1].unbind(-1)
+    centre, width = outputs["centre_width"][:, -1].unbind(-1)
     torch.testing.assert_close(outputs["spans"], torch.stack((centre - width / 2, centre + width / 2), -1))
-    torch.testing.assert_close(outputs["scores"], outputs["logits"][-1].softmax(-1)[..., 0])
+    torch.testing.assert_close(outputs["scores"], outputs["logits"][:, -1].softmax(-1)[..., 0])
 
 
 def test_padded_windows_are_not_seen(outputs, batch):
@@ -115,7 +115,7 @@ def test_without_windows_all_queries_are_background(outputs, batch, width):
     none = {"windows": torch.zeros(SAMPLES, width, 2), "windows_mask": torch.zeros(SAMPLES, width, dtype=torch.bool)}
     losses = moment_losses(outputs, none)
     assert losses["span"] == losses["giou"] == 0
-    background = outputs["logits"][-1].log_softmax(-1)[..., 1]
+    background = outputs["logits"][:, -1].log_softmax(-1)[..., 1]
     torch.testing.assert_close(losses["label"], -4 * 0.1 * background.mean())
 
 

@@ -173,7 +173,7 @@ class MomentDETR(Backbone):
     def forward(
         self, video: Tensor, video_mask: Tensor, text: Tensor, text_mask: Tensor, audio: Tensor | None = None
     ) -> dict[str, Any]:
-        """As `Backbone.forward`; besides `logits` and `centre_width` (D, B, K, 2), see `set_outputs`."""
+        """As `Backbone.forward`; besides `logits` and `centre_width` (B, D, K, 2), see `set_outputs`."""
         if self.config.tef:
             video = with_ends(video, video_mask)
         clips, words = self.input_vid_proj(video), self.input_txt_proj(text)

@@ -24,6 +24,7 @@ from read.backbones.grounding.moment_detr import MomentDETR, MomentDETRConfig
 from read.backbones.qd_detr_layers import QDDecoderLayer, WordsToVideoLayer, inverse_sigmoid, sine_embedding
 from read.backbones.set_losses import margin_loss, moment_losses, negative_pair_loss, rank_loss, set_outputs
 from read.errors import InputError
+from read.ranks import gathered, own
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,10 @@ class QDDETR(MomentDETR):
         clips, words = self.input_vid_proj(video), self.input_txt_proj(text)
         position = sine_positions(video_mask, self.config.hidden).to(clips.dtype)
         negative = None
-        if len(clips) > 1:  # before the positives, so that what hooks keep is of these
-            _, negative = self._encode(clips, video_mask, words.roll(-1, 0), text_mask.roll(-1, 0), position)
+        others, others_mask = gathered(words), gathered(text_mask)
+        if len(others) > 1:  # before the positives, so that what hooks keep is of these
+            others, others_mask = own(others.roll(-1, 0)), own(others_mask.roll(-1, 0))
+            _, negative = self._encode(clips, video_mask, others, others_mask, position)
         encoded, saliency = self._encode(clips, video_mask, words, text_mask, position)
         decoded, references = self._decode(encoded, position, video_mask)
         return {
