@@ -64,19 +64,26 @@ def collect(names: list[str], settings: SimpleNamespace) -> None:
             shutil.rmtree(folder)
     found = {}
     for name in names:
-        found[name] = read_json(paths.ENCODERS / name / CONFIG) | _origin(name, settings.encoders[name])
+        config = read_json(paths.ENCODERS / name / CONFIG)
+        found[name] = config | _origin(name, settings.encoders[name], config.get("commit"))
     write_json(paths.ENCODERS / "encoders.json", found)
 
 
-def _origin(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Where weights came from, and what came; nobody published a digest of most, so the address alone pins nothing."""
-    pretrained = complete(name, options).get("pretrained")
+def _origin(name: str, options: dict[str, Any], commit: str | None) -> dict[str, Any]:
+    """Where weights came from, and what came; nobody published a digest of most, so the address alone pins nothing.
+
+    A commit pins what is of a hub; and open_clip knows the digests of OpenAI's.
+    """
+    completed = complete(name, options)
+    pretrained = completed.get("pretrained", completed.get("model"))
     if pretrained is None:
         return {"pretrained": None}
+    if commit is not None:
+        pretrained = f"{pretrained.partition('@')[0]}@{commit}"
     return {
         "pretrained": without_secrets(pretrained),
         "sha256": sha256_of(paths.ENCODERS / name / WEIGHTS),
-        "pinned": kind_of(name, options) == "clip" and pretrained == "openai",  # open_clip knows the digests of these
+        "pinned": commit is not None or (kind_of(name, options) == "clip" and pretrained == "openai"),
     }
 
 

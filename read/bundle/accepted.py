@@ -49,7 +49,7 @@ _CARD = record(
     {"words": maybe(items(_WORD, 0, 1_000_000))},
     plain,
 )
-_VIEW = record({"size": whole(1, 4096), "squash": flag})
+_VIEW = record({"size": whole(1, 4096), "squash": flag, "short": whole(0, 4096)})
 _FEATURES = record(
     {
         "fps": number(0, MAX_FPS, above=True), "clip_len": number(0, MAX_CLIP_LEN, above=True),
@@ -139,9 +139,9 @@ def grounding(value: Any, place: str) -> Iterator[str]:
     yield from faults
 
 
-_TRANSFORMER = record({"model_type": _WORD}, rest=plain)
+_SEQ2SEQ = record({"model_type": _WORD}, rest=plain)
 _GUIDED = record(
-    {"model": one_of("visual_guidance"), "video_dim": _SIZE, "seq2seq": _TRANSFORMER}, {"visual_layers": _LAYERS}, plain
+    {"model": one_of("visual_guidance"), "video_dim": _SIZE, "seq2seq": _SEQ2SEQ}, {"visual_layers": _LAYERS}, plain
 )
 
 
@@ -205,13 +205,21 @@ def _transformer(value: Any, place: str) -> Iterator[str]:
 
 
 _HEARING = record({"name": _WORD, "model": _transformer, "listener": _LISTENER}, {"kind": _WORD})
+_LEVELS, _LEVEL_STEPS = items(number(-1e4, 1e4), 3, 3), items(number(0, 1e4, above=True), 3, 3)
+_WATCHING = {
+    "name": _WORD, "model": _transformer, "frames": whole(1, MAX_FRAMES), "size": whole(1, 4096),
+    "short": whole(0, 4096), "squash": flag, "mean": _LEVELS, "std": _LEVEL_STEPS,
+}  # fmt: skip
+_OPTIONAL = {"kind": _WORD, "commit": _WORD}
 ENCODERS: dict[str, Check] = {
+    "hf_video": record(_WATCHING | {"family": _WORD, "classifier": flag}, _OPTIONAL),
+    "xclip": record(_WATCHING, _OPTIONAL),
     "clip": record(
         {
             "name": _WORD, "quick_gelu": flag, "frames_per_clip": whole(1, MAX_FRAMES), "mean": _COLOURS,
             "std": _DEVIATIONS, "squash": flag,
         },
-        {"kind": _WORD, "text": _TRANSFORMER},
+        {"kind": _WORD, "text": _transformer},
     ),
     "slowfast": record(
         {

@@ -137,8 +137,22 @@ def _clap(values: Mapping[str, Any]) -> nn.Module:
     return weightless(ClapModel, values["model"])
 
 
+def _hf_video(values: Mapping[str, Any]) -> nn.Module:
+    from read.encoders.kinds.hf_video import build
+
+    return build(values)
+
+
+def _xclip(values: Mapping[str, Any]) -> nn.Module:
+    from read.encoders.hub import weightless
+    from read.encoders.kinds.xclip import XCLIPModel
+
+    return weightless(XCLIPModel, values["model"])
+
+
 _ENCODERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
-    "clip": _clip, "slowfast": _slowfast, "pann": _pann, "ast": _ast, "clap": _clap,
+    "clip": _clip, "slowfast": _slowfast, "hf_video": _hf_video, "xclip": _xclip, "pann": _pann, "ast": _ast,
+    "clap": _clap,
 }  # fmt: skip
 
 

@@ -25,23 +25,28 @@ KIND = "kind"  # the key under which an entry of another name says which encoder
 
 
 class View(NamedTuple):
-    """How an encoder sees a picture: S pixels a side, of its middle or, where it is to be a `squash`, of all of it."""
+    """How an encoder sees a picture: S pixels a side, of its middle or, where it is to be a `squash`, of all of it.
+
+    Before the middle is cut out, the shorter side has `short` pixels; 0: S, so that nothing of it is lost.
+    """
 
     size: int
     squash: bool = False
+    short: int = 0
 
 
 class Wants(NamedTuple):
-    """The clips that an encoder takes: S, the least T, and whether pictures are squashed, not cut, to be square."""
+    """The clips that an encoder takes: S and the least T, and pictures as `View` has them."""
 
     size: int
     frames: int = 1
     squash: bool = False
+    short: int = 0
 
     @property
     def view(self) -> View:
         """Which pictures."""
-        return View(self.size, self.squash)
+        return View(self.size, self.squash, self.short)
 
 
 class Hears(NamedTuple):

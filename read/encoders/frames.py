@@ -99,7 +99,8 @@ def _square(stream: Any, view: View) -> Any:
     size = view.size
     if view.squash:
         return stream.filter("scale", size, size)
-    larger = (f"max({size},round({size}*iw/ih))", f"max({size},round({size}*ih/iw))")
+    short = max(size, view.short)
+    larger = (f"max({short},round({short}*iw/ih))", f"max({short},round({short}*ih/iw))")
     return stream.filter("scale", *larger).filter("crop", size, size)
 
 

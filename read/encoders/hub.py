@@ -15,7 +15,7 @@ with optional_imports():
     from transformers import PretrainedConfig, PreTrainedModel
     from transformers.utils import logging
 
-_PROVENANCE = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
+_PROVENANCE = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype", "id2label", "label2id")
 
 
 def from_hub(kind: Any, source: str | Path, **settings: Any) -> Any:
@@ -56,6 +56,17 @@ def model_from_hub(kind: type[PreTrainedModel], source: str | Path) -> Any:
 def kept_config(config: PretrainedConfig) -> dict[str, Any]:
     """A model's configuration as JSON, without what says where it is from."""
     return {key: value for key, value in config.to_diff_dict().items() if key not in _PROVENANCE}
+
+
+def name_of(source: str | Path) -> str:
+    """The name of a model in a folder or on the hub, without its revision."""
+    return Path(source if Path(source).exists() else str(source).partition("@")[0]).name
+
+
+def hub_source(config: PretrainedConfig) -> dict[str, str]:
+    """The revision on the hub that a configuration is of; nothing of one from elsewhere."""
+    commit = getattr(config, "_commit_hash", None)
+    return {"commit": commit} if commit else {}
 
 
 def weightless(kind: type[PreTrainedModel], config: Mapping[str, Any]) -> Any:

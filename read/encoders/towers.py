@@ -27,7 +27,6 @@ with optional_imports():
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer, get_clean_fn
 
 TINY = "clip_tiny"  # the model that is trained here
-_PROVENANCE = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
 _SEPARATOR = "[SEP]"  # of BERT's tokenizer, which some models read without
 
 open_clip.add_model_config(Path(__file__).parent / "configs" / f"{TINY}.json")
@@ -99,11 +98,6 @@ def text_width(model: nn.Module) -> int:
     if isinstance(text, HFTextEncoder):
         return text.config.hidden_size
     return (model if text is None else text).ln_final.normalized_shape[0]
-
-
-def plain_config(config: Any) -> dict[str, Any]:
-    """The configuration of a model of transformers, without what says where it is from."""
-    return {key: value for key, value in config.to_diff_dict().items() if key not in _PROVENANCE}
 
 
 def own_tokenizer(name: str, tokenizer: Any, model: nn.Module) -> Tokenizer | None:

@@ -52,7 +52,7 @@ def test_each_encoder_sees_the_video_as_it_wants_to(weights, video):
     for name, view in (("clip", View(64)), ("slowfast", View(48, squash=True))):
         clips = np.stack([clip for (clip,), _ in read_views(video, 8, 2.0, [view])])
         np.testing.assert_allclose(arrays[name], both.encoders[name].video(clips), atol=1e-4, rtol=1e-4)
-    assert both.spec["views"]["slowfast"] == {"size": 48, "squash": True}
+    assert both.spec["views"]["slowfast"] == {"size": 48, "squash": True, "short": 0}
 
 
 def test_two_extractors_agree_to_the_bit(weights, video):

@@ -200,7 +200,7 @@ def test_a_bundle_needs_no_hub(family, places, tmp_path, monkeypatch):
     finally:
         places.with_name("away").rename(places)
     spec, extractor = predictor.bundle.features, predictor.extractor
-    assert spec["joint"] == "clip" and spec["views"]["clip"] == {"size": 160, "squash": True}
+    assert spec["joint"] == "clip" and spec["views"]["clip"] == {"size": 160, "squash": True, "short": 0}
     np.testing.assert_array_equal(extractor.sentences(["a cat"]), clip.sentences(["a cat"]))
     wide = extractor.video(tmp_path / "a.mp4").arrays
     assert {name: rows.shape for name, rows in wide.items()} == {"clip": (3, 96), "slowfast": (3, 512)}

@@ -113,7 +113,9 @@ class Clip(Encoder):
         tokenizer = _had(name, "its tokenizer", open_clip.get_tokenizer)
         config = clip_config(name, quick_gelu, **preprocessing(name, weights))
         if isinstance(text := getattr(model, "text", None), HFTextEncoder):
-            config["text"] = towers.plain_config(text.config)
+            from read.encoders.hub import kept_config  # here, as other towers do without transformers
+
+            config["text"] = kept_config(text.config)
         return cls(model, config, device, towers.own_tokenizer(name, tokenizer, model))
 
     @classmethod
