@@ -1,5 +1,6 @@
 """Grounding in the stages: the moments and highlights that a sentence describes."""
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from copy import deepcopy
 from dataclasses import fields, replace
@@ -35,6 +36,7 @@ from read.rows import id_key
 
 NAME = "grounding"
 LOOKED_AT = 64  # samples at a time
+CHOOSE = 2000  # validation samples at most that choose how windows are read: joining takes the square of their number
 LENGTHENED = 4  # validation videos that are joined: what is best in a short one may fail in a long one
 KNOWN = 0.65  # share of the steps of pretraining after which what is not in a video is learned too
 JOINED = 0.4  # share of a batch that is then pieces of joined videos; a third of these holds no moment
@@ -99,7 +101,10 @@ class GroundingWork:
             if model.joint_space is None:
                 model.add_prior(JointSpace(config.video_dim, config.joint_start, config.joint_dim, trains=False), 1.0)
             fit_map(model.joint_space, MapSums.of(train, config.joint_start, config.joint_dim))
-        choice = choose_reading(model, lengthened(val, LENGTHENED) or val, metric_name(self.settings.source))
+        chosen_by = val[:: math.ceil(len(val) / CHOOSE)]
+        choice = choose_reading(
+            model, lengthened(chosen_by, LENGTHENED) or chosen_by, metric_name(self.settings.source)
+        )
         if model.prior is not None:
             model.add_prior(model.prior if choice.prior else None, choice.prior)
         model.config = replace(model.config, windows=choice.windows)
@@ -162,9 +167,10 @@ class GroundingWork:
         """Scores of all queries and of each kind of query, by the dataset's own metric; warnings."""
         metric, clip_len = metric_of(self.settings.dataset), self.settings.clip_len
 
+        row_of = {row["qid"]: row for row in rows}
+
         def score(part: list[Annotation]) -> dict[str, float]:
-            wanted = {annotation.qid for annotation in part}
-            return metric.scores([row for row in rows if row["qid"] in wanted], part, clip_len)
+            return metric.scores([row_of[annotation.qid] for annotation in part], part, clip_len)
 
         warnings = warnings_of(rows, [sample.annotation for sample in samples])
         told = {"discrimination": discrimination_of(rows, samples), "warnings": warnings}

@@ -102,10 +102,10 @@ class Sample:
                 inside[(centres - (start + end) / 2).abs().argmin()] = True
             foreground[inside] = 1.0
             spans[inside] = torch.tensor([start, end]) / length
-        for clip, scores in zip(self.annotation.clip_ids, self.annotation.saliency, strict=True):
-            if clip < clips:  # a header may promise more than the file holds
-                saliency[clip] = sum(scores) / len(scores) / MAX_SALIENCY
-                relevant[clip] = True
+        scored = zip(self.annotation.clip_ids, self.annotation.saliency, strict=True)
+        inside = {clip: scores for clip, scores in scored if clip < clips}  # a header may promise more than there is
+        saliency[[*inside]] = torch.tensor([sum(scores) / len(scores) / MAX_SALIENCY for scores in inside.values()])
+        relevant[[*inside]] = True
         return {
             "windows": windows / length, "foreground": foreground, "spans": spans,
             "saliency": saliency, "relevant": relevant,
@@ -120,8 +120,8 @@ def make_samples(annotations: Iterable[Annotation], features: FeatureStore, clip
     ]
 
 
-def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor | list]:
-    """Read samples, and pad them to one batch.
+def collate(samples: Sequence[Sample], targets: bool = True) -> dict[str, torch.Tensor | list]:
+    """Read samples, and pad them to one batch; without `targets`, as if no sample had a label.
 
     Returns:
         `video` (B, N, dv) and `text` (B, M, dt), each with its mask, `video_mask` (B, N), `text_mask` (B, M). Of
@@ -130,7 +130,7 @@ def collate(samples: Sequence[Sample]) -> dict[str, torch.Tensor | list]:
         at real tokens. `sentence` (B, e) and `correction` (B, N, e), where all samples have one.
     """
     labels = [sample.label for sample in samples if sample.label is not None]
-    labelled = len(labels) == len(samples)
+    labelled = targets and len(labels) == len(samples)
     each = [{"video": sample.video, "text": sample.text} | (sample.targets if labelled else {}) for sample in samples]
     batch: dict[str, torch.Tensor | list] = {
         name: pad_sequence([parts[name] for parts in each], batch_first=True) for name in each[0]

@@ -31,11 +31,14 @@ def ceilings(samples: Sequence[Sample], windows: WindowSettings, draws: int) -> 
     """
     if windows.method not in ("ladder", "runs"):
         windows = replace(windows, method="runs")
-    found = {"perfect_clips": [[_row(sample, _clips(sample, ("windows",)), windows) for sample in samples]]}
+    perfect = [_row(sample, _curve(sample, _clips(sample, "windows")), windows) for sample in samples]
+    found = {"perfect_clips": [perfect]}
     if all(sample.annotation.distractors for sample in samples):
-        generator, both = np.random.default_rng(0), ("windows", "distractors")
+        generator = np.random.default_rng(0)
+        shots = [[*_clips(sample, "windows"), *_clips(sample, "distractors")] for sample in samples]
         found["subject_only"] = [
-            [_row(sample, _clips(sample, both, generator), windows) for sample in samples] for _ in range(draws)
+            [_row(sample, _curve(sample, of, generator), windows) for sample, of in zip(samples, shots, strict=True)]
+            for _ in range(draws)
         ]
     return found
 
@@ -50,14 +53,18 @@ def mean_scores(
     return {name: float(np.mean([of[name] for of in scores])) for name in scores[0]}
 
 
-def _clips(sample: Sample, names: Sequence[str], generator: np.random.Generator | None = None) -> np.ndarray:
-    """The curve (N,): 1 in windows of these names, 0 elsewhere."""
+def _clips(sample: Sample, name: str) -> list[np.ndarray]:
+    """Which clips lie in each window of a name."""
+    labels = [replace(sample.annotation, windows=(window,)) for window in getattr(sample.annotation, name)]
+    masks = [replace(sample, label=label).targets["foreground"].numpy() > 0 for label in labels]
+    return [np.flatnonzero(mask) for mask in masks]
+
+
+def _curve(sample: Sample, shots: Sequence[np.ndarray], generator: np.random.Generator | None = None) -> np.ndarray:
+    """The curve (N,): 1 in shots, a little more with a generator, and 0 elsewhere."""
     curve = np.zeros(len(sample.clips))
-    for name in names:
-        for window in getattr(sample.annotation, name):
-            label = replace(sample.annotation, windows=(window,))
-            inside = replace(sample, label=label).targets["foreground"].numpy() > 0
-            curve[inside] = 1.0 if generator is None else 1.0 + TIES * generator.random()
+    for shot in shots:
+        curve[shot] = 1.0 if generator is None else 1.0 + TIES * generator.random()
     return curve
 
 

@@ -104,7 +104,7 @@ def forward_batches(
     try:
         for start in range(0, len(samples), batch_size):
             part = samples[start : start + batch_size]
-            batch = collate(part)
+            batch = collate(part, targets=False)
             if not all(torch.isfinite(batch[name]).all() for name in ("video", "text")):
                 for sample in part:
                     check(sample)

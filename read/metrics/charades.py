@@ -5,19 +5,22 @@ Legend: Q queries, P predicted windows. Times in seconds, scores in percent.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from read.errors import InputError
+from read.metrics.chance import random_draws, random_prediction
 from read.metrics.ranking import intersection_over_union
-from read.metrics.rows import moments_of, pair
+from read.metrics.rows import Moments, moments_of, pair
 
 RANKS = (1, 5)
 THRESHOLDS = (0.3, 0.5, 0.7)
+SIGMA = 0.5  # of the soft-NMS
 
 
-def evaluate(predictions: Sequence[dict], annotations: Iterable[Any], sigma: float = 0.5) -> dict[str, float]:
+def evaluate(predictions: Sequence[dict], annotations: Iterable[Any], sigma: float = SIGMA) -> dict[str, float]:
     """Recall `R{1,5}@{0.3,0.5,0.7}` after soft-NMS, and `mIoU` of the first window.
 
     Args:
@@ -28,13 +31,31 @@ def evaluate(predictions: Sequence[dict], annotations: Iterable[Any], sigma: flo
     Raises:
         InputError: as `grounding.evaluate`; or there are no windows, or a score is negative.
     """
-    moments = moments_of(predictions, pair(predictions, annotations))
-    if moments is None:
-        raise InputError("neither pred_relevant_windows nor relevant_windows may be absent")
+    moments = _moments(predictions, annotations)
     negative = (moments.windows[..., 2] < 0).any(axis=1)
     if negative.any():
         qid = predictions[int(negative.argmax())]["qid"]
         raise InputError(f"qid {qid}: a window's score is negative; soft-NMS would raise it by scaling it down")
+    return _scores(moments, sigma)
+
+
+def random_level(annotations: Sequence[Any], clip_len: float, draws: int, seed: int) -> dict[str, float]:
+    """What chance scores: the mean of some draws of ten windows on clip boundaries. Form and errors of `evaluate`."""
+    rows = [random_prediction(annotation, clip_len, np.random.default_rng(seed)) for annotation in annotations]
+    truth = _moments(rows, annotations)
+    drawn = random_draws(annotations, clip_len, draws, seed)
+    levels = [_scores(replace(truth, windows=windows), SIGMA) for windows, _ in drawn]
+    return {name: float(np.mean([level[name] for level in levels])) for name in levels[0]}
+
+
+def _moments(predictions: Sequence[dict], annotations: Iterable[Any]) -> Moments:
+    moments = moments_of(predictions, pair(predictions, annotations))
+    if moments is None:
+        raise InputError("neither pred_relevant_windows nor relevant_windows may be absent")
+    return moments
+
+
+def _scores(moments: Moments, sigma: float) -> dict[str, float]:
     windows, mask = soft_nms(moments.windows, moments.windows_mask, sigma)
     windows, mask = windows[:, : max(RANKS)], mask[:, : max(RANKS)]
     iou = intersection_over_union(windows, moments.truth)

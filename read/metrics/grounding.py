@@ -6,11 +6,13 @@ Legend: Q queries, P predicted windows, G true windows, T thresholds, N clips, A
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from read.errors import InputError
+from read.metrics.chance import random_draws, random_prediction
 from read.metrics.ranking import (
     average_precision,
     interpolated_precision,
@@ -100,11 +102,17 @@ def random_level(annotations: Sequence[Any], clip_len: float = 2.0, draws: int =
         draws: how many such predictions are averaged.
         seed: of the generator.
     """
-    generator = np.random.default_rng(seed)
+    rows = [random_prediction(annotation, clip_len, np.random.default_rng(seed)) for annotation in annotations]
+    paired = pair(rows, annotations)
+    moments, highlights = moments_of(rows, paired), highlights_of(rows, paired, clip_len)  # the truth, for all draws
     results = []
-    for _ in range(draws):
-        predictions = [random_prediction(annotation, clip_len, generator) for annotation in annotations]
-        results.append(_exact(predictions, pair(predictions, annotations), clip_len))
+    for windows, saliency in random_draws(annotations, clip_len, draws, seed):
+        results.append(
+            _tables(
+                moments and replace(moments, windows=windows),
+                highlights and replace(highlights, scores=saliency, top=saliency.argmax(axis=1)),
+            )
+        )
     exact = _mean(results)
     return {**_published(exact), "exact": exact}
 
@@ -119,8 +127,10 @@ def oracle_level(annotations: Sequence[Any], clip_len: float = 2.0) -> dict[str,
 
 def _exact(predictions: Sequence[Row], annotations: Sequence[Any], clip_len: float) -> dict[str, Any]:
     """Scores of paired rows, in the published form with `extra`, unrounded."""
-    moments = moments_of(predictions, annotations)
-    highlights = highlights_of(predictions, annotations, clip_len)
+    return _tables(moments_of(predictions, annotations), highlights_of(predictions, annotations, clip_len))
+
+
+def _tables(moments: Moments | None, highlights: Highlights | None) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     brief: dict[str, float] = {}
     extra: dict[str, float] = {}
@@ -197,19 +207,6 @@ def _highlight_scores(highlights: Highlights, least: int) -> dict[str, float]:
     return {
         "HL-mAP": _percent(interpolated_precision(highlights.scores, positive, highlights.mask)),
         "HL-Hit1": _percent(hit),
-    }
-
-
-def random_prediction(annotation: Any, clip_len: float, generator: np.random.Generator) -> Row:
-    """Saliency and ten windows on clip boundaries, drawn uniformly, for one query."""
-    clips = clip_count(annotation, clip_len)
-    first = generator.integers(clips + 1, size=MAX_WINDOWS)
-    second = (first + 1 + generator.integers(clips, size=MAX_WINDOWS)) % (clips + 1)  # any other boundary
-    spans = np.sort([first, second], axis=0) * clip_len
-    return {
-        "qid": field(annotation, "qid"),
-        "pred_relevant_windows": np.stack([*spans, generator.random(MAX_WINDOWS)], axis=1).tolist(),
-        "pred_saliency_scores": generator.random(clips).tolist(),
     }
 
 

@@ -180,7 +180,8 @@ def highlights_of(predictions: Sequence[Mapping], annotations: Sequence[Any], cl
         line[: len(raw)] = raw[:clips]
         scores.append(line)
         tops.append(int(np.argmax(raw)))
-        relevant.append(np.isin(np.arange(clips), np.asarray(ids, int)))
+        relevant.append(np.zeros(clips, bool))
+        relevant[-1][np.asarray(ids, int)] = True
         if judged:
             sheets.append(saliency_sheet(annotation, rows, clips))
     table, mask = pad(scores)

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from read.metrics import charades, grounding
 from read.metrics.protocol import Protocol, Row, Scores
 
@@ -14,12 +12,7 @@ def _scores(predictions: Sequence[Row], annotations: Sequence[Any], clip_len: fl
 
 
 def _random(annotations: Sequence[Any], clip_len: float, draws: int, seed: int) -> Scores:
-    generator = np.random.default_rng(seed)
-    levels = [
-        charades.evaluate([grounding.random_prediction(a, clip_len, generator) for a in annotations], annotations)
-        for _ in range(draws)
-    ]
-    return {name: float(np.mean([level[name] for level in levels])) for name in levels[0]}
+    return charades.random_level(annotations, clip_len, draws, seed)
 
 
 def _oracle(annotations: Sequence[Any], clip_len: float) -> Scores:
