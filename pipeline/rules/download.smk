@@ -1,12 +1,15 @@
 from pipeline.card import load_card
-from pipeline.sources.shards import shard_digests, shard_ids, within_tolerance
+from pipeline.sources.shards import planned_digests, shard_ids, within_tolerance
 
 DATASETS = [PARAMS.dataset, PARAMS.source]
 SHARDS = shard_ids(PARAMS.download.shards)
 try:
     CARDS = {dataset: load_card(dataset) for dataset in DATASETS}
     DIGESTS = {
-        dataset: shard_digests(dataset, PARAMS.download.shards) for dataset in DATASETS
+        dataset: planned_digests(
+            dataset, PARAMS.download.shards, code_digest("download", PARAMS)
+        )
+        for dataset in DATASETS
     }
     NEEDED = {
         dataset: card.encoders(PARAMS.features, PARAMS.encoders)

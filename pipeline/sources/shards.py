@@ -1,6 +1,7 @@
 """Which shards a dataset has and what each depends on: fast and without a network, for a workflow to plan by."""
 
 import hashlib
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from pipeline.card import CATALOG, Card, load_card, subtitle_files
 from pipeline.card_file import MADE
 from pipeline.paths import RAW
 from read.errors import InputError
-from read.files import digest_of, read_json, sha256_of
+from read.files import digest_of, read_json, sha256_of, write_json
 from read.rows import parse_lines, require, vid_of
+
+PLANNED = Path(".snakemake/shards")  # the digests of each dataset's shards, and what they were found of
+SETTLED = 2.0  # seconds after its last change from which on another change gives a file another time
 
 
 def shard_ids(shards: int) -> list[str]:
@@ -67,6 +71,32 @@ def shard_digests(dataset: str, shards: int, catalog: Path = CATALOG) -> dict[st
     for vid in vids:
         members[shard_of(vid, shards)].append(vid)
     return {shard: digest_of([origin, shards, members[shard]]) for shard in members}
+
+
+def planned_digests(dataset: str, shards: int, code: str, catalog: Path = CATALOG) -> dict[str, str]:
+    """`shard_digests`, or what they were when the card and the files that it names were as they are.
+
+    Every job of a workflow that runs elsewhere reads the workflow anew, and to read labels takes seconds where they are
+    many.
+
+    Args:
+        dataset: a folder of the catalog.
+        shards: how many there are.
+        code: a digest of what makes them.
+        catalog: the folder of cards.
+    """
+    files = load_card(dataset, catalog).files
+    if not all(path.is_file() for path in files):
+        return shard_digests(dataset, shards, catalog)
+    stats = [(path.as_posix(), path.stat()) for path in files]
+    state = [[path, stat.st_ino, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+    of, place = digest_of([state, shards, code]), PLANNED / f"{dataset}.json"
+    if place.is_file() and (found := read_json(place))["of"] == of:
+        return found["digests"]
+    digests = shard_digests(dataset, shards, catalog)
+    if time.time() - max(stat.st_mtime for _, stat in stats) > SETTLED:
+        write_json(place, {"of": of, "digests": digests})
+    return digests
 
 
 def labelled_videos(paths: Iterable[Path]) -> list[str]:

@@ -1,3 +1,4 @@
+import os
 import re
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ import yaml
 
 from pipeline.card import load_card
 from pipeline.card_file import ArchiveOrigin, CardFile, Features, Part, Videos
+from pipeline.sources import shards
 from pipeline.sources.shards import dataset_videos, shard_digests, shard_of
 from read.errors import InputError
 
@@ -276,3 +278,28 @@ def test_encoders_of_a_package(tmp_path):
 def test_encoders_that_a_package_cannot_have(tmp_path, features, reason):
     with pytest.raises(InputError, match=re.escape(f"card.yaml: {reason}")):
         with_features(tmp_path, **features)
+
+
+def test_the_plan_is_kept_until_a_file_or_the_code_is_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = write(tmp_path, "mine", annotations="a.jsonl", videos={"source": "local", "folder": "videos"})
+
+    def rows(name: str) -> None:
+        (folder / "a.jsonl").write_text(f'{{"qid": 1, "vid": "{name}"}}\n')
+
+    rows("one")
+    read = []
+    parse = shards.labelled_videos
+    monkeypatch.setattr(shards, "labelled_videos", lambda paths: read.append(1) or parse(paths))
+    first = shards.planned_digests("mine", 2, "code", tmp_path)
+    assert first == shard_digests("mine", 2, tmp_path) and not shards.PLANNED.exists()  # it may change in this instant
+    for path in folder.iterdir():
+        os.utime(path, (1e9, 1e9))
+    read.clear()
+    for _ in range(3):
+        assert shards.planned_digests("mine", 2, "code", tmp_path) == first
+    assert len(read) == 1
+    shards.planned_digests("mine", 2, "other", tmp_path)
+    assert len(shards.planned_digests("mine", 3, "other", tmp_path)) == 3 and len(read) == 3
+    rows("two")
+    assert shards.planned_digests("mine", 2, "code", tmp_path) == shard_digests("mine", 2, tmp_path) != first
