@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.engine import leases
 from read.errors import InputError
 from read.files import read_json, write_text
 
@@ -142,7 +143,11 @@ def mend() -> None:
     if not BEFORE.exists() and not DVC_READERS.exists():
         return
     with DVC_LOCK.open("a") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)  # DVC holds it while it works: one that outlived its run is waited for
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX)  # DVC holds it while it works: one that outlived its run is waited for
+        except OSError as error:
+            if error.errno not in leases.NO_LOCKS:
+                raise
         if BEFORE.exists():
             if before := BEFORE.read_text(encoding="utf-8"):
                 write_text(LOCK, before)

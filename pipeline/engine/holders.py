@@ -1,6 +1,7 @@
 """Who holds a lease: a process, told from every other one of this machine and of others."""
 
 import os
+import secrets
 import socket
 import sys
 import time
@@ -28,6 +29,7 @@ class Lease:
         slurm: the Slurm job that it belongs to.
         run: the process that started it, as `process` of that one's lease; None of one that was started by hand.
         since: when the lease was taken, for people.
+        token: tells it from others of the same process.
     """
 
     job: str
@@ -39,6 +41,7 @@ class Lease:
     slurm: str | None = None
     run: str | None = None
     since: str = "an unknown time"
+    token: str = ""
 
     @classmethod
     def own(cls, job: str) -> "Lease":
@@ -53,6 +56,7 @@ class Lease:
             os.environ.get("SLURM_JOB_ID"),
             os.environ.get(OF_RUN),
             time.strftime("%Y-%m-%d %H:%M:%S %Z"),
+            secrets.token_hex(8),
         )
 
     @property

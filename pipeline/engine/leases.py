@@ -10,6 +10,7 @@ The lease of a run stays when the run ends, as old as can be: by it jobs of a ru
 """
 
 import atexit
+import errno
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ RUN = "run"  # the lease of a run
 BEAT = 10.0  # seconds between two touches
 STALE = 120.0  # seconds without one, after which a process of another machine counts as gone
 PAUSE = 0.3  # seconds between two looks
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of a file system without `flock`
 LONGEST = 100  # characters of a lease's name
 
 
@@ -49,8 +51,23 @@ def take(job: str) -> Lease:
             what = "another run is at work in this folder" if job == RUN else "another process works on the same"
             raise InputError(f"{what} (process {other.pid}); wait for it, or end it: `{other.end}` ({other})")
         _take_away(place, found)
-    _keep(place, text)
+    _ends[own] = _keep(place, text)
     return own
+
+
+@contextmanager
+def holding(job: str) -> Iterator[None]:
+    """Hold a lease for the length of a block; others of the same job wait for it."""
+    own = None
+    while own is None:
+        try:
+            own = take(job)
+        except InputError:
+            time.sleep(PAUSE)
+    try:
+        yield
+    finally:
+        _ends.pop(own)()
 
 
 def wait_for_jobs() -> None:
@@ -104,7 +121,7 @@ def makers() -> set[str]:
 
 def release() -> None:
     """Give up what this process holds."""
-    for end in _ends:
+    for end in list(_ends.values()):
         end()
 
 
@@ -115,7 +132,7 @@ def end(*_: Any) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-_ends: list[Callable[[], None]] = []  # what gives up each lease of this process
+_ends: dict[Lease, Callable[[], None]] = {}  # what gives up each lease of this process
 
 
 def _place(job: str) -> Path:
@@ -210,8 +227,8 @@ def _jobs() -> Iterator[tuple[Path, Lease, int]]:
                 _take_away(place, text)
 
 
-def _keep(place: Path, text: str) -> None:
-    """Touch a lease until this process ends, and give it up then."""
+def _keep(place: Path, text: str) -> Callable[[], None]:
+    """Touch a lease until this process ends, and give it up then; what gives it up before."""
     place, own, ended, guard = place.absolute(), os.getpid(), threading.Event(), threading.Lock()
 
     def touch() -> bool:
@@ -236,6 +253,7 @@ def _keep(place: Path, text: str) -> None:
         if ended.is_set() or os.getpid() != own:
             return
         ended.set()
+        atexit.unregister(end)
         held = guard.acquire(timeout=2)
         with suppress(OSError):
             if _read(place)[0] == text:
@@ -243,6 +261,6 @@ def _keep(place: Path, text: str) -> None:
         if held:
             guard.release()
 
-    _ends.append(end)
     atexit.register(end)
     threading.Thread(target=beat, daemon=True).start()
+    return end

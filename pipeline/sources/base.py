@@ -4,10 +4,11 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Protocol
 
+from pipeline.engine import leases
 from read.addresses import without_secrets
 
 
@@ -43,16 +44,26 @@ class Source(Protocol):
         """
 
 
+def _locked(file: IO[bytes], path: Path) -> AbstractContextManager[None]:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in leases.NO_LOCKS:
+            raise
+        return leases.holding(f"file {path}")
+    return nullcontext()
+
+
 @contextmanager
 def exclusive(path: Path) -> Iterator[IO[bytes]]:
     """Open `path` for appending, as its only user: others wait. The lock ends with the process, however that ends.
 
-    A file that its user removed or renamed is made anew for the next one.
+    A file that its user removed or renamed is made anew for the next one. Where a file system has no locks, a lease
+    stands in for one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        with path.open("ab+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with path.open("ab+") as file, _locked(file, path):
             try:
                 current = os.path.samestat(os.fstat(file.fileno()), path.stat())
             except FileNotFoundError:

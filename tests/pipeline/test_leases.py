@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from pipeline.engine import aside, holders, leases, stopping
 from pipeline.engine.holders import Lease
+from pipeline.sources.base import exclusive
 from read.errors import InputError
 from read.files import atomic_path, machine
 
@@ -36,7 +38,7 @@ time.sleep(60)
 @pytest.fixture(autouse=True)
 def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(leases, "_ends", [])
+    monkeypatch.setattr(leases, "_ends", {})
     monkeypatch.setattr(leases, "PAUSE", 0.02)
     monkeypatch.delenv(holders.OF_RUN, raising=False)
     yield
@@ -172,6 +174,23 @@ def test_a_file_system_without_links_or_locks_will_do(monkeypatch, hold, number)
     monkeypatch.setattr("fcntl.flock", refuse)
     leases.take(leases.RUN)
     assert leases.is_running() and hold(leases.RUN).wait() == 1
+    if number == errno.EPERM:
+        return
+    inside = []
+
+    def enter(name: str) -> None:
+        with exclusive(Path("a/lock")):
+            inside.append(name)
+            time.sleep(0.1)
+            inside.append(name)
+
+    users = [threading.Thread(target=enter, args=(name,)) for name in ("one", "two")]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join(10)
+    assert sorted(inside) == ["one", "one", "two", "two"] and inside[0] == inside[1]
+    assert sorted(path.name for path in leases.FOLDER.iterdir()) == ["run.json"]
 
 
 def test_half_a_lease_counts_by_its_time(capsys):
@@ -182,14 +201,15 @@ def test_half_a_lease_counts_by_its_time(capsys):
     leases.take(JOB)
 
 
-def test_a_run_waits_for_jobs_of_a_run_that_is_gone(hold, capsys):
+def test_a_run_waits_for_jobs_of_a_run_that_is_gone(hold, capsys, monkeypatch):
     """On another machine than the run's they go on, until they see that another run holds its lease."""
     place = elsewhere(leases.RUN, age=leases.STALE + 1)
     job = hold(READ_RUN=hold_of(leases.RUN).process)
-    place.touch()
     assert job.poll() is None
-    os.utime(place, (1, 1))
+    job.send_signal(signal.SIGSTOP)
     leases.take(leases.RUN)
+    assert place.read_text().count(machine())
+    monkeypatch.setattr(leases.time, "sleep", lambda _: job.send_signal(signal.SIGCONT))  # as soon as it is waited for
     leases.wait_for_jobs()
     assert job.wait() == -signal.SIGKILL and not leases.makers()
     assert f"waiting for jobs of an earlier run to end:\n  {JOB}, by process {job.pid}" in capsys.readouterr().err
