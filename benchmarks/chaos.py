@@ -1,6 +1,7 @@
 """How many runs that were killed or stopped, at moments spread over all stages, the next run brings to the same end.
 
-    python -m benchmarks.chaos                        30 kill -9 of snakemake, 15 of dvc repro, 10 of each signal
+    python -m benchmarks.chaos                        30 kill -9 of snakemake, 15 of dvc repro, 10 of each signal,
+                                                      and of each that ends a job alone
     python -m benchmarks.chaos --kills 3 --signals 1  fewer
     python -m benchmarks.chaos --json chaos.json      and what came of each, as JSON
 
@@ -20,13 +21,17 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from benchmarks.tiny import Project, Running, make_project
 from read.files import sha256_of, write_json
 
 ARTIFACTS = ("data/raw", "data/features", "data/splits", "models", "results")
 ENGINES = {"snakemake": ("snakemake", "--cores", "2"), "dvc": ("dvc", "repro")}
+JOB = "job"  # of snakemake, in an engine's place
 SCRATCH = {".snakemake_timestamp"}
 LAST = 0.95  # share of an undisturbed run's time after which it is let go on
 WAIT = 120.0  # seconds that a signal may take
@@ -37,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30, help="kill -9 of snakemake")
     parser.add_argument("--repro-kills", type=int, default=15, help="kill -9 of dvc repro")
+    parser.add_argument("--job-kills", type=int, default=10, help="kill -9 of a job of snakemake, and as many SIGTERM")
     parser.add_argument("--signals", type=int, default=10, help="SIGINT, and as many SIGTERM")
     parser.add_argument("--rounds", type=int, default=3, help="folders over which they are spread")
     parser.add_argument("--seed", type=int, default=0)
@@ -62,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def plan(options: argparse.Namespace, dice: random.Random) -> list[tuple[str, signal.Signals]]:
     """Which engine is disturbed by what, in a random order."""
     wanted = [("snakemake", signal.SIGKILL)] * options.kills + [("dvc", signal.SIGKILL)] * options.repro_kills
+    wanted += [(JOB, number) for number in (signal.SIGKILL, signal.SIGTERM) for _ in range(options.job_kills)]
     for number in (signal.SIGINT, signal.SIGTERM):
         wanted += [(dice.choice(list(ENGINES)), number) for _ in range(options.signals)]
     dice.shuffle(wanted)
@@ -110,7 +117,7 @@ def disturb(
 def strike(project: Project, engine: str, kind: signal.Signals, after: float) -> dict[str, str | float]:
     """Begin a run and disturb it some seconds later; where it ends before that, another one, and sooner."""
     logs = before = set_of_logs(project)
-    run = project.start(*ENGINES[engine])
+    run = project.start(*ENGINES["snakemake" if engine == JOB else engine])
     end = time.monotonic() + after
     while time.monotonic() < end and run.process.poll() is None:
         time.sleep(0.05)
@@ -125,14 +132,36 @@ def strike(project: Project, engine: str, kind: signal.Signals, after: float) ->
 
 
 def _send(run: Running, engine: str, kind: signal.Signals) -> None:
-    """Let kill -9 and SIGTERM reach the engine alone, as from another shell; Ctrl-C its whole group."""
-    os.killpg(run.process.pid, kind) if kind == signal.SIGINT else run.process.send_signal(kind)
+    """Let kill -9 and SIGTERM reach the engine or a job alone, as from another shell; Ctrl-C its whole group."""
+    if engine == JOB:
+        _send_job(run, kind)
+    else:
+        os.killpg(run.process.pid, kind) if kind == signal.SIGINT else run.process.send_signal(kind)
     try:
         run.process.wait(WAIT)
     except subprocess.TimeoutExpired:
         run.kill()
         raise RuntimeError(f"{engine} did not end within {WAIT:g} s after {kind.name}") from None
     time.sleep(1.0)  # jobs of a dead run end within half a second
+
+
+def _send_job(run: Running, kind: signal.Signals) -> None:
+    while run.process.poll() is None:
+        for job in jobs(run):
+            with suppress(psutil.NoSuchProcess):
+                job.send_signal(kind)
+                return
+
+
+def jobs(run: Running) -> list[psutil.Process]:
+    """The stages at work in a run; a process that ends meanwhile is none."""
+    found = []
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(run.process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if any(word.startswith("pipeline.stages.") for word in process.cmdline()):
+                    found.append(process)
+    return found
 
 
 def spoil(project: Project) -> None:
