@@ -1,5 +1,7 @@
 """From raw video to a report: the table of contents. dvc.yaml says what each stage depends on."""
 
+import os
+
 from pipeline.strict_yaml import read_yaml
 from snakemake.exceptions import WorkflowError
 
@@ -10,6 +12,10 @@ except ValueError as error:
 
 
 configfile: "params.yaml"
+
+
+# With `--software-deployment-method apptainer`: what the Dockerfile builds, as a file or docker://...
+container: os.environ.get("READ_IMAGE", "read.sif")
 
 
 include: "pipeline/rules/common.smk"
