@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from read.adapters.layer import Recurrence
-from read.adapters.scan import SCANNED, scan
+from read.adapters.scan import SCANNED
+from read.scan import scan
 
 
 def step_by_step(f, i, h):

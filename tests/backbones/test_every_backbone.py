@@ -31,6 +31,9 @@ MODALITIES = {  # of the segments, by the prefix of the layers
     "moment_detr": {
         **PROJECTED, "transformer.encoder": ["video", "text"], "transformer.decoder": ["queries"],
     },
+    "demaformer": {
+        "video_proj": ["video"], "text_proj": ["text"], "encoder": ["video", "text"], "decoder": ["video"],
+    },
     "qd_detr": {
         **PROJECTED,
         "transformer.t2v_encoder": ["video"],
