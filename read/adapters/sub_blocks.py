@@ -120,9 +120,7 @@ def self_attentions(model: nn.Module) -> dict[str, int]:
 
 def called_like_torchs(module: nn.Module) -> bool:
     """Whether an attention module is called as nn.MultiheadAttention is: (query, key, value, key_padding_mask, ...)."""
-    return isinstance(module, nn.MultiheadAttention) or (
-        type(module).__name__ == "MultiheadAttention" and hasattr(module, "embed_dim")
-    )
+    return hasattr(module, "embed_dim") and hasattr(module, "batch_first")
 
 
 def _stacks(model: nn.Module) -> Iterable[tuple[str, nn.Module, Family | None]]:

@@ -8,7 +8,7 @@ import torch
 
 from read.backbones import build_backbone
 from read.backbones.energy import contrastive_divergence, energy, langevin
-from read.backbones.grounding.demaformer import DampedAverage, DemaFormer
+from read.backbones.grounding.demaformer import DEMA, DemaFormer
 from tests.backbones.narrow import build, run
 from tests.backbones.reference import CHIRP, recipe, reference_batch, wave
 
@@ -55,7 +55,7 @@ def test_a_padded_batch_has_the_public_numbers_of_each_sample_alone(batch, varia
 
 def test_the_average_is_its_recurrence_and_passes_padding():
     torch.manual_seed(0)
-    average, tokens = DampedAverage(8), torch.randn(2, 21, 8)
+    average, tokens = DEMA(8), torch.randn(2, 21, 8)
     with torch.no_grad():
         average.alpha_logit.normal_()
         average.delta_logit.normal_()

@@ -76,7 +76,7 @@ class DemaFormerConfig(TransformerConfig):
                 raise InputError(f"demaformer: {name} {getattr(self, name)} must be at least 0")
 
 
-class Projection(nn.Module):
+class FeatureProjection(nn.Module):
     """Layer norm, linear, dropout."""
 
     def __init__(self, inputs: int, d: int, dropout: float) -> None:
@@ -88,7 +88,7 @@ class Projection(nn.Module):
         return self.proj(features)
 
 
-class DampedAverage(nn.Module):
+class DEMA(nn.Module):
     """Equations 1 to 3: g = W x, l_i = a * g_i + (1 - a * delta) * l_i-1, x' = V l; a, delta in (0, 1) per channel."""
 
     def __init__(self, d: int) -> None:
@@ -106,7 +106,7 @@ class DampedAverage(nn.Module):
         return self.out_proj(scan(kept, new).to(tokens.dtype))
 
 
-class MultiheadAttention(nn.Module):
+class ProjectedAttention(nn.Module):
     """Attention over sides that are projected already, called as torch's is, so that prompts can join its keys."""
 
     batch_first = True
@@ -129,8 +129,8 @@ class DampedAttention(nn.Module):
     def __init__(self, d: int, heads: int, dropout: float, masked: bool) -> None:
         super().__init__()
         self.masked = masked
-        self.dema = DampedAverage(d)
-        self.attend = MultiheadAttention(d, heads, dropout)
+        self.dema = DEMA(d)
+        self.attend = ProjectedAttention(d, heads, dropout)
         self.z_proj = nn.Linear(d, d)
         self.q_proj, self.k_proj, self.v_proj = (nn.Linear(d, d) for _ in range(3))
         self.gate_proj, self.p_proj_a, self.p_proj_b = (nn.Linear(d, d) for _ in range(3))
@@ -145,7 +145,7 @@ class DampedAttention(nn.Module):
         return self.gate_proj(averaged).sigmoid() * (new - tokens)
 
 
-class Layer(nn.Module):
+class DemaFormerLayer(nn.Module):
     """Norm(x + attention(x)), then Norm(x + feed_forward(x)); equations 15 to 20."""
 
     def __init__(self, config: DemaFormerConfig) -> None:
@@ -185,14 +185,14 @@ class DemaFormer(Backbone):
     def __init__(self, config: DemaFormerConfig) -> None:
         super().__init__(config)
         d = config.hidden
-        self.video_proj = Projection(config.video_dim, d, config.input_dropout)
-        self.text_proj = Projection(config.text_dim, d, config.input_dropout)
+        self.video_proj = FeatureProjection(config.video_dim, d, config.input_dropout)
+        self.text_proj = FeatureProjection(config.text_dim, d, config.input_dropout)
         if config.audio_dim:
-            self.audio_proj = Projection(config.audio_dim, d, config.input_dropout)
+            self.audio_proj = FeatureProjection(config.audio_dim, d, config.input_dropout)
             self.audio_xattn = AudioAttention(d, config.dropout)
         self.modality_emb = nn.Embedding(2, d)  # 0 video, 1 words
-        self.encoder = nn.ModuleList(Layer(config) for _ in range(config.layers))
-        self.decoder = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.encoder = nn.ModuleList(DemaFormerLayer(config) for _ in range(config.layers))
+        self.decoder = nn.ModuleList(DemaFormerLayer(config) for _ in range(config.layers))
         for head in self.heads():
             self.add_module(head, nn.Linear(d, 1))
         for parameter in self.parameters():
