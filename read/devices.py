@@ -49,9 +49,9 @@ def visible_devices() -> list[str]:
 def take_devices(count: int = 1) -> list[str]:
     """Take free GPUs for the life of this process and set CUDA_VISIBLE_DEVICES to them, before CUDA begins.
 
-    Waits, and says so, while too few are free. Where a single one is visible because CUDA_VISIBLE_DEVICES says so, who
-    set it has chosen, and it is not waited for. The processes of torchrun have what their launcher took; a process that
-    asks again has what it took before.
+    A process that becomes another by exec gives them up. Waits, and says so, while too few are free. Where a single
+    one is visible because CUDA_VISIBLE_DEVICES says so, who set it has chosen, and it is not waited for. The
+    processes of torchrun have what their launcher took; a process that asks again has what it took before.
 
     Args:
         count: how many.

@@ -89,9 +89,22 @@ def birth(pid: int) -> float | None:
 
 
 def is_alive(pid: int, began: float) -> bool:
-    """Whether this process of this machine lives, and its number did not go to another."""
+    """Whether this process of this machine lives, and its number did not go to another.
+
+    One of another user, that a machine hides (mounts /proc with hidepid), counts as alive as long as its number does.
+    """
     now = birth(pid)
-    return now is not None and abs(now - began) <= 1
+    return _is_hidden(pid) if now is None else abs(now - began) <= 1
+
+
+def _is_hidden(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def is_here(lease: Lease) -> bool:

@@ -111,7 +111,8 @@ def is_run(process: str) -> bool:
         text, touched = _read(_place(RUN))
     except OSError:
         return True
-    return touched > 0 and _parse(text, RUN).process == process
+    lease = _parse(text, RUN)
+    return touched > 0 and (lease.process == process or not lease.machine)
 
 
 def makers() -> set[str]:

@@ -143,6 +143,16 @@ def test_a_process_number_that_went_to_another_is_nobody():
     assert hold_of(JOB).began != lease.began
 
 
+@pytest.mark.parametrize(("error", "alive"), [(PermissionError, True), (ProcessLookupError, False)])
+def test_a_process_of_another_user_that_the_machine_hides_is_not_taken_for_dead(monkeypatch, error, alive):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(holders, "birth", lambda pid: None)
+    monkeypatch.setattr(holders.os, "kill", refuse)
+    assert holders.is_alive(7, 1.0) == alive
+
+
 def test_who_lost_its_lease_ends(hold):
     process = hold()
     elsewhere()
