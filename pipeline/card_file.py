@@ -65,8 +65,9 @@ class Features(Section):
     """A package of features that others extracted: its address or its place, and how it is laid out.
 
     `encoders` are the names of its arrays, in the order of joining, where the layout leaves them to the card. `joint`
-    is the one in whose space the queries lie as well, if there is such a space. `text` says where the features of the
-    queries are from: from the package, or from CLIP where it has none.
+    is the one in whose space the queries lie as well, if there is such a space; `sound` are those that hear. `text`
+    says where the features of the queries are from: from the package, or from CLIP where it has none. With
+    `normalise: false` models read all features as they are, as some that were published expect.
     """
 
     url: Address | None = None
@@ -75,6 +76,8 @@ class Features(Section):
     layout: Annotated[str, plugin(PACKAGE_LAYOUTS)]
     encoders: Encoders | None = None
     joint: str | None = None
+    sound: Encoders | None = None
+    normalise: bool = True
     clip_len: Positive
     text: Annotated[str, AfterValidator(_reader)] = "package"
 
@@ -162,6 +165,10 @@ def _feature_mistakes(features: Features) -> Iterator[str]:
         yield f"features.encoders: does not go with the layout {features.layout}, which has {', '.join(fixed)}"
     if not names:
         yield f"features.encoders: is missing; the layout {features.layout} has arrays by the names that stand there"
+    sound, known = features.sound or [], PACKAGE_LAYOUTS.constant(features.layout, "SOUND", ()) if fixed else names
+    yield from (f"features.sound: {none_of(name, known)}" for name in sound if name not in known)
+    if features.joint is not None and not features.normalise:
+        yield "features.normalise: is false, but what a joint space compares is normalised; leave out joint"
     if twice := sorted({name for name in names if names.count(name) > 1}):
         yield f"features.encoders: holds {', '.join(twice)} twice"
     if features.joint is not None and names and features.joint not in names:

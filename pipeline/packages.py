@@ -38,7 +38,7 @@ def fetch_package(card: Card, download: DownloadSettings, folder: Path) -> Packa
         if not record.is_file() or not (folder / ZIP).is_file() or read_json(record)["recipe"] != recipe:
             record.unlink(missing_ok=True)
             sha256 = _make(card, download, folder)
-            told = card.features.model_dump(include={"layout", "encoders", "joint", "clip_len", "text"})
+            told = card.features.model_dump(exclude={"url", "path", "sha256"})
             write_json(record, told | {"sha256": sha256, "recipe": recipe})
     return Package(folder)
 
@@ -90,7 +90,7 @@ def _published(card: Card, download: DownloadSettings, folder: Path) -> Iterator
 
 def _pack(origin: Path, features: Features, draft: Path) -> None:
     """Copy what belongs to the layout from a folder or an archive into a zip; equal content gives equal bytes."""
-    forms, names = forms_of(features.layout, features.encoders), dict[str, str]()
+    forms, names = forms_of(features.layout, features.encoders, features.sound), dict[str, str]()
     seen = []
     with zipfile.ZipFile(draft, "w") as bundle:
         for member in _folder_members(origin) if origin.is_dir() else members(origin):

@@ -2,8 +2,8 @@
 
 A dataset's folder holds `000.safetensors`, `001.safetensors`, ... (`<encoder>/<vid>` -> (N, dim)) and
 `text.safetensors` (`tokens/<qid>` -> (M, dim), and `sentence/<qid>` -> (e,) where pictures and sentences have a joint
-space). Nothing is normalised before it is read. Beside each lies a sidecar, `000.json`, that records which extractor
-made it.
+space). Nothing is normalised before it is read, and nothing at all where the spec says `normalise: false`. Beside each
+lies a sidecar, `000.json`, that records which extractor made it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -175,7 +175,8 @@ class FeatureStore:
 
     def _features(self, vid: str) -> torch.Tensor:
         path = self._videos[vid][0]
-        return join_features([self._files.tensor(path, f"{name}/{vid}") for name in self._joined(vid)])
+        parts = [self._files.tensor(path, f"{name}/{vid}") for name in self._joined(vid)]
+        return join_features(parts) if self._normalised else torch.cat(parts, dim=-1)
 
     def text(self, qid: int | str) -> torch.Tensor:
         """(M, dim) float32 token features of a query, L2-normalised token by token. Raises InputError where none is."""
@@ -243,7 +244,12 @@ class FeatureStore:
         return Lazy(self._files.shape(self._texts[key], key), partial(self._cache.get, key, partial(self._text, key)))
 
     def _text(self, key: str) -> torch.Tensor:
-        return torch.nn.functional.normalize(self._files.tensor(self._texts[key], key), dim=-1)
+        rows = self._files.tensor(self._texts[key], key)
+        return torch.nn.functional.normalize(rows, dim=-1) if self._normalised else rows
+
+    @property
+    def _normalised(self) -> bool:
+        return self.spec.get("normalise", True)
 
     def _joined(self, vid: str) -> list[str]:
         """The encoders of a video, in the order in which their features are joined."""

@@ -13,7 +13,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
@@ -59,27 +59,37 @@ class Form:
         videos: those of each encoder, in the order in which models take them.
         text: of the queries' tokens.
         sentence: of each query as a whole in the space of an encoder, an array that a package may lack.
+        sound: those of encoders that hear, which are taken where a card asks for them.
     """
 
     videos: Mapping[str, Files]
     text: Files | None = None
     sentence: Files | None = None
+    sound: Mapping[str, Files] = field(default_factory=dict)
 
     @property
     def files(self) -> list[Files]:
         """All kinds of files."""
         return [*self.videos.values(), *([self.text] if self.text else [])]
 
-    def of(self, encoders: Iterable[str]) -> "Form":
-        """The form with these encoders, where `{encoder}` stands for any; one that names its own stays as it is."""
-        if (files := self.videos.get(ENCODER)) is None:
-            return self
-        return replace(self, videos={name: files.of(name) for name in encoders})
+    def of(self, encoders: Iterable[str], sound: Iterable[str]) -> "Form":
+        """The form with these encoders, where `{encoder}` stands for any, and after its own with those that hear."""
+        any_files = self.videos.get(ENCODER)
+        videos = dict(self.videos) if any_files is None else {name: any_files.of(name) for name in encoders}
+        heard = {name: self.sound[name] for name in sound if name in self.sound and name not in videos}
+        return replace(self, videos=videos | heard)
 
 
-def forms_of(layout: str, encoders: Iterable[str] | None = None) -> list[Form]:
-    """The forms of a layout; with the encoders that the card names, where the layout leaves it to the card."""
-    return [form.of(encoders or ()) for form in PACKAGE_LAYOUTS.load(layout)]
+def forms_of(layout: str, encoders: Iterable[str] | None = None, sound: Iterable[str] | None = None) -> list[Form]:
+    """The forms of a layout that have what a card names.
+
+    Args:
+        layout: a name of `PACKAGE_LAYOUTS`.
+        encoders: where the layout leaves these to the card.
+        sound: encoders that hear.
+    """
+    forms = [form.of(encoders or (), sound or ()) for form in PACKAGE_LAYOUTS.load(layout)]
+    return [form for form in forms if {*(sound or ())} <= form.videos.keys()]
 
 
 def name_in_layout(forms: Iterable[Form], path: str) -> str | None:
@@ -113,6 +123,8 @@ class Package:
         layout: the name of a file in `layouts/packages/`.
         form: the form of the layout that it has.
         clip_len: seconds per clip.
+        sound: the encoders that hear.
+        normalise: whether features are L2-normalised before they are read.
         joint: the encoder in whose space the sentences lie; None: the card names none.
         has_text: whether the features of queries are taken from it.
         sha256: what tells this package from others.
@@ -129,12 +141,13 @@ class Package:
         record = read_json(folder / RECORD)
         self.layout, self.clip_len, self.sha256 = record["layout"], record["clip_len"], record["sha256"]
         self.joint, self.has_text = record["joint"], record["text"] == "package"
+        self.sound, self.normalise = record["sound"] or [], record["normalise"]
         try:
             self._bundle = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: no package of features can be read here ({error})") from None
         self._names = set(self._bundle.namelist())
-        form = form_of(forms_of(self.layout, record["encoders"]), self._names)
+        form = form_of(forms_of(self.layout, record["encoders"], self.sound), self._names)
         if form is None:
             raise InputError(f"{path}: holds no features in the layout {self.layout}")
         self.form = form
@@ -155,6 +168,8 @@ class Package:
         spec = {"clip_len": self.clip_len, "package": made, "joined": [*encoders], "encoders": encoders}
         if self.has_text and self.form.text:
             spec["text"] = self._about(self.form.text)
+        spec |= {"sound": self.sound} if self.sound else {}
+        spec |= {} if self.normalise else {"normalise": False}
         if self.joint is not None:
             spec["joint"] = self.joint
             if self.has_text and self.form.text:

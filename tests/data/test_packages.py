@@ -41,6 +41,7 @@ def package(folder: Path, layout: str, files: dict[str, bytes], text: str = "pac
         for name, data in files.items():
             bundle.writestr(name, data)
     record = {"layout": layout, "encoders": None, "joint": None, "clip_len": 2.0, "sha256": "5", "text": text}
+    record |= {"sound": None, "normalise": True}
     (folder / "package.json").write_text(json.dumps(record | said))
     return Package(folder)
 
@@ -65,7 +66,8 @@ def moment_detr(slow: np.ndarray, clip: np.ndarray, text: np.ndarray, vid: str =
         ("umt", f"youtube/video_features/{VID}_rgb.npy", f"video_features/{VID}_rgb.npy"),
         ("umt", "tvsum/query_features/x.npz", "query_features/x.npz"),
         ("umt", "charades/opt_features/x.npy", "opt_features/x.npy"),
-        ("umt", "youtube/audio_features/x.npy", None),
+        ("umt", "youtube/audio_features/x.npy", "audio_features/x.npy"),
+        ("moment_detr", "qvhighlights/pann_features/x.npy", None),  # the card did not ask for it
         ("umt", "youtube_anno.json", None),
         ("npy_folder", "train/x.npy", "x.npy"),
         ("npy_folder", "x.npz", None),
@@ -114,6 +116,35 @@ def test_a_shard_of_it_is_normalised_as_the_public_loader_does(tmp_path):
     assert sorted(joined[0].tolist()) == pytest.approx(sorted(whole[0].tolist()), abs=1e-6)
     torch.testing.assert_close(joined.norm(dim=1), torch.full((5,), 2**0.5))
     torch.testing.assert_close(store.text(7).norm(dim=1), torch.ones(3))
+
+
+def test_sound_and_features_as_they_are_where_the_card_asks_for_them(tmp_path):
+    slow, clip, text, heard = rows(5, 6), rows(5, 4), rows(3, 4), rows(6, 7)
+    files = moment_detr(slow, clip, text) | {f"pann_features/{VID}.npy": npy(heard)}
+    assert "sound" not in package(tmp_path / "deaf", "moment_detr", files).spec
+    found = package(tmp_path / "raw", "moment_detr", files, sound=["pann"], normalise=False)
+    arrays = {f"{encoder}/{VID}": array for encoder, array in found.video(VID).items()}
+    write_shard(tmp_path / "features", "000", arrays, found.spec)
+    write_shard(tmp_path / "features", "text", text_arrays([7], [found.text(7, VID)]), found.spec)
+    store = FeatureStore(tmp_path / "features")
+    assert store.sound == slice(10, 17) and store.clips(VID).shape == (5, 17)
+    # As `datasets/qvhighlights.py` of UMT gives them to its model: joined, cut to the shortest, and not normalised.
+    np.testing.assert_array_equal(store.video(VID)[:, :10].numpy(), np.concatenate([slow, clip], axis=1))
+    np.testing.assert_array_equal(store.video(VID)[:, store.sound].numpy(), heard[:5])
+    np.testing.assert_array_equal(store.text(7).numpy(), text)
+
+
+def test_which_of_umts_forms_has_the_sound_that_is_asked_for():
+    def of(sound, *names):
+        form = form_of(forms_of("umt", None, sound), names)
+        return form and [*form.videos]
+
+    charades = ["rgb_features/x.npy", "opt_features/x.npy", "audio_features/x.npy"]
+    assert of(None, *charades) == ["rgb", "opt"] == of(["opt"], *charades)
+    assert of(["audio"], *charades) == ["rgb", "audio"]
+    youtube = ["video_features/x_rgb.npy", "video_features/x_opt.npy", "audio_features/x.npy"]
+    assert of(None, *youtube) == ["rgb", "opt"] and of(["audio"], *youtube) == ["rgb", "opt", "audio"]
+    assert of(["audio"], *youtube[:2]) is None and of(["audio"], *charades[:2]) is None
 
 
 def test_specs_of_different_packages_differ(tmp_path):
@@ -204,8 +235,11 @@ def test_sentences_outside_the_joint_space_are_refused(tmp_path):
 
 @pytest.mark.parametrize("layout", PACKAGE_LAYOUTS.names())
 def test_cards_are_checked_by_the_encoders_that_the_forms_have(layout):
-    named = PACKAGE_LAYOUTS.constant(layout, "ENCODERS")
-    assert all(tuple(form.videos) == (named or ("a", "b")) for form in forms_of(layout, ["a", "b"]))
+    named, sound = (PACKAGE_LAYOUTS.constant(layout, key, ()) for key in ("ENCODERS", "SOUND"))
+    forms = forms_of(layout, ["a", "b"])
+    assert tuple(forms[0].videos) == (named or ("a", "b"))
+    assert all({*form.videos} <= {*(named or ("a", "b")), *sound} for form in forms)
+    assert all(any(name in form.videos for form in forms_of(layout, None, [name])) for name in sound)
 
 
 def test_how2_is_a_folder_of_arrays(tmp_path):

@@ -261,6 +261,7 @@ def with_features(tmp_path, **features):
 def test_encoders_of_a_package(tmp_path):
     assert with_features(tmp_path, joint="conse").joint == "conse"
     assert with_features(tmp_path, layout="moment_detr", encoders=None, joint="clip").encoders is None
+    assert with_features(tmp_path, layout="moment_detr", encoders=None, sound=["pann"]).sound == ["pann"]
 
 
 @pytest.mark.parametrize(
@@ -269,6 +270,9 @@ def test_encoders_of_a_package(tmp_path):
         ({"joint": "clip"}, "features.joint: 'clip' is none of efficientnet, conse"),
         ({"layout": "umt", "encoders": None, "joint": "clip"}, "features.joint: 'clip' is none of rgb, opt"),
         ({"layout": "umt"}, "features.encoders: does not go with the layout umt, which has rgb, opt"),
+        ({"sound": ["pann"]}, "features.sound: 'pann' is none of efficientnet, conse"),
+        ({"layout": "umt", "encoders": None, "sound": ["pann"]}, "features.sound: 'pann' is none of audio, opt"),
+        ({"joint": "conse", "normalise": False}, "features.normalise: is false, but what a joint space compares"),
         ({"encoders": None}, "features.encoders: is missing; the layout npz has arrays by the names"),
         ({"encoders": ["a", "b", "a"]}, "features.encoders: holds a twice"),
         ({"encoders": []}, "features.encoders: "),

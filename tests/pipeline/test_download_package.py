@@ -222,7 +222,7 @@ def test_a_package_stands_for_encoders(tmp_path):
         InputError, match=r"features\.text: clip reads the queries, but encoders .* are slowfast; add it"
     ):
         card_of(tmp_path, textless).encoders("package", {"slowfast": {}})
-    with pytest.raises(InputError, match=r"features\.text: .*'slowfast' is none of package, clip"):
+    with pytest.raises(InputError, match=r"features\.text: .*'slowfast' is none of package, clap, clip"):
         card_of(tmp_path, {"path": "x", "text": "slowfast"})
 
 

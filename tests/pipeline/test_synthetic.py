@@ -47,6 +47,7 @@ def opened(path, layout: str = "moment_detr", encoders=None) -> Package:
     folder.mkdir(exist_ok=True)
     (folder / "package.zip").write_bytes(path.read_bytes())
     record = {"layout": layout, "encoders": encoders, "joint": None, "clip_len": 2.0, "sha256": "5", "text": "package"}
+    record |= {"sound": None, "normalise": True}
     write_json(folder / "package.json", record)
     return Package(folder)
 
