@@ -18,7 +18,7 @@ from pipeline import paths
 from pipeline.machine import device
 from read.files import read_json, sha256_of, write_json
 
-PACKAGES = ("torch", "transformers", "open_clip_torch", "pytorchvideo", "peft", "POT", "snakemake", "dvc")
+PACKAGES = ("torch", "transformers", "open_clip_torch", "peft", "POT", "snakemake", "dvc")
 TIMES = Path("benchmarks/results")  # where Snakemake notes the seconds of each job
 
 

@@ -113,11 +113,11 @@ EDITS = {  # kind -> file, change of its JSON
     "clip-std-0": (CLIP, put("std", [0, 0, 0])),
     "clip-frames-1e9": (CLIP, put("frames_per_clip", 10**9)),
     "clip-nameless": (CLIP, drop("name")),
-    "slowfast-wide": (SLOWFAST, put("model.stem_dim_outs", [10**7, 10**7])),
+    "slowfast-wide": (SLOWFAST, put("model.widths", [10**7, 10**7])),
     "slowfast-frames-1e9": (SLOWFAST, put("frames", 10**9)),
     "slowfast-alpha-0": (SLOWFAST, put("alpha", 0)),
     "slowfast-argument": (SLOWFAST, put("model.stem_function", "os.system")),
-    "slowfast-depth-5": (SLOWFAST, put("model.model_depth", 5)),
+    "slowfast-depth-5": (SLOWFAST, put("model.blocks", [5])),
 }  # fmt: skip
 CONTENTS = {  # kind -> file, what stands in it
     "config-nested": (CONFIG, DEEP.encode()),

@@ -179,14 +179,7 @@ def _texts(value: Any) -> Iterator[str]:
 _COLOURS = items(number(-100, 100), 3, 3)
 _DEVIATIONS = items(number(0, 100, above=True), 3, 3)
 _WIDTHS = items(whole(1, 4096), 2, 2)
-_KERNEL = items(whole(1, 64), 3, 3)
-_SLOWFAST = record(
-    {"model_depth": one_of(18, 50, 101, 152)},
-    {
-        "slowfast_channel_reduction_ratio": whole(1, 64), "stem_dim_outs": _WIDTHS,
-        "stem_conv_strides": items(_KERNEL, 2, 2), "slowfast_fusion_conv_kernel_size": _KERNEL,
-    },
-)  # fmt: skip
+_SLOWFAST = record({"blocks": items(whole(1, 64), 4, 4), "widths": _WIDTHS, "stride": whole(1, 64)})
 _LISTENER = record(  # whose sizes are taken before a model is
     {"sampling_rate": whole(1, 400_000)},
     {
@@ -223,7 +216,7 @@ ENCODERS: dict[str, Check] = {
     ),
     "slowfast": record(
         {
-            "name": _WORD, "frames": whole(1, MAX_FRAMES), "alpha": whole(1, MAX_FRAMES),
+            "name": _WORD, "size": whole(1, 4096), "frames": whole(1, MAX_FRAMES), "alpha": whole(1, MAX_FRAMES),
             "fast_input": one_of("frames", "differences"), "mean": _COLOURS, "std": _DEVIATIONS, "model": _SLOWFAST,
         },
         {"kind": _WORD},

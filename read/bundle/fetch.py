@@ -42,7 +42,7 @@ def fetch(folder: str | Path) -> None:
         if public_source(name, identity, source) is None:
             raise InputError(f"{bundle.folder}: {source!r} is no public source of weights for {name} {model}")
         with tempfile.TemporaryDirectory() as room:
-            encoder = ENCODERS.load(kind).fetch(model, source, Path(room))
+            encoder = ENCODERS.load(kind).fetch(identity, source, Path(room))
             encoder.config |= {"kind": kind} if kind != name else {}
             encoder.save(place)
     settings = ExtractorSettings(bundle.features["fps"], bundle.features["clip_len"])

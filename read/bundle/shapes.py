@@ -112,8 +112,6 @@ def _clip(values: Mapping[str, Any]) -> nn.Module:
 def _slowfast(values: Mapping[str, Any]) -> nn.Module:
     from read.encoders.kinds.slowfast import _build
 
-    if values["frames"] < values["alpha"]:
-        raise InputError(f"frames {values['frames']} are fewer than alpha {values['alpha']}")
     return _build(dict(values))
 
 

@@ -151,9 +151,9 @@ class Encoder(Protocol):
         return None
 
     @classmethod
-    def fetch(cls, model: str, source: str, room: Path) -> Self:
-        """The encoder with the weights that `public` told of; `room` is a folder for what is downloaded."""
-        raise InputError(f"{model}: there are no public weights to fetch")
+    def fetch(cls, identity: Mapping[str, Any], source: str, room: Path) -> Self:
+        """The encoder of an identity with the weights that `public` told of, downloaded into the folder `room`."""
+        raise InputError(f"{identity['name']}: there are no public weights to fetch")
 
 
 def kind_of(entry: str, options: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ COMPILER = "torch._dynamo"
 
 
 def import_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> None:
-    """Import CLIP's and SlowFast's packages, in a third of the time where the CLIP is of open_clip's own making.
+    """Import CLIP's packages, in a third of the time where all models are of open_clip's own making.
 
     Args:
         encoders: by name; what their configs say, of which the names of the kind and of the model are used.
@@ -30,7 +30,7 @@ def import_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> None:
     """
     kinds = {kind_of(entry, config) for entry, config in encoders.items()}
     models = {config.get("name") or config.get("model", "") for config in encoders.values()}
-    if not kinds & {"clip", "slowfast"} or any(_needs_timm(name) for name in models):
+    if "clip" not in kinds or any(_needs_timm(name) for name in models):
         return  # they are imported when they are needed, as a whole
     import torch  # noqa: F401 - before its compiler is hidden
 
@@ -38,9 +38,7 @@ def import_encoders(encoders: Mapping[str, Mapping[str, Any]]) -> None:
     hidden = {name: module for name, module in absent.items() if name not in sys.modules}
     sys.modules.update(hidden)
     try:
-        for kind in ("slowfast", "clip"):
-            if kind in kinds:
-                ENCODERS.load(kind)
+        ENCODERS.load("clip")
     except InputError:
         pass  # of another version, that does need them: imported again as a whole
     finally:

@@ -95,9 +95,9 @@ class Clip(Encoder):
         return pretrained if pretrained is not None and get_pretrained_cfg(model, pretrained) else None
 
     @classmethod
-    def fetch(cls, model: str, source: str, room: Path) -> Self:
+    def fetch(cls, identity: Mapping[str, Any], source: str, room: Path) -> Self:
         """As `pretrained`."""
-        return cls.pretrained(model, source)
+        return cls.pretrained(identity["name"], source)
 
     @classmethod
     def pretrained(cls, name: str, weights: str | Path, device: str | torch.device = "cpu") -> Self:

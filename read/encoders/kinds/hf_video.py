@@ -94,7 +94,7 @@ class HFVideo(Encoder):
         return pretrained if "@" in (pretrained or "") and not Path(pretrained).exists() else None
 
     @classmethod
-    def fetch(cls, model: str, source: str, room: Path) -> Self:
+    def fetch(cls, identity: Mapping[str, Any], source: str, room: Path) -> Self:
         """As `make`."""
         return cls.make({"model": source}, Material(None, 0, room, "cpu", None))
 

@@ -111,7 +111,7 @@ class Pann(Encoder):
         return address if address.startswith("https://") else None
 
     @classmethod
-    def fetch(cls, model: str, source: str, room: Path) -> Self:
+    def fetch(cls, identity: Mapping[str, Any], source: str, room: Path) -> Self:
         """As `pretrained`, from an address."""
         return cls.pretrained(_downloaded(source, room / "checkpoint"))
 

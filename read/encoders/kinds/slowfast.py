@@ -1,4 +1,4 @@
-"""SlowFast through pytorchvideo: one feature of motion per clip (Feichtenhofer et al. 2019).
+"""SlowFast: one feature of motion per clip (Feichtenhofer et al. 2019), with pytorchvideo's published weights.
 
 Symbols: n clips, T frames in a clip, S their side in pixels, F frames that the fast pathway takes, d width.
 """
@@ -11,25 +11,23 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from read.encoders.base import Encoder, Material, Wants
+from read.encoders.slowfast_network import SlowFastNetwork
 from read.encoders.weights import WEIGHTS, download, read_config, save_folder
-from read.errors import optional_imports
+from read.errors import InputError
 from read.weights import check_fit, load_tensors, read_checkpoint, state_digest
-
-with optional_imports():
-    from pytorchvideo.models.slowfast import create_slowfast
 
 READS = ("frames",)
 OPTIONS = {
     "pretrained": None,  # "kinetics", or an address or a file of SLOWFAST_8x8_R50; null trains the small model
+    "size": 256,  # pixels of its pictures' sides, as its authors test it; 224 is how QVHighlights' features were made
     "steps": 150,
     "seed": 0,
 }
 TINY, KINETICS = "slowfast_tiny", "slowfast_8x8_r50"
 KINETICS_URL = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth"
-SIZES = {TINY: 64, KINETICS: 256}  # of the pictures: the small one learns from these; as the published was tested
 _HEAD = "blocks.6."  # pytorchvideo's classifier, which features do without
 
 
@@ -38,16 +36,16 @@ class SlowFast(Encoder):
 
     Args:
         network: (slow, fast) -> (n, d).
-        config: "name", "frames" (of the fast pathway), "alpha" (fast frames per slow one), "fast_input" ("frames" or
-            "differences" of neighbouring frames), "mean", "std", "model" (arguments of `create_slowfast`).
+        config: "name", "size" (S), "frames" (F), "alpha" (fast frames per slow one), "fast_input" ("frames" or
+            "differences" of neighbouring frames), "mean", "std", "model" (arguments of `SlowFastNetwork`).
         device: where it runs.
     """
 
     reads = READS
 
-    def __init__(self, network: nn.Module, config: dict[str, Any], device: str | torch.device = "cpu"):
+    def __init__(self, network: SlowFastNetwork, config: dict[str, Any], device: str | torch.device = "cpu"):
         self.network, self.config, self.device = network.to(device).eval(), config, torch.device(device)
-        self.dim = _width(config["model"])
+        self.dim = network.width
         self.wants = _wants(config)
         self._mean, self._std = (torch.tensor(config[key], device=device).view(3, 1, 1, 1) for key in ("mean", "std"))
         self.identity = {**config, "weights": state_digest(network.state_dict()), "dim": self.dim}
@@ -61,18 +59,18 @@ class SlowFast(Encoder):
     @classmethod
     def wanted(cls, options: Mapping[str, Any]) -> Wants:
         """Of the published network as many frames as it learned from, of the small one what there is."""
-        return _wants(_config(TINY if options["pretrained"] is None else KINETICS))
+        return _wants(_config(TINY) if options["pretrained"] is None else _config(KINETICS) | {"size": options["size"]})
 
     @classmethod
     def make(cls, options: Mapping[str, Any], material: Material) -> Self:
         """As `pretrained`, or the small model, trained by classification of motion."""
         if options["pretrained"] is None:
             rest = {"steps": options["steps"], "seed": options["seed"], "device": material.device}
-            return material.small.train_slowfast(material.footage(SIZES[TINY]), material.clip_frames, **rest)
+            return material.small.train_slowfast(material.footage(_config(TINY)["size"]), material.clip_frames, **rest)
         checkpoint = KINETICS_URL if options["pretrained"] == "kinetics" else options["pretrained"]
         if checkpoint.startswith(("http://", "https://")):
             checkpoint = download(checkpoint, material.folder / Path(urlsplit(checkpoint).path).name)
-        return cls.pretrained(checkpoint, material.device)
+        return cls.pretrained(checkpoint, material.device, options["size"])
 
     @classmethod
     def public(cls, model: str, pretrained: str | None) -> str | None:
@@ -81,13 +79,17 @@ class SlowFast(Encoder):
         return address if model == KINETICS and address.startswith("https://") else None
 
     @classmethod
-    def fetch(cls, model: str, source: str, room: Path) -> Self:
+    def fetch(cls, identity: Mapping[str, Any], source: str, room: Path) -> Self:
         """As `pretrained`, from an address."""
-        return cls.pretrained(download(source, room / "checkpoint"))
+        return cls.pretrained(download(source, room / "checkpoint"), size=identity["size"])
 
     @classmethod
-    def pretrained(cls, checkpoint: str | Path, device: str | torch.device = "cpu") -> Self:
+    def pretrained(
+        cls, checkpoint: str | Path, device: str | torch.device = "cpu", size: int = OPTIONS["size"]
+    ) -> Self:
         """SLOWFAST_8x8_R50 with the weights in pytorchvideo's published file (see `KINETICS_URL`).
+
+        Its pictures have `size` pixels a side.
 
         Raises:
             InputError: the file is missing, damaged or of another model.
@@ -95,7 +97,7 @@ class SlowFast(Encoder):
         slowfast = cls.create(KINETICS)
         state, _ = read_checkpoint(checkpoint)
         _load({key: value for key, value in state.items() if not key.startswith(_HEAD)}, slowfast.network, checkpoint)
-        return cls(slowfast.network, slowfast.config, device)
+        return cls(slowfast.network, slowfast.config | {"size": size}, device)
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:
@@ -120,8 +122,7 @@ class SlowFast(Encoder):
 
     def features(self, clips: torch.Tensor) -> torch.Tensor:
         """As `video`, on tensors and with gradients."""
-        # pytorchvideo writes into the list that it is given, so it gets a new one each time.
-        return self.network(list(self.pathways(clips))).flatten(1)
+        return self.network(*self.pathways(clips))
 
     def pathways(self, clips: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The slow (n, 3, F / alpha, S, S) and the fast (n, 3, F, S, S) input made from uint8 (n, T, S, S, 3)."""
@@ -140,22 +141,19 @@ def _config(name: str) -> dict[str, Any]:
 
 
 def _wants(config: dict[str, Any]) -> Wants:
-    name = config["name"]
-    return Wants(SIZES.get(name, SIZES[KINETICS]), frames=config["frames"] if name == KINETICS else 1)
+    """The published network would see frames twice of a clip that has fewer than it learned from."""
+    return Wants(config["size"], frames=config["frames"] if config["name"] == KINETICS else 1)
 
 
-def _build(config: dict[str, Any]) -> nn.Module:
-    return create_slowfast(**config["model"], head=None, head_pool=nn.AdaptiveAvgPool3d)
+def _build(config: dict[str, Any]) -> SlowFastNetwork:
+    if config["frames"] % config["alpha"]:
+        raise InputError(f"frames {config['frames']}: not a whole multiple of alpha {config['alpha']}")
+    return SlowFastNetwork(**config["model"], alpha=config["alpha"])
 
 
-def _load(state: dict[str, Tensor], network: nn.Module, source: str | Path) -> None:
+def _load(state: dict[str, Tensor], network: SlowFastNetwork, source: str | Path) -> None:
     check_fit(state, network.state_dict(), source, "this SlowFast")
     network.load_state_dict(state)
-
-
-def _width(model: dict[str, Any]) -> int:
-    slow = model.get("stem_dim_outs", (64, 8))[0] * 32
-    return slow + slow // model.get("slowfast_channel_reduction_ratio", 8)
 
 
 ENCODER = SlowFast
