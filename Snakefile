@@ -29,6 +29,7 @@ include: "pipeline/rules/train.smk"
 include: "pipeline/rules/evaluate.smk"
 include: "pipeline/rules/report.smk"
 include: "pipeline/rules/record.smk"
+include: "pipeline/rules/package.smk"
 include: "pipeline/rules/export.smk"
 
 

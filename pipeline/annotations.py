@@ -13,6 +13,7 @@ from pipeline.card_file import Part, Remote
 from pipeline.params import DownloadSettings
 from pipeline.paths import RAW
 from pipeline.sources import UnavailableError, mirror_folders
+from pipeline.sources.pieces import LAID
 from pipeline.sources.pinned import fetch_pinned
 from read.errors import InputError
 from read.files import atomic_path, read_jsonl, write_json, write_jsonl
@@ -37,6 +38,7 @@ def fetch_annotations(card: Card, download: DownloadSettings, clip_len: float, r
             f"set clip_len: {card.clip_len} in params.yaml"
         )
     notes: Counter[str] = Counter()
+    write_jsonl(folder / LAID, [])
     if card.videos.source == "montage":
         _make_annotations(card, clip_len, folder)
     elif card.videos.source == "stitched":

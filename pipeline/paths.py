@@ -30,11 +30,6 @@ def raw(dataset: str) -> Path:
     return RAW / dataset
 
 
-def pieces(dataset: str) -> Path:
-    """What a dataset's videos are stitched of, where they are."""
-    return raw(dataset) / "pieces"
-
-
 def features(dataset: str) -> Path:
     """Feature shards of a dataset."""
     return ROOT / "data/features" / dataset

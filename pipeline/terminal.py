@@ -16,6 +16,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pipeline.engine import storage
+from pipeline.paths import REPORT
 from read.files import read_json, write_json
 
 PAST = Path(".snakemake/seconds.json")  # rule -> mean seconds of its jobs in earlier runs
@@ -137,7 +139,10 @@ def show_results(workflow: Any) -> None:
     for handler in workflow.logger_manager.logger.handlers:
         if isinstance(handler, Progress) and "report" in handler.seconds:
             handler.close()  # its bar, below which nothing can be written
-            print(results_text(Path("results/report")), file=sys.stderr)
+            if storage.is_stored(workflow):
+                print(f"The report: {storage.address(workflow, 'results/report/index.html')}", file=sys.stderr)
+            else:
+                print(results_text(REPORT), file=sys.stderr)
 
 
 def results_text(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def tell_root(workflow: Any) -> bool:
     Raises:
         InputError: inside a stage of DVC, which knows the file system alone; or the copies lie in no such tree.
     """
+    os.environ.pop(paths.TOLD, None)
     if not is_stored(workflow):
         return False
     if dvc.is_inside():
@@ -32,7 +34,30 @@ def tell_root(workflow: Any) -> bool:
         provider = workflow.storage_settings.default_storage_provider
         raise InputError(f"--default-storage-provider {provider}: keeps {ANY} as {place}; take one that keeps folders")
     os.environ[paths.TOLD] = str(Path(place).parents[ANY.count("/")])
+    _show_logs(workflow)
     if workflow.is_main_process:
-        prefix = workflow.storage_settings.default_storage_prefix
-        print(f"artifacts lie in {prefix}; DVC records none of this run", file=sys.stderr)
+        print(f"artifacts lie in {address(workflow)}; DVC records none of this run", file=sys.stderr)
     return True
+
+
+def address(workflow: Any, place: str = "") -> str:
+    """Where something lies in the storage."""
+    return f"{workflow.storage_settings.default_storage_prefix.rstrip('/')}/{place}"
+
+
+def _show_logs(workflow: Any) -> None:
+    """Let Snakemake show the logs of failed jobs, which it looks for by their addresses, from their copies."""
+    from snakemake import logging
+
+    original, root = logging.show_logs, Path(os.environ[paths.TOLD])
+
+    def copy_of(shown: str) -> str:
+        query = shown.partition(" (")[0]
+        copy = root / query.removeprefix(address(workflow))
+        with suppress(Exception):  # whatever a provider raises; it is told that there is no log
+            if not copy.is_file():  # the job ran elsewhere
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                workflow.storage_registry.default_storage_provider.object(query).retrieve_object()
+        return str(copy)
+
+    logging.show_logs = lambda logs: original([copy_of(str(log)) for log in logs])

@@ -1,15 +1,17 @@
 """What there is to make: the outputs of all rules, as the rules themselves declare them."""
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from pipeline.engine import aside, dvc
+from pipeline.paths import TOLD
 
 
 def all_outputs(workflow: Any, values: Mapping[str, Sequence[Any]]) -> list[str]:
-    """Every output of every rule so far.
+    """Every output of every rule so far, below the root, but those that are there for a while only.
 
     Args:
         workflow: Snakemake's.
@@ -21,7 +23,8 @@ def all_outputs(workflow: Any, values: Mapping[str, Sequence[Any]]) -> list[str]
             names = sorted(pattern.get_wildcard_names())
             for chosen in product(*(values[name] for name in names)):
                 found[pattern.apply_wildcards(dict(zip(names, map(str, chosen), strict=True)))] = rule.name
-    return list(map(str, found))
+    root = f"{os.environ[TOLD]}/" if TOLD in os.environ else ""
+    return [str(path).removeprefix(root) for path in found if not path.flags.get("temp")]
 
 
 class Targets:

@@ -153,12 +153,14 @@ def pick_examples(candidates: Sequence[Candidate], count: int, samples: str) -> 
 
 
 def embedded_videos(report: Report, showcases: Iterable[Mapping[str, Any]]) -> dict[str, str | None]:
-    """By vid, a small copy of each video that examples show, in base64; None where it is too long to embed."""
+    """By vid, a small copy of each video that examples show, in base64; None where it is too long, or was not kept."""
     durations = {example["vid"]: example["duration"] for shown in showcases for example in shown["examples"]}
     return {vid: _small_copy(report.videos[vid]) if d <= LONGEST else None for vid, d in durations.items()}
 
 
-def _small_copy(video: Path) -> str:
+def _small_copy(video: Path) -> str | None:
+    if not video.is_file():
+        return None
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.mp4"
         transcode_for_web(video, small)

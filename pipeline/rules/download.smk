@@ -30,11 +30,14 @@ PACKAGED = [
 
 rule annotations:
     input:
-        card=lambda wildcards: CARDS[wildcards.dataset].files,
+        card=lambda wildcards: [
+            local(str(file)) for file in CARDS[wildcards.dataset].files
+        ],
     output:
         annotations="data/raw/{dataset}/annotations.jsonl",
         segments="data/raw/{dataset}/segments.jsonl",
         summaries="data/raw/{dataset}/summaries.jsonl",
+        pieces="data/raw/{dataset}/pieces.jsonl",
         dataset="data/raw/{dataset}/dataset.json",
     log:
         "logs/annotations/{dataset}.log",
@@ -53,19 +56,25 @@ rule download_shard:
     # ancient() input they would hide that change from Snakemake in the run that makes them.
     input:
         lambda wildcards: (
-            [
-                f"data/raw/{wildcards.dataset}/annotations.jsonl",
-                f"data/raw/{wildcards.dataset}/summaries.jsonl",
-            ]
+            expand(
+                "data/raw/{dataset}/{file}",
+                dataset=wildcards.dataset,
+                file=["annotations.jsonl", "summaries.jsonl", "pieces.jsonl"],
+            )
             if CARDS[wildcards.dataset].has_remote_annotations
             else []
         ),
+        lambda wildcards: at_hand(wildcards.dataset),
+        needed_package,
     output:
-        "data/raw/{dataset}/shards/{shard}.json",
+        shard="data/raw/{dataset}/shards/{shard}.json",
+        videos=list(map(temp, videos_of("{dataset}", "{shard}"))),
     log:
         "logs/download/{dataset}/{shard}.log",
     benchmark:
         "benchmarks/results/download/{dataset}/{shard}.tsv"
+    group:
+        in_group
     resources:
         mem_mb=memory,
         runtime=minutes(24 * 60),
@@ -76,7 +85,7 @@ rule download_shard:
         code=code_digest("download", PARAMS),
     shell:
         "python -m pipeline.stages.download shard {wildcards.dataset} {wildcards.shard} --shards {params.shards}"
-        " --settings {params.settings:q} > {log} 2>&1"
+        " --settings {params.settings:q} --videos {output.videos} > {log} 2>&1"
 
 
 rule download:
@@ -84,14 +93,16 @@ rule download:
         shards=lambda wildcards: lists_of(wildcards.dataset),
         annotations="data/raw/{dataset}/annotations.jsonl",
         summaries="data/raw/{dataset}/summaries.jsonl",
+        pieces="data/raw/{dataset}/pieces.jsonl",
     output:
         # Not removed before the job: by it videos are known again, in however many shards.
-        manifest=update("data/raw/{dataset}/manifest.json"),
+        manifest=kept("data/raw/{dataset}/manifest.json"),
         missing="data/raw/{dataset}/missing.csv",
     log:
         "logs/download/{dataset}.log",
     localrule: True
     params:
+        packed="--packed" if STORED else "",
         within=lambda wildcards: within_tolerance(
             wildcards.dataset, PARAMS.download.tolerance
         ),
@@ -100,4 +111,4 @@ rule download:
         code=code_digest("download", PARAMS),
     shell:
         "python -m pipeline.stages.download manifest {wildcards.dataset} --shards {params.shards}"
-        " --settings {params.settings:q} > {log} 2>&1"
+        " --settings {params.settings:q} {params.packed} > {log} 2>&1"

@@ -1,5 +1,3 @@
-from read.encoders.base import trained_here
-
 # In the order in which features are joined; a package of features stands for the encoders that made it.
 ENCODERS = [
     name for name in PARAMS.encoders if any(name in names for names in NEEDED.values())
@@ -14,9 +12,15 @@ rule encoder:
                 dataset=PARAMS.source,
                 file=["manifest.json", "annotations.jsonl", "segments.jsonl"],
             )
-            if trained_here(wildcards.encoder, PARAMS.encoders[wildcards.encoder])
+            if learns(wildcards.encoder)
             else []
         ),
+        videos=lambda wildcards: [
+            folder
+            for shard in SHARDS
+            if learns(wildcards.encoder)
+            for folder in videos_of(PARAMS.source, shard)
+        ],
     output:
         weights="models/encoders/{encoder}/model.safetensors",
         config="models/encoders/{encoder}/config.json",
@@ -40,7 +44,8 @@ rule encoder:
             "encoders", for_encoder(PARAMS, wildcards.encoder)
         ),
     shell:
-        "python -m pipeline.stages.encoders make {wildcards.encoder} --settings {params.settings:q} > {log} 2>&1"
+        "python -m pipeline.stages.encoders make {wildcards.encoder} --settings {params.settings:q}"
+        " --videos {input.videos} > {log} 2>&1"
 
 
 rule encoders:

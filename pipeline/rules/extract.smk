@@ -8,15 +8,19 @@ DECODERS = decoders(workflow, len({*DATASETS}) * len(SHARDS))
 rule extract_shard:
     input:
         shard="data/raw/{dataset}/shards/{shard}.json",
+        videos=videos_of("{dataset}", "{shard}"),
         encoders=lambda wildcards: encoder_files(NEEDED[wildcards.dataset]),
+        package=needed_package,
     output:
         # Not removed before the job, which takes over what they hold.
-        features=update("data/features/{dataset}/{shard}.safetensors"),
-        sidecar=update("data/features/{dataset}/{shard}.json"),
+        features=kept("data/features/{dataset}/{shard}.safetensors"),
+        sidecar=kept("data/features/{dataset}/{shard}.json"),
     log:
         "logs/extract/{dataset}/{shard}.log",
     benchmark:
         "benchmarks/results/extract/{dataset}/{shard}.tsv"
+    group:
+        in_group
     threads: DECODERS
     resources:
         mem_mb=memory,
@@ -28,7 +32,8 @@ rule extract_shard:
         code=code_digest("extract", PARAMS),
     shell:
         "python -m pipeline.stages.extract shard {wildcards.dataset} {wildcards.shard}"
-        " --code {params.code} --encoders {params.encoders} --settings {params.settings:q} > {log} 2>&1"
+        " --code {params.code} --encoders {params.encoders} --settings {params.settings:q}"
+        " --videos {input.videos} > {log} 2>&1"
 
 
 rule extract_text:
@@ -39,6 +44,7 @@ rule extract_text:
             [
                 f"data/raw/{wildcards.dataset}/manifest.json",
                 *lists_of(wildcards.dataset),
+                *needed_package(wildcards),
             ]
             if wildcards.dataset in PACKAGED
             else []

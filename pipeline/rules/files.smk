@@ -1,4 +1,49 @@
 # What jobs are given, all that they read: functions of more rules than one.
+from read.encoders.base import trained_here
+
+
+def kept(path):
+    """An output that its job goes on from. In object storage none is: the job begins anew."""
+    return path if STORED else update(path)
+
+
+def videos_of(dataset, shard):
+    """The videos of a shard, where a job has to be given them; in a file system they simply are there."""
+    return [f"data/raw/{dataset}/shards/{shard}.tar"] if STORED else []
+
+
+def learns(encoder):
+    """Whether an encoder is trained on the source's videos."""
+    return trained_here(encoder, PARAMS.encoders[encoder])
+
+
+def at_hand(dataset):
+    """What keeps a job on this machine, where storage is all that others see: that its videos are in a folder here."""
+    card = CARDS[dataset]
+    return [local(str(card.files[0]))] if STORED and card.videos.folder else []
+
+
+def in_group(wildcards):
+    """The group of a shard's download and extraction: its videos stay on the node, unless others need them."""
+    learned = wildcards.dataset == PARAMS.source and any(map(learns, ENCODERS))
+    return (
+        "shard" if STORED and not learned and not at_hand(wildcards.dataset) else None
+    )
+
+
+def package_of(dataset):
+    """The published features of a dataset, which a job has to be given where others do not see them."""
+    return expand(
+        "data/raw/{dataset}/{file}",
+        dataset=dataset,
+        file=["package.zip", "package.json"],
+    )
+
+
+def needed_package(wildcards):
+    """The same, where they are and have to be given."""
+    needed = STORED and wildcards.dataset in PACKAGED
+    return package_of(wildcards.dataset) if needed else []
 
 
 def encoder_files(names):

@@ -34,7 +34,7 @@ rule report:
         page="results/report/index.html",
         scores="results/report/scores.json",
         table="results/report/scores.csv",
-        metrics=directory("results/report/metrics"),
+        metrics=[] if STORED else directory("results/report/metrics"),  # of DVC
     log:
         "logs/report.log",
     benchmark:

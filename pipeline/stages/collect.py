@@ -7,6 +7,7 @@ import argparse
 import shutil
 from pathlib import Path
 
+from pipeline import paths
 from pipeline.cli import run
 from pipeline.engine import aside, records
 from read.files import write_json
@@ -14,7 +15,8 @@ from read.files import write_json
 
 def collect(folder: Path, index: Path, runs: list[str], also: Path | None = None) -> None:
     """Write `runs` to `index`; delete every other <strategy>/<run> below `folder` and below `also`."""
-    for strategy in (path for top in filter(None, (folder, also)) for path in top.iterdir() if path.is_dir()):
+    tops = [] if paths.ROOT.parts else filter(None, (folder, also))  # copies of object storage are what was asked for
+    for strategy in (path for top in tops for path in top.iterdir() if path.is_dir()):
         for stale in strategy.iterdir():
             if f"{strategy.name}/{stale.name}" not in runs:
                 print(f"removing {stale}: no longer in params.yaml")

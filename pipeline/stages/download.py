@@ -21,7 +21,7 @@ import argparse
 import csv
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from pipeline.machine import told, tolerance
 from pipeline.params import DownloadSettings
 from pipeline.sources import Source, UnavailableError, make_sources
 from pipeline.sources.base import exclusive
+from pipeline.sources.packed import pack
 from pipeline.sources.pieces import PIECES, pieces_of
 from pipeline.sources.pinned import unpinned
 from pipeline.sources.shards import dataset_videos, labelled_videos, shard_ids, shard_of
@@ -71,12 +72,13 @@ def fetch_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = 
         _journal(folder, shard).unlink()
 
 
-def list_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = paths.RAW) -> None:
-    """Get the package of features that the card names, and list which videos of a shard it has."""
+def list_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = paths.RAW, packed: bool = False) -> None:
+    """List which videos of a shard the card's package of features has; get it first, unless this job was given it."""
     from pipeline.packages import fetch_package
+    from read.data.packages import Package
 
     folder = raw / card.name
-    package = fetch_package(card, download, folder)
+    package = Package(folder) if packed else fetch_package(card, download, folder)
     vids = [vid for vid in dataset_videos(card, raw) if shard_of(vid, download.shards) == shard]
     missing = {vid: reason for vid in vids if (reason := package.lacks(vid))}
     with exclusive(_journal(folder, shard)):
@@ -85,6 +87,17 @@ def list_shard(card: Card, shard: str, download: DownloadSettings, raw: Path = p
         lists = {"videos": have, "missing": missing, "features": [vid for vid in vids if vid not in missing]}
         write_json(folder / "shards" / f"{shard}.json", lists)
         _journal(folder, shard).unlink()
+
+
+def pack_shard(folder: Path, shard: str, tar: Path) -> None:
+    """Move the videos of a shard, with the pieces that they are made of, into a tar; features of a package are none."""
+    listed = read_json(folder / "shards" / f"{shard}.json")
+    entries = [] if "features" in listed else [*listed["videos"].values()]
+    pieces = [f"{PIECES}/{name}" for entry in entries for name, _ in entry.get("pieces", ())]
+    videos = [f"videos/{entry['file']}" for entry in entries]
+    pack(folder, [*videos, *pieces], tar)
+    for name in videos:
+        (folder / name).unlink()
 
 
 def _fetch_video(vid: str, sources: list[Source], folder: Path, sha256: str | None) -> dict[str, Any]:
@@ -161,8 +174,8 @@ def _digest_table(card: Card) -> dict[str, str]:
         raise InputError(f"{path}: not lines of a digest and a file name, as sha256sum writes them") from None
 
 
-def write_manifest(card: Card, download: DownloadSettings, raw: Path = paths.RAW) -> None:
-    """Merge the shards' lists and remove what belongs to none.
+def write_manifest(card: Card, download: DownloadSettings, raw: Path = paths.RAW, packed: bool = False) -> None:
+    """Merge the shards' lists and remove what belongs to none; videos that are `packed` are not looked for.
 
     Raises:
         InputError: a larger share than the tolerance is missing. The lists that say so are removed, so that the next
@@ -176,27 +189,36 @@ def write_manifest(card: Card, download: DownloadSettings, raw: Path = paths.RAW
         for key, entries in content.items():
             merged[key] |= entries if isinstance(entries, dict) else dict.fromkeys(entries)
     packaged = any("features" in content for content in found)
+
+    def is_there(entry: dict[str, Any]) -> bool:
+        return packed or _has_size(folder, entry)
+
     vids = labelled_videos([folder / "annotations.jsonl", folder / "summaries.jsonl"])
-    missing = dict(_missing(vids, merged, folder, packaged))
+    missing = dict(_missing(vids, merged, folder, packaged, is_there))
     if len(missing) > download.tolerance * len(vids):
         for path in lists:
             if not missing.keys().isdisjoint(vid for vid in vids if shard_of(vid, download.shards) == path.stem):
                 path.unlink(missing_ok=True)
         raise InputError(_too_many(card, missing, len(vids), download.tolerance))
-    videos = {vid: entry for vid, entry in merged["videos"].items() if vid in vids and _has_size(folder, entry)}
+    videos = {vid: entry for vid, entry in merged["videos"].items() if vid in vids and is_there(entry)}
     manifest = {"dataset": card.name, "videos": videos, "missing": missing, "unpinned": unpinned(card)}
     if packaged:
         manifest["features"] = [vid for vid in vids if vid in merged["features"]]
-    _sweep(folder / "videos", {entry["file"] for entry in videos.values()})
-    _sweep(folder / PIECES, {name for parts in pieces_of(card, folder).values() for name, _ in parts})
-    _sweep(folder / "shards", {path.name for path in lists})
-    _sweep(folder, {path.name for path in folder.iterdir() if path.suffix != ".part"})
+    if not packed:  # else what lies here is copies of what jobs need, maybe of others that are at work
+        _sweep(folder / "videos", {entry["file"] for entry in videos.values()})
+        _sweep(folder / PIECES, {name for parts in pieces_of(card, folder).values() for name, _ in parts})
+        _sweep(folder / "shards", {path.name for path in lists})
+        _sweep(folder, {path.name for path in folder.iterdir() if path.suffix != ".part"})
     _write_table(folder / "missing.csv", missing)
     write_json(folder / "manifest.json", manifest)
 
 
 def _missing(
-    vids: list[str], merged: dict[str, dict[str, Any]], folder: Path, packaged: bool
+    vids: list[str],
+    merged: dict[str, dict[str, Any]],
+    folder: Path,
+    packaged: bool,
+    is_there: Callable[[dict[str, Any]], bool],
 ) -> Iterator[tuple[str, str]]:
     """Videos that are not there, or without features in a package, with reasons."""
     for vid in vids:
@@ -205,7 +227,7 @@ def _missing(
             continue
         if packaged or entry is None:
             yield vid, _short(merged["missing"].get(vid, "no shard lists it; run the download again"))
-        elif not _has_size(folder, entry):
+        elif not is_there(entry):
             yield vid, paths.told(f"{folder / 'videos' / entry['file']} is gone or changed; run the download again")
 
 
@@ -258,13 +280,17 @@ def main() -> None:
     for command, text in (
         ("annotations", "write annotations.jsonl and summaries.jsonl"),
         ("shard", "get the videos of one shard and list them"),
+        ("package", "get the published features"),
         ("manifest", "merge the shards' lists into manifest.json"),
     ):
         job = commands.add_parser(command, help=text, description=text, allow_abbrev=False)
         job.add_argument("dataset", help="a folder in data/catalog/")
         if command == "shard":
             job.add_argument("shard", metavar="NNN", help="name of the shard, 000 to download.shards - 1")
-        if command != "annotations":
+            job.add_argument("--videos", type=Path, nargs="*", default=[], help="a tar to move them into")
+        if command == "manifest":
+            job.add_argument("--packed", action="store_true", help="the videos are in the shards' tars")
+        if command in ("shard", "manifest"):
             job.add_argument("--shards", type=int, required=True, help="how many there are, download.shards")
         add_settings(job)
     arguments = parser.parse_args()
@@ -274,11 +300,17 @@ def main() -> None:
         case "annotations":
             fetch_annotations(card, download, settings.clip_len)
         case "shard" if card.features is not None and settings.features == "package":
-            list_shard(card, arguments.shard, download)
+            list_shard(card, arguments.shard, download, packed=bool(arguments.videos))
         case "shard":
             fetch_shard(card, arguments.shard, download)
+        case "package":
+            from pipeline.packages import fetch_package
+
+            fetch_package(card, download, paths.raw(card.name))
         case "manifest":
-            write_manifest(card, download)
+            write_manifest(card, download, packed=arguments.packed)
+    if arguments.command == "shard" and arguments.videos:
+        pack_shard(paths.raw(card.name), arguments.shard, *arguments.videos)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Those that are needed: a package of features stands for the ones that made it.
 
 import argparse
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from pipeline import paths
 from pipeline.cli import add_settings, run
 from pipeline.data import encoder_videos
 from pipeline.machine import chosen_device
+from pipeline.sources.packed import unpacked
 from read.addresses import without_secrets
 from read.encoders import tiny
 from read.encoders.base import KIND, Material, check_frames, complete, kind_of
@@ -24,12 +26,12 @@ from read.files import read_json, read_jsonl, sha256_of, write_json
 from read.plugins import ENCODERS
 
 
-def make(entry: str, settings: SimpleNamespace) -> None:
-    """Write models/encoders/<entry>/."""
+def make(entry: str, settings: SimpleNamespace, footage: Path) -> None:
+    """Write models/encoders/<entry>/. The source's videos are in `footage`."""
     options = settings.encoders[entry]
     kind = kind_of(entry, options)
     frames = frames_per_clip(settings.extract.fps, settings.clip_len)
-    material = Material(lambda size: _footage(settings, size), frames, paths.ENCODERS, chosen_device(), tiny)
+    material = Material(lambda size: _footage(settings, size, footage), frames, paths.ENCODERS, chosen_device(), tiny)
     completed, plugin = complete(entry, options), ENCODERS.load(kind)
     check_frames({entry: plugin.wanted(completed)}, frames)  # before anything is downloaded
     encoder = plugin.make(completed, material)
@@ -38,13 +40,13 @@ def make(entry: str, settings: SimpleNamespace) -> None:
     encoder.save(paths.ENCODERS / entry)
 
 
-def _footage(settings: SimpleNamespace, size: int) -> Footage:
-    """The labelled segments of what pretraining may see, in pictures of `size` pixels a side."""
+def _footage(settings: SimpleNamespace, size: int, footage: Path) -> Footage:
+    """The labelled segments of what pretraining may see, in pictures of `size` pixels a side, from `footage`."""
     folder = paths.raw(settings.source)
     videos, seen = read_json(folder / "manifest.json")["videos"], encoder_videos(settings.source, settings)
     segments = [
         LabelledSegment(
-            folder / "videos" / videos[row["vid"]]["file"], row["start"], row["end"], row["text"], row["move"]
+            footage / "videos" / videos[row["vid"]]["file"], row["start"], row["end"], row["text"], row["move"]
         )
         for row in read_jsonl(folder / "segments.jsonl")
         if row["vid"] in videos and (seen is None or row["vid"] in seen)
@@ -92,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", choices=["make", "collect"], help="make an encoder, or list those that are needed")
     parser.add_argument("names", nargs="*", help="of encoders, in the order in which their features are joined")
+    parser.add_argument("--videos", type=Path, nargs="*", default=[], help="what the source's are packed in")
     add_settings(parser)
     arguments = parser.parse_args()
     if arguments.part == "collect":
@@ -99,8 +102,9 @@ def main() -> None:
         return
     given = arguments.settings.encoders
     import_encoders({entry: complete(entry, options) for entry, options in given.items()})
-    for name in arguments.names:
-        make(name, arguments.settings)
+    with unpacked(arguments.videos, paths.raw(arguments.settings.source)) as footage:
+        for name in arguments.names:
+            make(name, arguments.settings, footage)
 
 
 if __name__ == "__main__":

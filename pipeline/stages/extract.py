@@ -12,6 +12,8 @@ from pipeline import paths
 from pipeline.cli import add_settings, run
 from pipeline.kept import kept_features, kept_pieces, put_by
 from pipeline.machine import chosen_device, told
+from pipeline.sources.packed import unpacked
+from pipeline.sources.pieces import PIECES
 from read.data import Annotation, FeatureStore, load_annotations, write_shard
 from read.data.features import text_arrays
 from read.data.lengths import Length
@@ -34,25 +36,30 @@ def extractor_of(settings: SimpleNamespace) -> Extractor:
     return Extractor(wanted, paths.ENCODERS, chosen_device(), settings.encoders)
 
 
-def extract_shard(dataset: str, shard: str, settings: SimpleNamespace, code: str = "") -> None:
+def extract_shard(
+    dataset: str, shard: str, settings: SimpleNamespace, code: str = "", footage: Path | None = None
+) -> None:
     """Features of the videos of one shard. A video that cannot be decoded is listed with its reason.
 
     What other shards, or this one before, have of a video is taken over: made of the same content by the same `code`,
-    the digest of extraction's; without it, nothing is.
+    the digest of extraction's; without it, nothing is. `footage` holds the videos and pieces, by default the dataset's
+    folder.
     """
     listed = read_json(paths.raw(dataset) / "shards" / f"{shard}.json")
     if "features" in listed:
         _take_shard(dataset, shard, listed["features"], settings)
     else:
-        _extract_shard(dataset, shard, listed["videos"], settings, code)
+        _extract_shard(dataset, shard, listed["videos"], settings, code, footage or paths.raw(dataset))
 
 
-def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: SimpleNamespace, code: str) -> None:
+def _extract_shard(
+    dataset: str, shard: str, videos: dict[str, Any], settings: SimpleNamespace, code: str, footage: Path
+) -> None:
     from tqdm import tqdm
 
     print(f"frames by {ffmpeg_version()}, {ffmpeg_binary()}")  # where it is absent, the job fails, and not each video
     extractor, folder, failed = extractor_of(settings), paths.features(dataset), {}
-    made = {vid: _made_of(dataset, entry, code, settings.clip_len) for vid, entry in videos.items()} if code else {}
+    made = {vid: _made_of(footage, entry, code, settings.clip_len) for vid, entry in videos.items()} if code else {}
     arrays, seconds, said = kept_features(folder, made, extractor.spec, ffmpeg_version())
     if seconds:
         print(f"{len(seconds)} of {len(videos)} videos have their features already")
@@ -63,9 +70,9 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
         print(f"{len(pieces)} of {len(parts)} pieces of the others have")
     for vid, entry in tqdm(rest.items(), desc=f"{dataset} {shard}", unit="video"):
         try:
-            features = _features(dataset, entry, made.get(vid), extractor, pieces)
+            features = _features(footage, entry, made.get(vid), extractor, pieces)
         except InputError as error:
-            failed[vid] = paths.told(error)
+            failed[vid] = paths.told(str(error).replace(str(footage), str(paths.raw(dataset))))
             print(f"{vid}: {error}")
             continue
         arrays |= {f"{encoder}/{vid}": array for encoder, array in features.arrays.items()}
@@ -79,16 +86,16 @@ def _extract_shard(dataset: str, shard: str, videos: dict[str, Any], settings: S
     write_shard(folder, shard, arrays, extractor.spec, failed, seconds, ffmpeg_version(), made, said)
 
 
-def _made_of(dataset: str, entry: dict[str, Any], code: str, clip_len: float) -> str | list[list[Any]]:
+def _made_of(footage: Path, entry: dict[str, Any], code: str, clip_len: float) -> str | list[list[Any]]:
     """See `pipeline.kept`."""
-    parts = [(paths.pieces(dataset) / name, seconds) for name, seconds in entry.get("pieces", ())]
+    parts = [(footage / PIECES / name, seconds) for name, seconds in entry.get("pieces", ())]
     if not parts or not all(path.is_file() for path, _ in parts):
         return digest_of([code, entry["sha256"]])
     return [[digest_of([code, sha256_of(path)]), round(seconds / clip_len)] for path, seconds in parts]
 
 
 def _features(
-    dataset: str, entry: dict[str, Any], made: Any, extractor: Extractor, pieces: dict[str, dict[str, Any]]
+    footage: Path, entry: dict[str, Any], made: Any, extractor: Extractor, pieces: dict[str, dict[str, Any]]
 ) -> VideoFeatures:
     """Features of a video: of the whole, or of its pieces, of which `pieces` holds what is known and what is found.
 
@@ -96,11 +103,11 @@ def _features(
         InputError: it, or a piece, cannot be decoded.
     """
     if not isinstance(made, list):
-        return extractor.video(paths.raw(dataset) / "videos" / entry["file"])
+        return extractor.video(footage / "videos" / entry["file"])
     told: dict[str, None] = {}
     for (digest, rows), (name, _) in zip(made, entry["pieces"], strict=True):
         if digest not in pieces:
-            piece = extractor.video(paths.pieces(dataset) / name)
+            piece = extractor.video(footage / PIECES / name)
             pieces[digest] = piece.arrays
             told |= {f"{name}: {piece.told}": None} if piece.told else {}
         if found := {len(array) for array in pieces[digest].values()} - {rows}:
@@ -266,6 +273,7 @@ def main() -> None:
     parser.add_argument("shard", nargs="?", help="its number, as 003; with `shard`")
     parser.add_argument("--code", default="", help="the digest of extraction's code; with `shard`")
     parser.add_argument("--encoders", nargs="*", default=[], help="their names, in the order of joining")
+    parser.add_argument("--videos", type=Path, nargs="*", default=[], help="what they are packed in; with `shard`")
     add_settings(parser)
     arguments = parser.parse_args()
     arguments.settings.encoders = arguments.encoders
@@ -273,7 +281,8 @@ def main() -> None:
     if arguments.part == "shard":
         if not Path(paths.raw(arguments.dataset), "shards", f"{arguments.shard}.json").is_file():
             raise InputError(f"{arguments.dataset}: no shard {arguments.shard}; run the download stage first")
-        extract_shard(arguments.dataset, arguments.shard, arguments.settings, arguments.code)
+        with unpacked(arguments.videos, paths.raw(arguments.dataset)) as footage:
+            extract_shard(arguments.dataset, arguments.shard, arguments.settings, arguments.code, footage)
     elif arguments.part == "text":
         extract_text(arguments.dataset, arguments.settings)
     else:
