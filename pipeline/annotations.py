@@ -38,7 +38,8 @@ def fetch_annotations(card: Card, download: DownloadSettings, clip_len: float, r
             f"set clip_len: {card.clip_len} in params.yaml"
         )
     notes: Counter[str] = Counter()
-    write_jsonl(folder / LAID, [])
+    if card.videos.source != "stitched":
+        write_jsonl(folder / LAID, [])
     if card.videos.source == "montage":
         _make_annotations(card, clip_len, folder)
     elif card.videos.source == "stitched":

@@ -5,7 +5,7 @@ segments.jsonl       labelled segments, by which small encoders learn; empty whe
 summaries.jsonl      a transcript and a summary per video, checked; empty likewise
 videos/<vid>.<ext>   the videos
 clips/, clips.jsonl  where they are stitched, the clips that were downloaded for it, and what was seen of all of them;
-pieces.jsonl         which piece of which clip is where in each video,
+pieces.jsonl         which piece of which clip is where in each video, empty where they are not stitched,
 pieces/<digest>.mp4  and the pieces
 package.zip          in their place, where the card names features and params.yaml asks for them
 shards/<NNN>.json    what one shard has, with sizes and digests, and what it lacks, with reasons

@@ -254,7 +254,7 @@ def test_summaries_are_downloaded_by_their_digest(tmp_path, serve):
     assert asked == ["/s.jsonl", "/a.mp4"]
     assert sorted(manifest["videos"]) == ["a"]
     assert {path.name for path in (tmp_path / "raw" / "mine").iterdir()} == {
-        "annotations.jsonl", "segments.jsonl", "summaries.jsonl", "shards", "videos", "manifest.json",
+        "annotations.jsonl", "segments.jsonl", "summaries.jsonl", "pieces.jsonl", "shards", "videos", "manifest.json",
         "missing.csv", "dataset.json",
     }  # fmt: skip
     wrong = make_card(tmp_path, videos, [], annotations=None, summaries=remote | {"sha256": "0" * 64})
@@ -380,7 +380,7 @@ def test_a_killed_job_costs_the_video_it_was_at(tmp_path):
     assert all(path.stat().st_mtime_ns == done[path] for path in done if path != last)
     assert len(read_json(videos.parent / "manifest.json")["videos"]) == 6
     assert {path.name for path in videos.parent.iterdir()} == {
-        "annotations.jsonl", "segments.jsonl", "summaries.jsonl", "shards", "videos", "manifest.json",
+        "annotations.jsonl", "segments.jsonl", "summaries.jsonl", "pieces.jsonl", "shards", "videos", "manifest.json",
         "missing.csv", "dataset.json",
     }  # fmt: skip
     assert all(path.suffix == ".mp4" for path in videos.iterdir())

@@ -108,10 +108,15 @@ def test_rows_that_look_wrong_are_told_of(tmp_path):
 
 def test_results_are_told_only_where_the_report_was_made(progress, monkeypatch, capsys):
     monkeypatch.setattr(terminal, "results_text", lambda folder: "results")
-    workflow = SimpleNamespace(logger_manager=SimpleNamespace(logger=SimpleNamespace(handlers=[progress])))
+    settings = SimpleNamespace(default_storage_provider=None, default_storage_prefix="s3://bucket/runs")
+    logged = SimpleNamespace(logger=SimpleNamespace(handlers=[progress]))
+    workflow = SimpleNamespace(logger_manager=logged, storage_settings=settings)
     run_jobs(progress, [("train", {})])
     show_results(workflow)
     assert "results" not in capsys.readouterr().err
     run_jobs(progress, [("report", {})])
     show_results(workflow)
     assert capsys.readouterr().err.endswith("results\n")
+    settings.default_storage_provider = "s3"
+    show_results(workflow)
+    assert capsys.readouterr().err.endswith("The report: s3://bucket/runs/results/report/index.html\n")
