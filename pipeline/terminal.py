@@ -6,6 +6,7 @@ Snakemake tells of each job in some ten lines. Its own words are kept for plans 
 
 import json
 import logging
+import re
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from read.files import read_json, write_json
 PAST = Path(".snakemake/seconds.json")  # rule -> mean seconds of its jobs in earlier runs
 FORMAT = "{percentage:3.0f} % |{bar:40}| {n_fmt} of {total_fmt} jobs{postfix}"
 KEPT = ("Nothing to be done",)  # beginnings of what Snakemake says that is shown
+REFUSED = re.compile(r"^(?:.*')?sbatch: error: (.+?)'?\.?$", re.MULTILINE)  # Slurm's words in those of its executor
 
 
 def show_progress(workflow: Any) -> None:
@@ -54,6 +56,7 @@ class Progress(logging.Handler):
         self.past = _past()
         self.began = time.monotonic()
         self.bar: tqdm | None = None
+        self.refused: set[str] = set()  # told already, as each try is refused the same
         self._ticking = threading.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -67,6 +70,8 @@ class Progress(logging.Handler):
                     self.running[record.jobid] = record.rule_name, _words(record), time.monotonic()
                 case "job_finished":
                     self._finish(record.job_id)
+                case "job_error" if words := REFUSED.findall(str(getattr(record, "rule_msg", ""))):
+                    self._refuse(record.rule_name, "; ".join(words))
                 case _ if record.levelno >= logging.WARNING or str(record.msg).startswith(KEPT):
                     self._say(self.plain.format(record))
         except Exception:
@@ -110,6 +115,15 @@ class Progress(logging.Handler):
         if self.bar is not None:
             self.bar.update()
             self.bar.set_postfix_str(self._time_left())
+
+    def _refuse(self, rule: str, words: str) -> None:
+        """Tell what the cluster says to a job that it does not take, in place of a submission of 40 lines."""
+        told = f"{rule}: the cluster refuses what its jobs ask for: {words}\n"
+        if told not in self.refused:
+            self.refused.add(told)
+            self._say(
+                f"{told}Name another partition or account in the profile, or ask for less: --set-resources {rule}:..."
+            )
 
     def _tick(self) -> None:
         while not self._ticking.wait(1.0) and self.bar is not None:

@@ -54,6 +54,21 @@ def test_warnings_errors_and_nothing_to_be_done_are_shown_and_no_other_words(pro
     assert all(words in text for words in ("disk almost full", "Error in rule train", "Nothing to be done"))
 
 
+def test_what_a_cluster_refuses_is_told_once_in_its_own_words(progress, capsys):
+    message = (
+        "SLURM sbatch failed. The error message was 'sbatch: error: Memory specification can not be satisfied\n"
+        "sbatch: error: Batch job submission failed: Requested node configuration is not available'.\n"
+        "    sbatch call:\n        sbatch --parsable --wrap='python -m snakemake'\n"
+    )
+    for _ in range(2):  # each try
+        tell(progress, "job_error", logging.ERROR, "Error in rule encoder", rule_name="encoder", rule_msg=message)
+    assert capsys.readouterr().err.splitlines() == [
+        "encoder: the cluster refuses what its jobs ask for: Memory specification can not be satisfied; "
+        "Batch job submission failed: Requested node configuration is not available",
+        "Name another partition or account in the profile, or ask for less: --set-resources encoder:...",
+    ]
+
+
 def test_time_left_follows_this_run_and_earlier_ones(progress):
     tell(progress, "run_info", stats={"train_run": 3, "total": 3})
     assert progress._time_left() == ""  # nothing is known yet
