@@ -71,6 +71,7 @@ class Machine(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     gpus: AutoCount = "auto"
     batch_size: Count = 64
+    decoders: AutoCount = "auto"
     retries: Annotated[int, Field(ge=0)] = 5
     timeout: Positive = 30.0
     mirror: str | None = None

@@ -3,7 +3,6 @@
 Symbols: N clips of a video, d width of its features.
 """
 
-import copy
 import hashlib
 import json
 from collections import OrderedDict
@@ -46,9 +45,7 @@ def features_of(
     Raises:
         InputError: the file cannot be decoded.
     """
-    if progress:
-        extractor = _watched(extractor, progress, stated_seconds(path))
-    found = extractor.video(path)
+    found = extractor.video(path, _told_in_seconds(progress, extractor, path)) if progress else extractor.video(path)
     parts = [torch.from_numpy(found.arrays[name]) for name in encoders if name in found.arrays]
     return JoinedFeatures(join_features(parts), found.seconds)
 
@@ -99,27 +96,11 @@ class FeatureCache:
             return None  # damaged: it is made anew
 
 
-class _Watching:
-    """An encoder that tells how many clips it has seen."""
-
-    def __init__(self, encoder: Any, report: Callable[[int], None]) -> None:
-        self._encoder, self._report, self._seen, self.reads = encoder, report, 0, encoder.reads
-
-    def video(self, clips: Any) -> Any:
-        features = self._encoder.video(clips)
-        self._seen += len(clips)
-        self._report(self._seen)
-        return features
-
-
-def _watched(extractor: Extractor, progress: OnProgress, total: float | None) -> Extractor:
-    """The same extractor, whose last encoder of frames reports."""
+def _told_in_seconds(progress: OnProgress, extractor: Extractor, path: str | Path) -> Callable[[int], None]:
+    total = stated_seconds(path)
 
     def report(clips: int) -> None:
         done = clips * extractor.settings.clip_len
         progress(min(done, total or done), total)
 
-    watched = copy.copy(extractor)
-    name, encoder = [each for each in extractor.encoders.items() if "frames" in each[1].reads][-1]
-    watched.encoders = {**extractor.encoders, name: _Watching(encoder, report)}
-    return watched
+    return report

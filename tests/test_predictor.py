@@ -226,12 +226,13 @@ def test_features_are_joined_in_the_order_of_training(predictor, packed, videos)
     assert torch.equal(turned, torch.cat([usual[:, first:], usual[:, :first]], 1))
 
 
-def test_progress_goes_up_to_the_end_and_may_stop_it(packed, predictor, videos):
+def test_progress_goes_up_to_the_end_and_may_stop_it(packed, predictor, videos, monkeypatch):
     plain, seen = predictor.encode(videos / "party.mp4"), []
     predictor = Predictor.from_bundle(packed)
-    predictor.extractor.settings = ExtractorSettings(batch_size=2)
+    monkeypatch.setattr("read.encoders.flow.CPU_CLIPS", 2)
     video = predictor.encode(videos / "party.mp4", lambda *progress: seen.append(progress))
-    assert seen == [(4.0, 9.5), (8.0, 9.5), (9.5, 9.5), (9.5, 9.5)]
+    assert seen == sorted(seen) and seen[-1] == (9.5, 9.5)
+    assert {*seen} <= {(4.0, 9.5), (8.0, 9.5), (9.5, 9.5)}
     assert torch.allclose(video.features.clips, plain.features.clips, atol=1e-5)
 
     class StopError(Exception):
@@ -272,7 +273,7 @@ def test_memory_stays_bounded(predictor, monkeypatch):
     video = clip.video
     monkeypatch.setattr(clip, "video", lambda clips: sizes.append(len(clips)) or video(clips))
     assert predictor.extractor.video("anything").seconds == 200
-    assert sizes == [32, 32, 32, 4]
+    assert sizes == [16] * 7  # the last is filled up
 
 
 def test_the_bundle_is_that_of_the_card(predictor, packed):

@@ -1,6 +1,7 @@
 """Stage 3: features per clip of a shard's videos, and per word of the queries; extracted, or taken from a package."""
 
 import argparse
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +33,9 @@ SHOWN = 10  # videos or queries named in a message
 
 def extractor_of(settings: SimpleNamespace) -> Extractor:
     """The extractor that params.yaml describes."""
-    wanted = ExtractorSettings(settings.extract.fps, settings.clip_len, told().batch_size)
+    machine = told()
+    decoders = None if machine.decoders == "auto" else machine.decoders
+    wanted = ExtractorSettings(settings.extract.fps, settings.clip_len, machine.batch_size, decoders)
     return Extractor(wanted, paths.ENCODERS, chosen_device(), settings.encoders)
 
 
@@ -68,9 +71,15 @@ def _extract_shard(
     pieces = kept_pieces(folder, parts, extractor.spec, ffmpeg_version())
     if parts:
         print(f"{len(pieces)} of {len(parts)} pieces of the others have")
-    for vid, entry in tqdm(rest.items(), desc=f"{dataset} {shard}", unit="video"):
+    files = _files(footage, rest, made, pieces)
+    print(f"{extractor.decoders} files are decoded at once; their clips take {extractor.held / 2**20:.0f} MiB at most")
+    done = extractor.videos([*files.values()])
+    found = dict(tqdm(done, desc=f"{dataset} {shard}", total=len(files), unit="file"))
+    found = {key: found[number] for number, key in enumerate(files)}
+    found |= {digest: VideoFeatures(piece, 0.0) for digest, piece in pieces.items()}
+    for vid, entry in rest.items():
         try:
-            features = _features(footage, entry, made.get(vid), extractor, pieces)
+            features = _features(vid, entry, made.get(vid), found)
         except InputError as error:
             failed[vid] = paths.told(str(error).replace(str(footage), str(paths.raw(dataset))))
             print(f"{vid}: {error}")
@@ -94,27 +103,38 @@ def _made_of(footage: Path, entry: dict[str, Any], code: str, clip_len: float) -
     return [[digest_of([code, sha256_of(path)]), round(seconds / clip_len)] for path, seconds in parts]
 
 
+def _files(footage: Path, videos: dict[str, Any], made: dict[str, Any], pieces: Collection[str]) -> dict[str, Path]:
+    """What has to be decoded: videos, by their ids, and of those that are stitched the pieces, by their digests."""
+    files = {}
+    for vid, entry in videos.items():
+        if isinstance(made.get(vid), list):
+            for (digest, _), (name, _) in zip(made[vid], entry["pieces"], strict=True):
+                if digest not in pieces:
+                    files[digest] = footage / PIECES / name
+        else:
+            files[vid] = footage / "videos" / entry["file"]
+    return files
+
+
 def _features(
-    footage: Path, entry: dict[str, Any], made: Any, extractor: Extractor, pieces: dict[str, dict[str, Any]]
+    vid: str, entry: dict[str, Any], made: Any, found: Mapping[str, VideoFeatures | InputError]
 ) -> VideoFeatures:
-    """Features of a video: of the whole, or of its pieces, of which `pieces` holds what is known and what is found.
+    """Features of a video: of the whole, or of its pieces. `found` is what became of both, as in `_files`.
 
     Raises:
         InputError: it, or a piece, cannot be decoded.
     """
+    parts = [found[vid]] if not isinstance(made, list) else [found[digest] for digest, _ in made]
+    if failed := next((part for part in parts if isinstance(part, InputError)), None):
+        raise failed
     if not isinstance(made, list):
-        return extractor.video(footage / "videos" / entry["file"])
+        return parts[0]
     told: dict[str, None] = {}
-    for (digest, rows), (name, _) in zip(made, entry["pieces"], strict=True):
-        if digest not in pieces:
-            piece = extractor.video(footage / PIECES / name)
-            pieces[digest] = piece.arrays
-            told |= {f"{name}: {piece.told}": None} if piece.told else {}
-        if found := {len(array) for array in pieces[digest].values()} - {rows}:
-            raise InputError(f"{name}: a piece of {rows} clips has features of {found.pop()}; download it again")
-    joined = {
-        encoder: np.concatenate([pieces[digest][encoder] for digest, _ in made]) for encoder in pieces[made[0][0]]
-    }
+    for part, (_, rows), (name, _) in zip(parts, made, entry["pieces"], strict=True):
+        told |= {f"{name}: {part.told}": None} if part.told else {}
+        if lengths := {len(array) for array in part.arrays.values()} - {rows}:
+            raise InputError(f"{name}: a piece of {rows} clips has features of {lengths.pop()}; download it again")
+    joined = {encoder: np.concatenate([part.arrays[encoder] for part in parts]) for encoder in parts[0].arrays}
     return VideoFeatures(joined, sum(seconds for _, seconds in entry["pieces"]), "; ".join(told))
 
 

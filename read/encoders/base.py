@@ -80,6 +80,8 @@ class Material:
 class Encoder(Protocol):
     """One row of features for each clip of a video and, where it reads text, one for each token of a sentence.
 
+    Several threads encode clips at the same time.
+
     Attributes:
         reads: what it encodes.
         joint: whether `sentences` and the frames' features lie in one space, as those of CLIP and its kin.

@@ -1,21 +1,26 @@
 """The one way from a video file and a sentence to features: extraction and prediction both go through it."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from read.encoders.base import ORDER, Encoder, View, check_frames, check_sound, hearing, kind_of
+from read.encoders.base import ORDER, Encoder, Hears, View, check_frames, check_sound, hearing, kind_of
+from read.encoders.flow import Flow, Found, Lane, Put, clips_at_once, cores, most_bytes
 from read.encoders.frames import frames_per_clip, read_views
-from read.encoders.sound import hear
+from read.encoders.sound import Sound
 from read.encoders.weights import check_content, read_config
 from read.errors import InputError
 from read.plugins import ENCODERS
+
+Encode = Callable[[np.ndarray], np.ndarray]  # clips -> float32 (n, d)
 
 
 @dataclass(frozen=True)
@@ -25,18 +30,22 @@ class ExtractorSettings:
     Attributes:
         fps: frames a second that are decoded.
         clip_len: seconds that one feature stands for; fps * clip_len must be a whole number.
-        batch_size: clips that go through the encoders at once; it changes speed and memory only.
+        batch_size: clips that go through a GPU's encoders at once; a CPU takes a few, always as many.
+        decoders: videos that are decoded at once; None: as many as there are cores. Neither decides a result.
     """
 
     fps: float = 8.0
     clip_len: float = 2.0
     batch_size: int = 32
+    decoders: int | None = None
 
     def __post_init__(self):
         """Check what can be checked without the models."""
         frames_per_clip(self.fps, self.clip_len)
         if self.batch_size < 1:
             raise InputError(f"batch_size {self.batch_size}: at least 1 clip")
+        if self.decoders is not None and self.decoders < 1:
+            raise InputError(f"decoders {self.decoders}: at least 1")
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,14 @@ class VideoFeatures:
     arrays: dict[str, np.ndarray]
     seconds: float
     told: str = ""
+
+
+class _Decoded(NamedTuple):
+    """What is known of a video when it is decoded: its clips, its seconds, and what its sound tells."""
+
+    clips: int
+    seconds: float
+    told: str
 
 
 class Extractor:
@@ -81,7 +98,7 @@ class Extractor:
         device: str | torch.device = "cpu",
         names: Iterable[str] = ORDER,
     ):
-        self.settings = settings
+        self.settings, self.device = settings, torch.device(device)
         self.encoders: dict[str, Encoder] = {name: load_encoder(Path(weights_dir) / name, device) for name in names}
         reader = next((name for name, encoder in self.encoders.items() if "text" in encoder.reads), None)
         self.reader = None if reader is None else self.encoders[reader]
@@ -106,33 +123,101 @@ class Extractor:
         encoders = {name: encoder.identity for name, encoder in self.encoders.items()}
         return {**frames, "encoders": encoders, **sound, **joint}
 
-    def video(self, path: str | Path) -> VideoFeatures:
+    def video(self, path: str | Path, progress: Callable[[int], None] = lambda clips: None) -> VideoFeatures:
         """The features of a video file; neither its frames nor its sound are ever all in memory.
+
+        `progress` is told after a batch how many clips have been seen. An exception raised in it ends the work.
 
         Raises:
             InputError: the file cannot be decoded.
         """
-        arrays: dict[str, list[np.ndarray]] = {name: [] for name in self._seeing}
-        frames, settings = 0, self.settings
-        views = [*dict.fromkeys(self.views.values())]
-        with closing(read_views(path, settings.fps, settings.clip_len, views)) as stream:
-            while group := list(islice(stream, settings.batch_size)):
-                seen = {view: np.stack([clip[number] for clip, _ in group]) for number, view in enumerate(views)}
-                frames += sum(real for _, real in group)
-                for name, encoder in self._seeing.items():
-                    arrays[name].append(encoder.video(seen[self.views[name]]))
-        found = {name: np.concatenate(rows) for name, rows in arrays.items()}
-        heard, told = self._hear(path, len(next(iter(found.values()))))
-        return VideoFeatures(found | heard, frames / settings.fps, told)
+        ((_, found),) = self.videos([path], progress)
+        if isinstance(found, InputError):
+            raise found
+        return found
 
-    def _hear(self, path: str | Path, clips: int) -> tuple[dict[str, np.ndarray], str]:
-        """Features of the sound of so many clips, and what is to be told of it; nothing is read for nobody."""
-        if not self.hearing:
-            return {}, ""
-        settings = self.settings
-        return hear(
-            path, clips, settings.clip_len, {name: self.encoders[name] for name in self.hearing}, settings.batch_size
+    def videos(
+        self, paths: Sequence[str | Path], progress: Callable[[int], None] = lambda clips: None
+    ) -> Iterator[tuple[int, VideoFeatures | InputError]]:
+        """The features of each of some files, by its number, or why it cannot be decoded; whoever is done first.
+
+        As `video`. Several are decoded at once, and no feature depends on how many: see `read.encoders.flow`.
+        """
+        decoders = max(1, min(self.decoders, len(paths)))
+        flow = Flow(paths, self._decode, self._lanes, decoders, self._workers)
+        views = set(self.views.values())
+        with closing(flow.run(lambda: progress(min(flow.encoded[view] for view in views)))) as done:
+            for number, found in done:
+                yield number, found.about if isinstance(found.about, InputError) else self._features(found)
+
+    @property
+    def decoders(self) -> int:
+        """Videos that are decoded at once, where there are so many."""
+        return self.settings.decoders or cores()
+
+    @property
+    def held(self) -> int:
+        """Bytes of decoded clips that are in memory at once, at most."""
+        return most_bytes(self._lanes, self.decoders, self._workers)
+
+    def _decode(self, path: str | Path, put: Put) -> "_Decoded":
+        """Hand on a video's clips and their sound. Where it has no sound, one silent clip stands for all."""
+        settings, views = self.settings, [*dict.fromkeys(self.views.values())]
+        clips = frames = 0
+        with closing(read_views(path, settings.fps, settings.clip_len, views)) as stream:
+            for seen, real in stream:
+                clips, frames = clips + 1, frames + real
+                for view, clip in zip(views, seen, strict=True):
+                    put(view, clip)
+        told = ""
+        for hears in dict.fromkeys(self.encoders[name].hears for name in self.hearing):
+            sound = Sound(path, hears.rate, settings.clip_len, clips)
+            with closing(iter(sound)) as waves:
+                for wave in waves if sound.track else islice(waves, 1):
+                    put(hears, wave)
+            told = told or sound.told
+        return _Decoded(clips, frames / settings.fps, told)
+
+    def _features(self, found: Found) -> VideoFeatures:
+        clips, seconds, told = found.about
+        heard = {name: found.arrays[name].repeat(clips // len(found.arrays[name]), 0) for name in self.hearing}
+        return VideoFeatures(
+            {name: (found.arrays | heard)[name] for name in self.encoders if name in found.arrays}, seconds, told
         )
+
+    @property
+    def _lanes(self) -> dict[View | Hears, Lane]:
+        """Pictures of each view, and sound of each rate, to the encoders that take them."""
+        frames, seconds = frames_per_clip(self.settings.fps, self.settings.clip_len), self.settings.clip_len
+        takers: dict[View | Hears, dict[str, Encode]] = defaultdict(dict)
+        for name, encoder in self._seeing.items():
+            takers[self.views[name]][name] = encoder.video
+        for name in self.hearing:
+            takers[self.encoders[name].hears][name] = self.encoders[name].sound
+        sizes = {
+            kind: 4 * round(kind.rate * seconds) if isinstance(kind, Hears) else 3 * frames * kind.size**2
+            for kind in takers
+        }
+        batch = {kind: self.settings.batch_size if self._gpu else clips_at_once(size) for kind, size in sizes.items()}
+        return {kind: Lane(batch[kind], sizes[kind], partial(self._encode, takers[kind])) for kind in takers}
+
+    def _encode(self, encoders: Mapping[str, Encode], clips: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: (self._half(encode, clips) if self._gpu else encode(clips)) for name, encode in encoders.items()}
+
+    def _half(self, encode: Encode, clips: np.ndarray) -> np.ndarray:
+        """In half precision; in full where that has no number for a result."""
+        with torch.autocast(self.device.type, torch.float16):
+            rows = encode(clips)
+        return rows if np.isfinite(rows).all() else encode(clips)
+
+    @property
+    def _gpu(self) -> bool:
+        return self.device.type != "cpu"
+
+    @property
+    def _workers(self) -> int:
+        """Batches that are encoded at once: a GPU's run one after the other anyway."""
+        return 1 if self._gpu else cores()
 
     def text(self, queries: list[str]) -> list[np.ndarray]:
         """The features of each query's tokens, float32 (M, d), start and end included. Raises InputError as `read`."""

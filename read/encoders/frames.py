@@ -14,12 +14,9 @@ from typing import Any
 import numpy as np
 
 from read.encoders.base import View
-from read.encoders.program import Running, on_time_line, raw_source, running, source, stated_seconds, url
-from read.errors import InputError, optional_imports
+from read.encoders.program import Running, filtered, on_time_line, raw_source, running, source, stated_seconds, url
+from read.errors import InputError
 from read.files import atomic_path
-
-with optional_imports():
-    import ffmpeg
 
 LONGEST = 7 * 24 * 3600.0  # seconds of a video; more is a time stamp gone wrong
 UNTOLD = 4 * 3600.0  # seconds that a video may have which does not say how many
@@ -66,22 +63,29 @@ def read_views(
     # "V" leaves out cover pictures; one thread, since concealment of damaged frames depends on the threads' order.
     file = source(path)
     rows, columns = max(view.size for view in views), sum(view.size for view in views)
+    frame, seconds = rows * columns * 3, 0.0
     # Of a video shorter than half a step no time of the steps is left: then its first picture stands for it.
     for sampled in (file["V"].filter("fps", fps, start_time=0), file["V"].filter("trim", end_frame=1)):
         stream = on_time_line(file, _side_by_side(sampled, views).output("pipe:", format="rawvideo", pix_fmt="rgb24"))
-        seconds = 0.0
         with running(stream, path, clip_len, stdout=subprocess.PIPE) as work:
-            while data := work.read(length * rows * columns * 3, clip_len):
+            while data := work.read(length * frame, clip_len):
                 if (seconds := seconds + clip_len) > LONGEST:
                     raise InputError(f"{path}: goes on for more than a week by its time stamps; they are damaged")
-                clip = np.frombuffer(data, np.uint8).reshape(-1, rows, columns, 3)
-                real, filling = len(clip), np.repeat(clip[-1:], length - len(clip), axis=0)
-                clip = np.concatenate([clip, filling]) if len(filling) else clip
-                yield _apart(clip, views), real
+                if len(data) < length * frame:
+                    break
+                yield _apart(_clip(data, rows, columns), views), length
             said = work.said()
+        if data:  # the last, now that ffmpeg has ended well
+            clip = _clip(data, rows, columns)
+            filled = np.concatenate([clip, np.repeat(clip[-1:], length - len(clip), axis=0)])
+            yield _apart(filled, views), len(clip)
         if seconds:
             return
     raise InputError(f"{path}: ffmpeg decoded no frame" + (f" ({said[0]})" if said else ""))
+
+
+def _clip(data: bytearray, rows: int, columns: int) -> np.ndarray:
+    return np.frombuffer(data, np.uint8).reshape(-1, rows, columns, 3)
 
 
 def _side_by_side(sampled: Any, views: Sequence[View]) -> Any:
@@ -92,7 +96,7 @@ def _side_by_side(sampled: Any, views: Sequence[View]) -> Any:
     squares = [_square(copies[number], view).filter("format", "rgb24") for number, view in enumerate(views)]
     places = [sum(view.size for view in views[:number]) for number in range(len(views))]
     layout = "|".join(f"{place}_0" for place in places)
-    return ffmpeg.filter(squares, "xstack", inputs=len(views), layout=layout, fill="black")
+    return filtered(squares, "xstack", inputs=len(views), layout=layout, fill="black")
 
 
 def _square(stream: Any, view: View) -> Any:

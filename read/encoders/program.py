@@ -96,6 +96,11 @@ def on_time_line(file: ffmpeg.Stream, written: ffmpeg.Stream) -> ffmpeg.Stream:
     return ffmpeg.merge_outputs(written, ffmpeg.output(file["V:0"], file["a?"], "-", codec="copy", t=0, format="null"))
 
 
+def filtered(streams: list[ffmpeg.Stream], name: str, **options: object) -> ffmpeg.Stream:
+    """Several streams through one filter."""
+    return ffmpeg.filter(streams, name, **options)
+
+
 def raw_source(width: int, height: int, fps: float) -> ffmpeg.Stream:
     """RGB pictures from stdin as input."""
     shape = {"format": "rawvideo", "pix_fmt": "rgb24", "s": f"{width}x{height}", "framerate": fps}
@@ -181,16 +186,17 @@ class Running:
         Raises:
             InputError: they do not come.
         """
-        data, pipe, until = bytearray(), self.process.stdout, time.monotonic() + _patience(seconds)
-        with selectors.DefaultSelector() as ready:
+        data, filled = bytearray(count), 0
+        pipe, until = self.process.stdout, time.monotonic() + _patience(seconds)
+        with selectors.DefaultSelector() as ready, memoryview(data) as room:
             ready.register(pipe, selectors.EVENT_READ)
-            while len(data) < count:
+            while filled < count:
                 if not ready.select(max(0.0, until - time.monotonic())):
                     raise self._given_up(seconds)
-                if not (part := pipe.read(count - len(data))):
+                if not (part := pipe.readinto(room[filled:])):
                     break
-                data += part
-        return data
+                filled += part
+        return data if filled == count else data[:filled]
 
     def wait(self, seconds: float) -> int:
         """Its exit status. Raises InputError where it does not end, measured as by `read`."""
@@ -262,8 +268,8 @@ def _patience(seconds: float) -> float:
 
 
 def _text(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace")
+    descriptor = file.fileno()  # a seek would move the place where the program writes, too
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
 
 
 def _reason(status: int, lines: list[str]) -> str:

@@ -1,17 +1,15 @@
 """The sound of video files, on the time line of their pictures, through ffmpeg as a stream.
 
-Symbols: n clips, L samples in a clip, d width.
+Symbols: L samples in a clip.
 """
 
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import closing
-from itertools import islice, pairwise
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from read.encoders.base import Encoder
 from read.encoders.program import has_sound, on_time_line, running, source
 from read.errors import InputError
 
@@ -89,37 +87,3 @@ def _told(quiet: list[tuple[float, float]], said: list[str]) -> str:
     if said:
         parts.append(f"its sound is damaged (ffmpeg: {said[0]})")
     return "; ".join(parts)
-
-
-def hear(
-    path: str | Path, clips: int, clip_len: float, encoders: Mapping[str, Encoder], batch: int
-) -> tuple[dict[str, np.ndarray], str]:
-    """Features of a video's sound, float32 (n, d) of each encoder, and what there is to tell of the sound.
-
-    Args:
-        path: the video.
-        clips: n, as many as its pictures have.
-        clip_len: seconds of a clip.
-        encoders: those that hear; the file is decoded once for each of their rates.
-        batch: clips that go through an encoder at once.
-
-    Raises:
-        InputError: as `Sound`.
-    """
-    found: dict[str, np.ndarray] = {}
-    told = ""
-    for rate in dict.fromkeys(encoder.hears.rate for encoder in encoders.values()):
-        sound = Sound(path, rate, clip_len, clips)
-        ears = {name: encoder for name, encoder in encoders.items() if encoder.hears.rate == rate}
-        if sound.track:
-            rows: dict[str, list[np.ndarray]] = {name: [] for name in ears}
-            with closing(iter(sound)) as waves:
-                while group := list(islice(waves, batch)):
-                    for name, encoder in ears.items():
-                        rows[name].append(encoder.sound(np.stack(group)))
-            found |= {name: np.concatenate(parts) for name, parts in rows.items()}
-        else:
-            silence = np.zeros((1, sound.length), np.float32)
-            found |= {name: encoder.sound(silence).repeat(clips, 0) for name, encoder in ears.items()}
-        told = told or sound.told
-    return found, told

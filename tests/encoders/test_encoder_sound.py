@@ -5,9 +5,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from read.encoders.base import Hears, hearing
+from read.encoders.base import hearing
 from read.encoders.program import ffmpeg_binary
-from read.encoders.sound import Sound, hear
+from read.encoders.sound import Sound
 from read.errors import InputError
 
 pytestmark = pytest.mark.video
@@ -141,29 +141,6 @@ def test_a_time_stamp_that_is_a_day_off(tmp_path):
     sound = Sound(make(tmp_path / "day.mkv", *shifted, codec="pcm_s16le"), RATE, 2.0, 4)
     np.testing.assert_allclose(pitches(sound), np.where(np.arange(16) < 8, WANTED, 0), atol=2)
     assert sound.told == "no sound from 4.0 to 8.0 s"
-
-
-class Ear:
-    """Tells of each clip how loud it is."""
-
-    def __init__(self, rate):
-        self.hears, self.seen = Hears(rate), []
-
-    def sound(self, waves):
-        self.seen.append(waves.shape)
-        return np.abs(waves).mean(1, keepdims=True)
-
-
-def test_encoders_hear_in_batches_each_at_its_rate(tmp_path):
-    path = make(tmp_path / "late.mkv", *tones(seconds=4), codec="pcm_s16le", audio=["-itsoffset", 4])
-    ears = {"low": Ear(8000), "high": Ear(RATE)}
-    found, told = hear(path, 4, 2.0, ears, 3)
-    assert ears["low"].seen == [(3, 16000), (1, 16000)] and ears["high"].seen == [(3, 32000), (1, 32000)]
-    assert told == "no sound from 0.0 to 4.0 s"
-    for rows in found.values():
-        np.testing.assert_allclose(rows[:, 0], [0, 0, 0.318, 0.318], atol=0.01)  # the mean of half a sine
-    found, told = hear(make(tmp_path / "mute.mp4"), 4, 2.0, {"ear": (ear := Ear(RATE))}, 3)
-    assert ear.seen == [(1, 32000)] and found["ear"].tolist() == [[0.0]] * 4 and told == "has no sound track"
 
 
 def test_who_hears_stands_side_by_side():

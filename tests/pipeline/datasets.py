@@ -14,6 +14,7 @@ from pipeline.card import load_card
 from pipeline.params import DownloadSettings
 from pipeline.sources.shards import shard_ids
 from pipeline.stages.download import fetch_shard, list_shard, write_manifest
+from read.errors import InputError
 from read.files import read_json
 
 
@@ -93,3 +94,16 @@ def download(card, tmp_path, settings=None, *, packaged=False) -> dict:
 
 def stored(tmp_path: Path) -> set[str]:
     return {path.name for path in (tmp_path / "raw" / "mine" / "videos").iterdir()}
+
+
+class OneByOne:
+    """The extractor's part of decoding several files, for those that have `video`: the last is done first."""
+
+    decoders, held = 1, 0
+
+    def videos(self, paths):
+        for number, path in reversed([*enumerate(paths)]):
+            try:
+                yield number, self.video(path)
+            except InputError as error:
+                yield number, error

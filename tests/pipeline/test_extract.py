@@ -11,20 +11,23 @@ from safetensors import safe_open
 
 from pipeline import paths
 from pipeline.data import load_labels
+from pipeline.machine import TOLD
 from pipeline.stages import extract
 from read.data import FeatureStore, Sample
+from read.encoders.extractor import ExtractorSettings
 from read.errors import InputError
 from read.files import read_json, write_json, write_jsonl
 from read.grounding.fusion import CurveFusion
 from read.grounding.inference import prediction_row
 from read.grounding.windows import Reading, WindowSettings
+from tests.pipeline.datasets import OneByOne
 
 SETTINGS = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0))
 CODE = "0123"
 QUERY = {"qid": 1, "query": "a dog", "vid": "a", "duration": 6.0, "relevant_windows": [[0, 2]]}
 
 
-class Fake:
+class Fake(OneByOne):
     """An extractor that cannot decode what is called bad, and a CLIP that reads words."""
 
     told = ""
@@ -258,3 +261,13 @@ def test_half_a_shard_of_a_killed_job_is_not_taken_over(raw, counted):
     (paths.features("mine") / "000.json").unlink()  # it comes last
     run("000")
     assert counted == ["a"]
+
+
+def test_the_machine_says_how_many_videos_are_decoded_at_once(monkeypatch, raw):
+    monkeypatch.undo()
+    seen = []
+    monkeypatch.setattr(extract, "Extractor", lambda wanted, *_: seen.append(wanted))
+    for machine in ({}, {"decoders": 3, "batch_size": 5}):
+        monkeypatch.setenv(TOLD, json.dumps(machine))
+        extract.extractor_of(SimpleNamespace(**vars(SETTINGS), encoders=[]))
+    assert seen == [ExtractorSettings(8.0, 2.0, 64, None), ExtractorSettings(8.0, 2.0, 5, 3)]

@@ -28,7 +28,7 @@ from read.data.features import join_features
 from read.encoders.frames import iter_clips
 from read.errors import InputError
 from read.files import read_json, read_jsonl
-from tests.pipeline.datasets import download, options, servers
+from tests.pipeline.datasets import OneByOne, download, options, servers
 from tests.pipeline.stitched_clips import NAMES, mistakes, seen, stitched_card, write_clip, write_clips
 
 
@@ -391,7 +391,7 @@ def test_an_interrupted_stitching_goes_on_and_an_exchanged_clip_is_told(clips, t
         stage.write_manifest(card, options(), tmp_path / "raw")
 
 
-class Means:
+class Means(OneByOne):
     """An extractor of mean colours, by the real decoding; it remembers what it read."""
 
     spec: ClassVar = {"clip_len": 2.0, "encoders": {"colour": {"name": "colour"}}}
