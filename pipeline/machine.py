@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.cli import device_of
 from pipeline.params import Machine, Params, load_params
-from read.devices import take_device, visible_devices
+from read.devices import RANK, take_device, visible_devices
 from read.errors import InputError
 
 TOLD, TOLERANCE = "READ_MACHINE", "READ_TOLERANCE"
@@ -46,7 +46,7 @@ def limit_gpus(workflow: Any, machine: Machine) -> None:
         machine: how to work here.
 
     Raises:
-        InputError: `machine.gpus` are more than there are.
+        InputError: `machine.gpus` are more than there are, or `machine.processes` more than these.
     """
     if machine.device == "cpu" or workflow.resource_settings.nodes is not None:  # nodes: a cluster's
         return
@@ -56,13 +56,24 @@ def limit_gpus(workflow: Any, machine: Machine) -> None:
         raise InputError(
             f"params.yaml: machine.gpus: {machine.gpus}, but {len(visible)} are visible here ({names}); use auto"
         )
+    most = len(visible) if machine.gpus == "auto" else machine.gpus
+    if visible and machine.processes > most:
+        raise InputError(
+            f"params.yaml: machine.processes: {machine.processes}, each with a GPU of its own, but there are {most}; "
+            "take fewer, or `device: cpu`"
+        )
     if visible and "gpu" not in workflow.global_resources:
-        workflow.global_resources["gpu"] = len(visible) if machine.gpus == "auto" else machine.gpus
+        workflow.global_resources["gpu"] = most
 
 
 def device() -> str:
-    """Where models run here: cpu or cuda. Raises InputError where `cuda` is asked for and absent."""
-    return device_of(told().device)
+    """Where models run here: cpu or cuda, of several processes each its own. Raises InputError where it is absent."""
+    name = device_of(told().device)
+    if name == "cpu" or RANK not in os.environ:
+        return name
+    if int(os.environ[RANK]) >= len(visible := visible_devices()):
+        raise InputError(f"params.yaml: machine.processes: more than the {len(visible)} GPUs that are visible here")
+    return f"{name}:{os.environ[RANK]}"
 
 
 def chosen_device() -> str:

@@ -72,6 +72,9 @@ class Machine(Section):
     gpus: AutoCount = "auto"
     batch_size: Count = 64
     decoders: AutoCount = "auto"
+    processes: Annotated[int, Field(ge=1, le=1000)] = 1
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    gradient_checkpointing: bool = False
     retries: Annotated[int, Field(ge=0)] = 5
     timeout: Positive = 30.0
     mirror: str | None = None

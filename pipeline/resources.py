@@ -4,8 +4,8 @@ Snakemake holds a cluster to these, and its own scheduler to those that `--resou
 a job, so another number reruns nothing. What is asked for is ample, since a job that asks for too little is ended; an
 attempt that follows such an end asks for twice as much.
 
-Jobs that train have one thread: sums of several come out other in their last digits, and the default's models are so
-small that threads wait for each other for longer than they work. `--set-threads` gives more to a model that needs them.
+Jobs that train have one thread a process: sums of several come out other in their last digits, and the default's models
+are so small that threads wait for each other for longer than they work. `--set-threads` gives more to others.
 """
 
 from collections.abc import Callable
@@ -64,6 +64,11 @@ def memory(wildcards: Any, input: Any, attempt: int) -> int:
         if not any(folder in file for folder in UNCOUNTED):
             held += size * HELD.get(Path(file).suffix, 0)
     return round((BASE + held) * 2 ** (attempt - 1))
+
+
+def of_processes(asked: Callable[..., int], count: int) -> Callable[..., int]:
+    """What a job of several processes asks for, each of which asks for so much."""
+    return lambda wildcards, input, attempt: count * asked(wildcards, input, attempt)
 
 
 def minutes(work: float = 0.0) -> Callable[..., int]:

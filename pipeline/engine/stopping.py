@@ -45,6 +45,18 @@ def end_with_run() -> None:
     _watch(lives, end, PAUSE if here else leases.BEAT)
 
 
+def end_with_launcher() -> None:
+    """End this process at once when the one that started it is gone, which shares its work out among several."""
+    launcher = os.getppid()
+    began = birth(launcher)
+
+    def end() -> None:
+        leases.release()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    _watch(lambda: began is not None and is_alive(launcher, began), end)
+
+
 def end_with_parent() -> None:
     """End this run with the process that started it, shells in between aside; at once if that is gone already."""
     import psutil

@@ -7,8 +7,9 @@ from pipeline.params import check_params, for_encoder
 from pipeline.code import code_digest, keep_digests, settings
 from pipeline.machine import limit_gpus, tell_jobs
 from pipeline.resources import decoders, free_threads, gpus, memory, minutes
-from pipeline.resources import shard_minutes, training_minutes
-from pipeline.strategies import check_strategies
+from pipeline.resources import of_processes, shard_minutes, training_minutes
+from pipeline.processes import processes_of
+from pipeline.strategies import check_strategies, method_of
 from pipeline.terminal import show_progress, show_results
 from snakemake.exceptions import WorkflowError
 

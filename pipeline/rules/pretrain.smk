@@ -25,10 +25,11 @@ for task in PARAMS.task:
             f"logs/pretrain/{task}.log",
         benchmark:
             f"benchmarks/results/pretrain/{task}.tsv"
+        threads: PARAMS.machine.processes
         resources:
-            mem_mb=memory,
+            mem_mb=of_processes(memory, PARAMS.machine.processes),
             runtime=training_minutes(PARAMS, task, "pretrain"),
-            gpu=GPUS,
+            gpu=GPUS and GPUS * PARAMS.machine.processes,
         params:
             task=task,
             settings=settings("pretrain", PARAMS, task=task),

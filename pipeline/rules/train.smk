@@ -9,6 +9,10 @@ OF_STRATEGY = expand(
     RUN, shots=PARAMS.runs.shots, seed=PARAMS.runs.seeds, allow_missing=True
 )
 ADAPTER = ["adapter.safetensors", "adapter.json", "curve.csv", "run.json"]
+PROCESSES = {
+    strategy: processes_of(PARAMS.machine, method_of(strategy, options)[0])
+    for strategy, options in PARAMS.strategies.items()
+}
 
 
 rule train_run:
@@ -29,12 +33,15 @@ rule train_run:
         "logs/train/{task}/{strategy}/k{shots}-s{seed}.log",
     benchmark:
         "benchmarks/results/train/{task}/{strategy}/k{shots}-s{seed}.tsv"
+    threads: lambda wildcards: PROCESSES[wildcards.strategy]
     resources:
-        mem_mb=memory,
+        mem_mb=lambda wildcards, input, attempt: of_processes(
+            memory, PROCESSES[wildcards.strategy]
+        )(wildcards, input, attempt),
         runtime=lambda wildcards, attempt: training_minutes(
             PARAMS, wildcards.task, "train"
         )(wildcards, attempt),
-        gpu=GPUS,
+        gpu=lambda wildcards: GPUS and GPUS * PROCESSES[wildcards.strategy],
     params:
         settings=lambda wildcards: settings(
             "train",

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Collection
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ from pipeline import paths
 from pipeline.cli import run, task_parser
 from pipeline.curves import write_curve
 from pipeline.data import labels_file
-from pipeline.machine import chosen_device
+from pipeline.machine import chosen_device, told
+from pipeline.processes import in_processes, processes_of
 from pipeline.tasks import print_warnings, work_on
 from read.files import read_jsonl, sha256_of, write_json
+from read.ranks import is_first
 from read.train import History, TrainSettings, fit
 
 
@@ -35,28 +38,30 @@ def named_val(task: str, source: str) -> set[str]:
     return {row["vid"] for row in read_jsonl(labels_file(task, source)) if row.get("split") == "val"}
 
 
-def main() -> None:
-    """Command line."""
-    arguments = task_parser(__doc__).parse_args()
-    settings, work = arguments.settings, work_on(arguments.task, arguments.settings)
+def pretrain(task: str, settings: SimpleNamespace) -> None:
+    """Train or take the model, and write it. Of several processes, the first settles and writes."""
+    work, machine = work_on(task, settings), told()
     wanted, device = settings.pretrain, chosen_device()
     torch.manual_seed(wanted.seed)
     model, samples, spec, steps = work.source()
     model.to(device)
-    train, val = divide(samples, wanted.val_share, wanted.seed, named_val(arguments.task, settings.source))
+    train, val = divide(samples, wanted.val_share, wanted.seed, named_val(task, settings.source))
     if steps:
         print(f"{len(train)} samples to train on, {len(val)} to choose the best step by")
         budget = TrainSettings(
-            steps, wanted.batch_size, wanted.learning_rate, eval_every=max(1, steps // 10), seed=wanted.seed
-        )
+            steps, wanted.batch_size, wanted.learning_rate, eval_every=max(1, steps // 10), seed=wanted.seed,
+            precision=machine.precision, gradient_checkpointing=machine.gradient_checkpointing,
+        )  # fmt: skip
         history = fit(model, work.pretraining(model, train), train, val, budget, on_epoch=print)
+    if not is_first():
+        return
     settled = work.settle(model, train, val)
     if not steps:
         score = work.task(settings.source).score(model, val)
         history = History([{"step": 0, "score": score}], 0, score)
     print_warnings(settled)
     work.save(model)
-    folder = paths.backbone(arguments.task)
+    folder = paths.backbone(task)
     write_curve(folder / "curve.csv", history.rows)
     summary = {
         "backbone": settings.backbone,
@@ -71,6 +76,12 @@ def main() -> None:
     if commit := getattr(model, "commit", None):  # of the hub; a name without @<commit> may mean another tomorrow
         summary |= {"commit": commit, "pinned": settings.backbone.endswith(f"@{commit}")}
     write_json(folder / "pretrain.json", summary)
+
+
+def main() -> None:
+    """Command line."""
+    arguments = task_parser(__doc__).parse_args()
+    in_processes(processes_of(told()), lambda: pretrain(arguments.task, arguments.settings))
 
 
 if __name__ == "__main__":

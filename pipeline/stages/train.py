@@ -13,7 +13,8 @@ from torch import nn
 from pipeline import paths
 from pipeline.cli import run, task_parser
 from pipeline.curves import log_live, write_curve
-from pipeline.machine import chosen_device
+from pipeline.machine import chosen_device, told
+from pipeline.processes import in_processes, processes_of
 from pipeline.strategies import method_of
 from pipeline.tasks import Work, work_on
 from read.adapters import match_budget, save_adapter, trainable_parameters
@@ -22,6 +23,7 @@ from read.adapters.registry import ALIGNMENT_OPTIONS, apply_strategy, get_strate
 from read.alignment import Alignment, measured_cosines
 from read.errors import InputError
 from read.files import read_json, sha256_of, write_json
+from read.ranks import is_first
 from read.train import TrainSettings
 from read.tuning import Tuning, tune
 
@@ -60,8 +62,8 @@ def prepare(work: Work, method: str, options: dict[str, Any], train: Sequence[An
 
 
 def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleNamespace) -> None:
-    """Train one run and write what it learned."""
-    work, wanted = work_on(task, settings), settings.train
+    """Train one run and write what it learned; of several processes, the first writes."""
+    work, wanted, machine = work_on(task, settings), settings.train, told()
     split_file = paths.split_file(settings.dataset, task, shots, seed)
     split = read_json(split_file)
     train, spec = work.samples(settings.dataset, split["train"])
@@ -77,6 +79,8 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
         batch_size=wanted.batch_size,
         eval_every=max(1, wanted.steps // wanted.evaluations),
         seed=seed,
+        precision=machine.precision,
+        gradient_checkpointing=machine.gradient_checkpointing,
     )
     folds = 0 if split["optimistic"] else wanted.folds  # of `paper`, the validation side is the reported one
     tuned = tune(
@@ -84,6 +88,8 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
         Tuning([rate * kind.rate_scale for rate in wanted.learning_rates], folds),
         Alignment(**alignment) if alignment else None, print,
     )  # fmt: skip
+    if not is_first():
+        return
     for trial in tuned.trials:
         if trial["score"] is None:
             print(f"at a learning rate of {trial['learning_rate']:g} the loss diverges; it is out of the race")
@@ -154,7 +160,9 @@ def main() -> None:
     parser.add_argument("--shots", type=int, required=True, help="labelled videos to train on")
     parser.add_argument("--seed", type=int, required=True)
     arguments = parser.parse_args()
-    train_run(arguments.task, arguments.strategy, arguments.shots, arguments.seed, arguments.settings)
+    run_of = (arguments.task, arguments.strategy, arguments.shots, arguments.seed, arguments.settings)
+    method, _ = method_of(arguments.strategy, arguments.settings.strategies[arguments.strategy])
+    in_processes(processes_of(told(), method), lambda: train_run(*run_of))
 
 
 if __name__ == "__main__":

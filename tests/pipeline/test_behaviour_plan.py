@@ -44,6 +44,9 @@ UNUSED_PARAMS = {
     "machine.mirror": "/",
     "machine.batch_size": 7,
     "machine.device": "cpu",
+    "machine.processes": 2,
+    "machine.precision": "bf16",
+    "machine.gradient_checkpointing": True,
 }
 UNUSED_CODE = {
     "read/adapters/recurrent_cache.py": "# a comment",

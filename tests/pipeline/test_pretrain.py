@@ -1,6 +1,9 @@
 """The pretrain stage with every backbone: built from params.yaml, or loaded from a public checkpoint."""
 
+import json
+import os
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +24,7 @@ from read.errors import InputError
 from read.files import read_json, write_json, write_jsonl
 from read.grounding.choice import PRIORS
 from read.grounding.ridge import MapSums, solve
+from read.weights import load_tensors
 
 DIMS = (6, 5)
 SUMS = "joint.safetensors"
@@ -67,6 +71,23 @@ def source(tmp_path, monkeypatch):
         return read_json(paths.backbone("grounding") / "pretrain.json")
 
     return run
+
+
+@pytest.mark.slow
+def test_two_processes_pretrain_as_one_does(source):
+    alone, state = source(), load_tensors(paths.backbone("grounding") / "model.safetensors")
+    command = [sys.executable, "-m", "pipeline.stages.pretrain", *sys.argv[1:]]
+    told = {"READ_MACHINE": json.dumps({"device": "cpu", "processes": 2}), "PYTHONPATH": str(ROOT)}
+    made = subprocess.run(command, env=os.environ | told, capture_output=True, text=True, timeout=240, check=False)
+    assert made.returncode == 0 and made.stderr == "", made.stderr
+    assert made.stdout.count("windows are read off by") == made.stdout.count("'step': 3") == 1, (
+        "the first process tells"
+    )
+    both = read_json(paths.backbone("grounding") / "pretrain.json")
+    assert both["score"] == pytest.approx(alone["score"], abs=1e-6) and both["best_step"] == alone["best_step"]
+    torch.testing.assert_close(
+        load_tensors(paths.backbone("grounding") / "model.safetensors"), state, atol=1e-4, rtol=0
+    )
 
 
 @pytest.mark.parametrize("backbone", ["univtg", "qd_detr"])
