@@ -227,10 +227,12 @@ class EncodedVideo:
         features: as models read them.
         duration: seconds, as decoded.
         clip_len: seconds per clip.
+        told: what there is to say of its sound, where an encoder hears, as that there is none.
     """
 
     def __init__(self, predictor: Predictor, path: Path, features: JoinedFeatures) -> None:
         self.predictor, self.path, self.features = predictor, path, features
+        self.told = features.told
         self.duration, self.clip_len = features.seconds, float(predictor.extractor.settings.clip_len)
 
     def answer(self, queries: Sequence[str], adapter: str | None = None) -> list[Answer]:

@@ -25,10 +25,11 @@ OnProgress = Callable[[float, float | None], None]  # seconds done, and seconds 
 
 
 class JoinedFeatures(NamedTuple):
-    """(N, d) features as models read them, and how long the video is in seconds."""
+    """(N, d) features as models read them, how long the video is in seconds, and what there is to tell of its sound."""
 
     clips: Tensor
     seconds: float
+    told: str = ""
 
 
 def features_of(
@@ -47,7 +48,7 @@ def features_of(
     """
     found = extractor.video(path, _told_in_seconds(progress, extractor, path)) if progress else extractor.video(path)
     parts = [torch.from_numpy(found.arrays[name]) for name in encoders if name in found.arrays]
-    return JoinedFeatures(join_features(parts), found.seconds)
+    return JoinedFeatures(join_features(parts), found.seconds, found.told)
 
 
 class FeatureCache:
@@ -76,7 +77,8 @@ class FeatureCache:
         self._keep(digest, features)
         if self._folder is not None:
             with atomic_path(self._file(digest)) as draft:
-                save_file({"clips": features.clips.contiguous()}, draft, {"seconds": repr(features.seconds)})
+                about = {"seconds": repr(features.seconds), "told": features.told}
+                save_file({"clips": features.clips.contiguous()}, draft, about)
 
     def _keep(self, digest: str, features: JoinedFeatures) -> None:
         self._kept[digest] = features
@@ -91,7 +93,8 @@ class FeatureCache:
             return None
         try:
             with safe_open(self._file(digest), framework="pt") as file:
-                return JoinedFeatures(file.get_tensor("clips"), float(file.metadata()["seconds"]))
+                about = file.metadata()
+                return JoinedFeatures(file.get_tensor("clips"), float(about["seconds"]), about["told"])
         except (SafetensorError, OSError, KeyError, TypeError, ValueError):
             return None  # damaged: it is made anew
 

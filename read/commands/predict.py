@@ -123,6 +123,8 @@ def ask(
     """All that was asked of one video, its clips cut."""
     with _progress(path, options.quiet) as report:
         video = predictor.encode(path, report)
+    if video.told:
+        print(f"note: {path}: {video.told}", file=sys.stderr)
     result = Result(path, video.duration, video.clip_len)
     if queries:
         result.adapter, bar = predictor.adapter_for("grounding"), predictor.threshold()
