@@ -1,5 +1,6 @@
 """A workspace as the pipeline leaves one, with models of random weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from read.backbones import build_backbone, load_backbone
 from read.backbones.summarization.small_bart import small_bart
 from read.backbones.tokenizer import train_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
+from read.encoders.base import Encoder
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.kinds.clip import new_tiny_clip
 from read.encoders.kinds.slowfast import TINY, SlowFast
@@ -27,22 +29,28 @@ def folder_of(workspace: Path, run: str, task: str = "grounding") -> Path:
     return workspace / "models/adapters/toy" / task / run
 
 
-def make_workspace(root: Path) -> Path:
+def make_workspace(root: Path, ears: Mapping[str, Encoder] | None = None) -> Path:
+    """With encoders that hear, the backbone is one that listens."""
     torch.manual_seed(0)
+    names = ["slowfast", "clip", *(ears or {})]
+    for name, ear in (ears or {}).items():
+        ear.save(root / "models/encoders" / name)
     new_tiny_clip().save(root / "models/encoders/clip")
     SlowFast.create(TINY).save(root / "models/encoders/slowfast")
-    origins = {name: {"pretrained": None} for name in ("clip", "slowfast")}
+    origins = {name: {"pretrained": None} for name in names}
     write_json(root / "models/encoders/encoders.json", origins)
     write_jsonl(root / "data/raw/toy_source/segments.jsonl", [{"vid": "s", "text": "The dog jumps over"}])
     rows = [
         {"vid": vid, "query": query} for vid, query in zip("abd", ("a cat's fence", "rain", "a secret"), strict=True)
     ]
     write_jsonl(root / "data/raw/toy/annotations.jsonl", rows)
-    extractor = Extractor(ExtractorSettings(), root / "models/encoders")
+    extractor = Extractor(ExtractorSettings(), root / "models/encoders", names=names)
     video_dim = sum(encoder.dim for encoder in extractor.encoders.values())
     sizes = {"hidden": 16, "layers": 2, "heads": 2, "feed_forward": 24, "max_clips": 4}
     dims = {"video_dim": video_dim, "text_dim": extractor.reader.text_dim}
-    build_backbone("univtg", **dims, **sizes).save(root / "models/backbone/grounding")
+    kind, heard = ("umt", sum(ear.dim for ear in ears.values())) if ears else ("univtg", 0)
+    listening = {"audio_dim": heard, "sound_start": video_dim - heard, "sound_dim": heard} if ears else {}
+    build_backbone(kind, **dims, **sizes, **listening).save(root / "models/backbone/grounding")
     tokenizer = train_tokenizer(TEXTS, 280)
     bart = small_bart(len(tokenizer), video_dim, hidden=16, layers=1, heads=2, feed_forward=24, positions=64)
     bart.save(root / "models/backbone/summarization")

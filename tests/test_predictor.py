@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,19 +13,20 @@ from read.adapters import load_adapter
 from read.backbones import load_backbone
 from read.backbones.tokenizer import load_tokenizer
 from read.backbones.visual_guidance import VisualGuidance
-from read.bundle import Bundle
+from read.bundle import Bundle, export
 from read.data import FeatureStore, Question, Sample, Summary, write_shard
 from read.data.features import text_arrays
 from read.encoders.cut import cut
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import iter_clips
+from read.encoders.kinds.pann import Cnn14, Pann
 from read.encoders.program import stated_seconds
 from read.errors import InputError
 from read.grounding.inference import predict
 from read.grounding.windows import WindowSettings
 from read.predictor import Predictor
 from read.summarization.summarize import make_summary_samples, summarize
-from tests.bundles import PREDICT, TEXTS, folder_of
+from tests.bundles import PREDICT, TEXTS, folder_of, make_workspace
 
 pytest_plugins = ["tests.packed"]
 pytestmark = pytest.mark.video
@@ -299,3 +301,37 @@ def test_gradients_are_not_kept(predictor, videos):
     predictor.encode(videos / "party.mp4").answer(QUERIES)
     models: list[nn.Module] = list(predictor._models["grounding"]._of.values())
     assert all(parameter.grad is None for model in models for parameter in model.parameters())
+
+
+def test_a_bundle_that_hears_gives_what_the_stages_give(footage, videos, tmp_path, monkeypatch):
+    """And says where there was nothing to hear, from its cache as well."""
+    torch.manual_seed(3)
+    ears = {"pann": Pann(Cnn14(2), {"name": "cnn14", "width": 2})}
+    workspace = make_workspace(tmp_path / "workspace", ears)
+    bundle = export([folder_of(workspace, "read/k2-s0")], tmp_path / "ears")
+    names, path = ["slowfast", "clip", "pann"], footage / "videos/hello.mp4"
+    extractor = Extractor(ExtractorSettings(), workspace / "models/encoders", names=names)
+    found = extractor.video(path)
+    write_shard(
+        tmp_path / "features", "000", {f"{name}/hello": rows for name, rows in found.arrays.items()}, extractor.spec
+    )
+    store = FeatureStore(tmp_path / "features")
+    predictor = Predictor.from_bundle(bundle.folder, cache_dir=tmp_path / "cache")
+    video = predictor.encode(path)
+    torch.testing.assert_close(video.features.clips, store.video("hello"), atol=1e-5, rtol=0)
+    assert video.told == found.told == "" and store.sound == slice(576, 640)
+
+    text = predictor.extractor.text(["a dog"])[0]
+    sample = Sample(store.video("hello"), torch.nn.functional.normalize(torch.from_numpy(text), dim=-1),
+                    Question(0, "a dog", "hello", video.duration), 2.0)  # fmt: skip
+    model = load_adapter(load_backbone(workspace / "models/backbone/grounding"), folder_of(workspace, "read/k2-s0"))
+    (row,) = predict(model, [sample], WindowSettings(**PREDICT["grounding"]))
+    np.testing.assert_allclose(video.moments("a dog"), row["pred_relevant_windows"], atol=1e-4)
+    hushed = torch.cat((sample.video[:, :576], 0 * sample.video[:, 576:]), 1)
+    (other,) = predict(model, [replace(sample, clips=hushed)], WindowSettings(**PREDICT["grounding"]))
+    assert not np.allclose(other["pred_saliency_scores"], row["pred_saliency_scores"])
+
+    assert predictor.encode(videos / "short.mp4").told == "has no sound track"
+    again = Predictor(predictor.bundle, predictor.extractor, cache_dir=tmp_path / "cache")
+    monkeypatch.setattr(Extractor, "video", None)
+    assert again.encode(videos / "short.mp4").told == "has no sound track"

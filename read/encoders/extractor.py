@@ -169,14 +169,14 @@ class Extractor:
                 clips, frames = clips + 1, frames + real
                 for view, clip in zip(views, seen, strict=True):
                     put(view, clip)
-        told = ""
+        told, seconds = "", frames / settings.fps
         for hears in dict.fromkeys(self.encoders[name].hears for name in self.hearing):
-            sound = Sound(path, hears.rate, settings.clip_len, clips)
+            sound = Sound(path, hears.rate, settings.clip_len, clips, seconds)
             with closing(iter(sound)) as waves:
                 for wave in waves if sound.track else islice(waves, 1):
                     put(hears, wave)
             told = told or sound.told
-        return _Decoded(clips, frames / settings.fps, told)
+        return _Decoded(clips, seconds, told)
 
     def _features(self, found: Found) -> VideoFeatures:
         clips, seconds, told = found.about

@@ -38,7 +38,7 @@ on_start: ContextVar[Callable[[subprocess.Popen[bytes]], None]] = ContextVar("on
 _CUT_SHORT = re.compile(r"partial file|ended prematurely", re.IGNORECASE)
 _LOG_PREFIX = re.compile(r"^(\[[^]]*\] )+")
 _DURATION = re.compile(r"Duration: (\d+):(\d\d):(\d\d(?:\.\d+)?)")
-_SOUND = re.compile(r"^\s*Stream #\S+ Audio: ", re.MULTILINE)
+_SOUND = re.compile(r"^\s*Stream #\S+ Audio: (\w+)", re.MULTILINE)
 
 
 def ffmpeg_binary() -> str:
@@ -160,12 +160,13 @@ def stated_seconds(path: str | Path) -> float | None:
     return sum(float(part) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else None
 
 
-def has_sound(path: str | Path) -> bool:
-    """Whether a file has a sound track. Raises InputError where it cannot be opened."""
+def sound_codec(path: str | Path) -> str | None:
+    """What a file's first sound track is coded in; None: it has none. Raises InputError where it cannot be opened."""
     _, _, log = look(existing(path))
     if "Input #0" not in log:
         raise InputError(f"{path}: {_reason(1, log.splitlines()[-2:])}")
-    return _SOUND.search(log) is not None
+    found = _SOUND.search(log)
+    return found[1] if found else None
 
 
 class Running:
@@ -209,9 +210,11 @@ class Running:
         of_video = f" with {seconds:g} s of video" if seconds else ""
         return InputError(f"{self._path}: ffmpeg did not get done{of_video} in {_patience(seconds):g} s and was ended")
 
-    def said(self) -> list[str]:
-        """Its log so far, line by line, without the names of its parts."""
-        return [_LOG_PREFIX.sub("", line).strip() for line in _text(self._log).splitlines() if line.strip()]
+    def said(self, codec: str = "") -> list[str]:
+        """Its log so far, line by line, without the names of its parts; with a codec, what decoders of it say."""
+        by = re.compile(rf"\[([^]]*[:/])?{codec}\w* @ " if codec else "")
+        lines = [line for line in _text(self._log).splitlines() if by.search(line)]
+        return [_LOG_PREFIX.sub("", line).strip() for line in lines if line.strip()]
 
 
 @contextmanager

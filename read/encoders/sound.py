@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from read.encoders.program import has_sound, on_time_line, running, source
+from read.encoders.program import on_time_line, running, sound_codec, source
 from read.errors import InputError
 
 SHORTEST = 0.5  # seconds without sound that are told
@@ -28,6 +28,7 @@ class Sound:
         rate: samples a second, whatever the file has.
         clip_len: seconds of a clip; L is `rate * clip_len`, rounded.
         clips: how many.
+        seconds: of pictures; what lacks after them is not told.
 
     Attributes:
         track: whether there is one.
@@ -37,10 +38,11 @@ class Sound:
         InputError: as the decoding of pictures does: the file is missing or cut short, or its sound cannot be decoded.
     """
 
-    def __init__(self, path: str | Path, rate: int, clip_len: float, clips: int) -> None:
+    def __init__(self, path: str | Path, rate: int, clip_len: float, clips: int, seconds: float) -> None:
         self.path, self.rate, self.clip_len, self.clips = path, rate, clip_len, clips
-        self.length = round(rate * clip_len)
-        self.track = has_sound(path)
+        self.length, self.seconds = round(rate * clip_len), min(seconds, clips * clip_len)
+        self._codec = sound_codec(path)
+        self.track = self._codec is not None
         self.told = "" if self.track else "has no sound track"
         if self.length < 1:
             raise InputError(f"clip_len {clip_len:g} s: holds no sample of sound at {rate} a second")
@@ -73,9 +75,9 @@ class Sound:
                 yield wave
             while work.read(1 << 16, self.clip_len):
                 pass  # what a resampler has beyond the last clip
-            said = work.said()
-        if bounds[-1] - last > SHORTEST * self.rate:
-            quiet.append((last, bounds[-1]))
+            said = work.said(self._codec)
+        if self.seconds * self.rate - last > SHORTEST * self.rate:
+            quiet.append((last, self.seconds * self.rate))
         self.told = _told([(start / self.rate, end / self.rate) for start, end in quiet], said)
 
 
