@@ -4,15 +4,16 @@ Symbols: N clips of a video, T clips of all videos, d width of the features, p o
 """
 
 import math
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch.nn import functional as F
+
+from read.data.lazy import Cache
 
 PROJECTED = 48  # p at most
 FEW = 32  # videos of which all pairs are compared
@@ -67,7 +68,7 @@ def find_twins(features: FeaturesByVideo, vids: Collection[str]) -> list[Twins]:
     names = sorted(set(vids))
     if len(names) < 2:
         return []
-    center = torch.stack([features.video(vid).mean(dim=0) for vid in names]).mean(dim=0)
+    center = _center(features, names)
     twins = []
     for pairs in _alike(_candidates(features, names, center), [len(features.video(vid)) for vid in names]):
         ones, others = (
@@ -90,19 +91,40 @@ def likeness(one: torch.Tensor, other: torch.Tensor, center: torch.Tensor) -> to
     Returns:
         (B,) the highest of the mean cosines that reach their bar; 0 where none does.
     """
-    found = one.new_zeros(len(one))
-    for center_one, center_other in ((center, center), (one.mean(1, keepdim=True), other.mean(1, keepdim=True))):
-        shared = center_one is center_other
-        left, right = one - center_one, other - center_other
-        for late, early in ((left, right), (right, left)):
-            early = _unit(early)
+    left, right = (one - center).double(), (other - center).double()
+    products = left @ right.mT
+    found = products.new_zeros(len(one))
+    for own in (False, True):
+        one_side, other_side = (_Neighbours(side, own) for side in (left, right))
+        if own:  # of rows that are centred by their own means
+            products = products - products.mean(1, keepdim=True) - products.mean(2, keepdim=True)
+            products = products - products.mean((1, 2), keepdim=True)
+        for late, early, dots in ((one_side, other_side, products), (other_side, one_side, products.mT)):
+            dots = dots / early.lengths(_played(dots.shape[2], 1.0, 0.0))[:, None]
             for speed, shift in product(SPEEDS, (0.0, 0.5)):
-                lines = _Lines(_unit(_resampled(late, speed, shift)) @ early.mT)
-                scores = [(lines.whole(), WHOLE if shared else OWN if lines.shorter >= SHORT else OWN_SHORT)]
-                scores += [(lines.stretch(length), bar) for length, bar in STRETCHES.items() if shared]
+                low, high, share = played = _played(dots.shape[1], speed, shift)
+                rows = dots[:, low] * (1 - share[:, None]) + dots[:, high] * share[:, None]
+                lines = _Lines(rows / late.lengths(played)[..., None])
+                scores = [(lines.whole(), OWN_SHORT if own and lines.shorter < SHORT else OWN if own else WHOLE)]
+                scores += [(lines.stretch(length), bar) for length, bar in STRETCHES.items() if not own]
                 for score, bar in scores:
                     found = found.maximum(score * (score >= bar))
-    return found
+    return found.to(one.dtype)
+
+
+class _Neighbours:
+    """Products of the rows (B, N, d) with themselves and the next: all that the lengths of their means need."""
+
+    def __init__(self, rows: torch.Tensor, own: bool) -> None:
+        rows = rows - rows.mean(1, keepdim=True) if own else rows
+        self.squares = rows.square().sum(-1)
+        self.next = F.pad((rows[:, 1:] * rows[:, :-1]).sum(-1), (0, 1))
+
+    def lengths(self, played: "_Played") -> torch.Tensor:
+        """Lengths (B, clips) of these means of neighbours; hardly anything counts as `STILL`."""
+        low, high, share = played
+        squares = (1 - share) ** 2 * self.squares[:, low] + share**2 * self.squares[:, high]
+        return (squares + 2 * share * (1 - share) * self.next[:, low]).clamp(min=0).sqrt().clamp(min=STILL)
 
 
 class _Lines:
@@ -133,14 +155,20 @@ def _diagonals(matrices: torch.Tensor) -> torch.Tensor:
     return F.pad(matrices.flip(1), (0, rows)).flatten(1)[:, :-rows].unflatten(1, (rows, rows + columns - 1))
 
 
-def _resampled(clips: torch.Tensor, speed: float, shift: float) -> torch.Tensor:
-    """What the clips (B, N, d) would be, played at a speed and begun `shift` clips later: means of neighbours."""
-    count = clips.shape[1]
+class _Played(NamedTuple):
+    """Clips as means of two neighbours: the number of the first, that of the second, and the share of the second."""
+
+    low: torch.Tensor
+    high: torch.Tensor
+    share: torch.Tensor
+
+
+def _played(count: int, speed: float, shift: float) -> _Played:
+    """What `count` clips would be, played at a speed and begun `shift` clips later."""
     places = torch.arange(int((count - shift) / speed + 1e-6) or 1) * speed + shift + (speed - 1) / 2
     places = places.clamp(0, count - 1)
     low = places.floor().long()
-    share = (places - low).unsqueeze(1)
-    return clips[:, low] * (1 - share) + clips[:, (low + 1).clamp(max=count - 1)] * share
+    return _Played(low, (low + 1).clamp(max=count - 1), (places - low).double())
 
 
 def _alike(pairs: Iterable[tuple[int, int]], clips: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
@@ -161,18 +189,38 @@ def _candidates(features: FeaturesByVideo, names: Sequence[str], center: torch.T
         return
     rng = np.random.default_rng(0)
     basis = _basis(features, names, center, rng)
-    clips = [len(features.video(vid)) for vid in names]
-    owners = np.repeat(np.arange(len(names)), [2 * length - 1 for length in clips])
+    clips = np.array([len(features.video(vid)) for vid in names])
+    owners = np.repeat(np.arange(len(names)), 2 * clips - 1)
     found: set[int] = set()
     for own in (False, True):
-        centers = ((video, video.mean(dim=0) if own else center) for video in map(features.video, names))
-        points = [_projected(video - middle, basis) for video, middle in centers]
-        for pair, count in _votes(np.concatenate(points), owners, len(names), rng).items():
-            one, other = divmod(pair, len(names))
-            least = min(VOTES, clips[one], clips[other])
-            if count >= least and _matches(points[one], points[other]) >= least:
+        points = _Points(features, names, basis, None if own else center)
+        pairs, counts = _votes(points, owners, rng)
+        one, other = np.divmod(pairs, len(names))
+        least = np.minimum(VOTES, np.minimum(clips[one], clips[other]))
+        for pair, fewest in zip(pairs[counts >= least].tolist(), least[counts >= least].tolist(), strict=True):
+            if _matches(*(points[video] for video in divmod(pair, len(names)))) >= fewest:
                 found.add(pair)
     yield from (divmod(pair, len(names)) for pair in sorted(found))
+
+
+class _Points:
+    """Projections of the clips of videos, centred by a mean, or by their own; the last ones are kept."""
+
+    def __init__(
+        self, features: FeaturesByVideo, names: Sequence[str], basis: torch.Tensor, center: torch.Tensor | None
+    ) -> None:
+        self.features, self.names, self.basis, self.center = features, names, basis, center
+        self._cache = Cache()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, video: int) -> np.ndarray:
+        """(2 N - 1, p) of a video, by its number."""
+        return self._cache.get(video, lambda: self._project(self.features.video(self.names[video]))).numpy()
+
+    def _project(self, video: torch.Tensor) -> torch.Tensor:
+        return _projected(video - (video.mean(dim=0) if self.center is None else self.center), self.basis)
 
 
 def _matches(one: np.ndarray, other: np.ndarray) -> int:
@@ -180,23 +228,26 @@ def _matches(one: np.ndarray, other: np.ndarray) -> int:
     return int(((one @ other.T).max(axis=1) >= NEAR).sum())
 
 
-def _votes(points: np.ndarray, owners: np.ndarray, videos: int, rng: np.random.Generator) -> Counter[int]:
-    """How often clips of two videos (i < j, as i * videos + j) have a signature in common."""
-    bits = min(62, max(6, math.ceil(math.log2(len(points))) + SPARE_BITS))
-    votes: Counter[int] = Counter()
-    for _ in range(TABLES):
-        signs = points @ rng.normal(size=(points.shape[1], bits)).astype(np.float32) > 0
-        keys = signs @ (1 << np.arange(bits, dtype=np.int64))
-        order = np.lexsort((rng.permutation(videos)[owners], keys))
+def _votes(points: _Points, owners: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of videos (i < j, as i * videos + j) whose clips have a signature in common, and how often."""
+    videos, bits = len(points), min(62, max(6, math.ceil(math.log2(len(owners))) + SPARE_BITS))
+    width = points.basis.shape[1]
+    drawn = [(rng.normal(size=(width, bits)).astype(np.float32), rng.permutation(videos)) for _ in range(TABLES)]
+    planes, powers = np.concatenate([plane for plane, _ in drawn], axis=1), 1 << np.arange(bits, dtype=np.int64)
+    signatures = np.concatenate(  # of all clips: the only thing that is kept of each
+        [(points[video] @ planes > 0).reshape(-1, TABLES, bits) @ powers for video in range(videos)]
+    ).T
+    voted = []
+    for keys, (_, shuffled) in zip(signatures, drawn, strict=True):
+        order = np.lexsort((shuffled[owners], keys))
         keys, found = keys[order], owners[order]
         first = np.concatenate(([True], (keys[1:] != keys[:-1]) | (found[1:] != found[:-1])))
         keys, found = keys[first], found[first]  # a video counts once in a bucket
         for step in range(1, NEIGHBOURS + 1):
             same = np.flatnonzero(keys[step:] == keys[:-step])
             left, right = found[same], found[same + step]
-            pairs = np.minimum(left, right) * videos + np.maximum(left, right)
-            votes.update(dict(zip(*map(np.ndarray.tolist, np.unique(pairs, return_counts=True)), strict=True)))
-    return votes
+            voted.append(np.minimum(left, right) * videos + np.maximum(left, right))
+    return np.unique(np.concatenate(voted), return_counts=True)
 
 
 def _basis(
@@ -213,10 +264,18 @@ def _basis(
     return (vectors / values.sqrt().sqrt()).float()
 
 
-def _projected(video: torch.Tensor, basis: torch.Tensor) -> np.ndarray:
+def _center(features: FeaturesByVideo, names: Sequence[str]) -> torch.Tensor:
+    """(d,) the mean over videos of their means."""
+    total = torch.zeros(features.video(names[0]).shape[1], dtype=torch.float64)
+    for vid in names:
+        total += features.video(vid).mean(dim=0)
+    return (total / len(names)).float()
+
+
+def _projected(video: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
     """The clips of a video, and the means of neighbours, which stand for clips half a clip later."""
     between = (video[1:] + video[:-1]) / 2
-    return F.normalize(_unit(torch.cat([video, between])) @ basis, dim=-1).numpy()
+    return F.normalize(_unit(torch.cat([video, between])) @ basis, dim=-1)
 
 
 def _unit(rows: torch.Tensor) -> torch.Tensor:

@@ -1,3 +1,4 @@
+import itertools
 import json
 import subprocess
 import time
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from read.data.copies import Twins, _diagonals, find_twins, likeness
+from read.data.copies import Twins, _diagonals, _Lines, _unit, find_twins, likeness
 from read.data.leaks import check_leaks, youtube_id
 from read.encoders.frames import iter_clips
 from read.encoders.program import ffmpeg_binary
@@ -268,3 +269,25 @@ def test_copies_of_real_clips(footage, tmp_path):
         subprocess.run([ffmpeg_binary(), "-v", "error", "-i", sources[vid], *options, copy], check=True)
         videos[f"{vid} again"] = look(copy)
     assert pairs(find_twins(Store(videos), videos)) == {frozenset((vid, f"{vid} again")) for vid in sources}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 99), st.integers(1, 12), st.integers(1, 12), st.sampled_from([0.0, 0.2, 1.0]))
+def test_products_of_clips_say_what_the_clips_do(seed, length, other_length, noise):
+    """Here clips are made, centred and compared themselves; `likeness` computes with their products."""
+    one, center = film(seed, 12), torch.full((DIM,), 3.0)
+    one, other = one[:length], noisy(one, noise, seed)[-other_length:]
+    best = 0.0
+    for own in (False, True):
+        left, right = (rows - (rows.mean(0) if own else center) for rows in (one, other))
+        for late, early in ((left, right), (right, left)):
+            for speed, shift in itertools.product((1.0, 1.25), (0.0, 0.5)):
+                count = int((len(late) - shift) / speed + 1e-6) or 1
+                at = (torch.arange(count) * speed + shift + (speed - 1) / 2).clamp(max=len(late) - 1)
+                low, share = at.long(), (at % 1)[:, None]
+                played = late[low] * (1 - share) + late[(low + 1).clamp(max=len(late) - 1)] * share
+                lines = _Lines((_unit(played) @ _unit(early).T)[None])
+                bars = [(lines.whole(), 0.8 if not own else 0.7 if lines.shorter >= 8 else 0.9)]
+                bars += [(lines.stretch(5), 0.93), (lines.stretch(8), 0.83)] * (not own)
+                best = max([best, *(score.item() for score, bar in bars if score.item() >= bar)])
+    assert likeness(one[None], other[None], center).item() == pytest.approx(best, abs=1e-5)
