@@ -10,6 +10,9 @@ if STORED:
             package_of("{dataset}"),
         log:
             "logs/package/{dataset}.log",
+        resources:
+            mem_mb=memory,
+            runtime=minutes(24 * 60),
         params:
             settings=settings("download", PARAMS, "download.shards"),
             code=code_digest("download", PARAMS),
