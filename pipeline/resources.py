@@ -23,6 +23,7 @@ HELD = {
 UNCOUNTED = ("data/features/", "models/adapters/")  # read as they lie; loaded one after another
 STARTS = 30  # minutes for everything about a job that grows with nothing
 DECODERS = 8  # threads that extract, beyond which the encoders are what is waited for
+THREAD = 300  # MB of a thread that decodes: ffmpeg's pictures, and clips that wait
 ENTRY = 200  # bytes about a video in the list of a shard
 
 
@@ -60,10 +61,15 @@ def decoders(workflow: Any, jobs: int) -> int:
 def memory(wildcards: Any, input: Any, attempt: int) -> int:
     """MB of a job that holds its inputs: weights with what trains them, labels as objects; features stay in files."""
     held = 0.0
-    for file, size in zip(map(str, input), input.size_files_mb, strict=True):
+    for file, size in zip(map(str, input), _sizes(input), strict=True):
         if not any(folder in file for folder in UNCOUNTED):
-            held += size * HELD.get(Path(file).suffix, 0)
+            held += size / 2**20 * HELD.get(Path(file).suffix, 0)
     return round((BASE + held) * 2 ** (attempt - 1))
+
+
+def shard_memory(wildcards: Any, input: Any, attempt: int, threads: int) -> int:
+    """MB of an extraction: the same, and what its threads decode."""
+    return memory(wildcards, input, attempt) + THREAD * threads * 2 ** (attempt - 1)
 
 
 def of_processes(asked: Callable[..., int], count: int) -> Callable[..., int]:
@@ -86,7 +92,7 @@ def minutes(work: float = 0.0) -> Callable[..., int]:
 
 def shard_minutes(wildcards: Any, input: Any, attempt: int) -> int:
     """The time limit of an extraction: a minute for each video of its shard, whose list is its first input."""
-    return minutes(input.size_files[0] / ENTRY)(wildcards, attempt)
+    return minutes(_sizes(input)[0] / ENTRY)(wildcards, attempt)
 
 
 def training_minutes(params: Params, task: str, stage: str) -> Callable[..., int]:
@@ -100,3 +106,10 @@ def training_minutes(params: Params, task: str, stage: str) -> Callable[..., int
     terms = getattr(getattr(params, stage), task)
     times = len(terms.learning_rates) * (terms.folds + 1) if isinstance(terms, TrainTask) else 1
     return minutes(terms.steps * times / 60)
+
+
+def _sizes(input: Any) -> list[int]:
+    """Bytes of each input, as known now: Snakemake asks anew before it starts a job. Storage is asked by Snakemake."""
+    if any(getattr(file, "is_storage", False) for file in input):
+        return input.size_files
+    return [path.stat().st_size if path.is_file() else 0 for path in map(Path, input)]

@@ -6,8 +6,17 @@ from pipeline.engine.targets import Targets, all_outputs
 from pipeline.params import check_params, for_encoder
 from pipeline.code import code_digest, keep_digests, settings
 from pipeline.machine import limit_gpus, tell_jobs
-from pipeline.resources import decoders, free_threads, gpus, memory, minutes
-from pipeline.resources import of_processes, shard_minutes, training_minutes
+from pipeline.resources import (
+    decoders,
+    free_threads,
+    gpus,
+    memory,
+    minutes,
+    of_processes,
+    shard_memory,
+    shard_minutes,
+    training_minutes,
+)
 from pipeline.processes import processes_of
 from pipeline.strategies import check_strategies, method_of
 from pipeline.terminal import show_progress, show_results

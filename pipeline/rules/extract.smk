@@ -23,7 +23,7 @@ rule extract_shard:
         in_group
     threads: DECODERS
     resources:
-        mem_mb=memory,
+        mem_mb=shard_memory,
         runtime=shard_minutes,
         gpu=GPUS,
     params:

@@ -9,7 +9,19 @@ import pytest
 
 from benchmarks.tiny import ROOT
 from pipeline.params import Machine, load_params
-from pipeline.resources import BASE, DECODERS, STARTS, decoders, gpus, memory, minutes, shard_minutes, training_minutes
+from pipeline.resources import (
+    BASE,
+    DECODERS,
+    STARTS,
+    THREAD,
+    decoders,
+    gpus,
+    memory,
+    minutes,
+    shard_memory,
+    shard_minutes,
+    training_minutes,
+)
 
 ON_GPUS = {
     "encoder",
@@ -31,13 +43,18 @@ def _workflow(limit=None, cores=None, nodes=None, main=True):
     return SimpleNamespace(global_resources=limits, cores=cores, nodes=nodes, is_main_process=main)
 
 
-class _Inputs(list):
-    """Files of some MB, as Snakemake has a job's inputs."""
+@pytest.fixture
+def files(tmp_path):
+    """Makes files of some MB, sparse, and gives their paths."""
 
-    def __init__(self, sizes):
-        super().__init__(sizes)
-        self.size_files_mb = list(sizes.values())
-        self.size_files = [round(size * 2**20) for size in sizes.values()]
+    def make(sizes):
+        for name, size in sizes.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            with (tmp_path / name).open("wb") as file:
+                file.truncate(round(size * 2**20))
+        return [str(tmp_path / name) for name in sizes]
+
+    return make
 
 
 @pytest.mark.parametrize(
@@ -58,22 +75,23 @@ def test_on_a_cluster_extractions_share_nothing():
     assert decoders(_workflow(cores=2, main=False), 8) == DECODERS  # as the job itself counts them on its node
 
 
-def test_memory_grows_with_weights_and_labels_and_not_with_features():
+def test_memory_grows_with_weights_and_labels_and_not_with_features(files):
     weights = {"models/backbone/grounding/model.safetensors": 100.0}
-    files = weights | {"data/features/a/000.safetensors": 5000.0, "models/adapters/a/k32-s0/adapter.safetensors": 90.0}
-    assert memory(None, _Inputs({}), 1) == BASE
-    assert memory(None, _Inputs(weights), 1) == memory(None, _Inputs(files), 1) == BASE + 800
-    assert memory(None, _Inputs({"data/raw/a/annotations.jsonl": 100.0}), 1) == BASE + 1200
+    more = weights | {"data/features/a/000.safetensors": 5000.0, "models/adapters/a/k32-s0/adapter.safetensors": 90.0}
+    assert memory(None, [], 1) == memory(None, ["not/made/yet.jsonl"], 1) == BASE
+    assert memory(None, files(weights), 1) == memory(None, files(more), 1) == BASE + 800
+    assert memory(None, files({"data/raw/a/annotations.jsonl": 100.0}), 1) == BASE + 1200
+    assert shard_memory(None, files(weights), 2, 8) == 2 * (BASE + 800 + THREAD * 8)
 
 
-def test_another_attempt_asks_for_twice_as_much():
-    inputs = _Inputs({"data/raw/a/annotations.jsonl": 1.0})
+def test_another_attempt_asks_for_twice_as_much(files):
+    inputs = files({"data/raw/a/annotations.jsonl": 1.0})
     assert [memory(None, inputs, attempt) for attempt in (1, 2, 3)] == [BASE + 12, 2 * BASE + 24, 4 * BASE + 48]
     assert [minutes(10)(None, attempt=attempt) for attempt in (1, 2)] == [STARTS + 10, 2 * STARTS + 20]
 
 
-def test_time_grows_with_videos_and_steps():
-    list_of_2500 = _Inputs({"data/raw/a/shards/000.json": 2500 * 200 / 2**20, "model.safetensors": 1.0})
+def test_time_grows_with_videos_and_steps(files):
+    list_of_2500 = files({"data/raw/a/shards/000.json": 2500 * 200 / 2**20, "model.safetensors": 1.0})
     assert shard_minutes(None, list_of_2500, 1) == STARTS + 2500
     params = load_params(ROOT / "params.yaml")
     params.train.grounding.steps, params.train.grounding.folds = 600, 2
@@ -88,7 +106,7 @@ def test_every_rule_says_what_it_needs_or_runs_where_the_run_does():
     rules = [rule for text in texts for rule in re.split(r"^ *rule\b", text, flags=re.MULTILINE)[1:]]
     assert len(rules) > len(COLLECT)
     for rule in rules:
-        says = "mem_mb=memory" in rule and "runtime=" in rule
+        says = "mem_mb=" in rule and "runtime=" in rule
         assert says != ("localrule: True" in rule), rule
 
 
