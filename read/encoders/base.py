@@ -46,7 +46,7 @@ class Wants(NamedTuple):
     @property
     def view(self) -> View:
         """Which pictures."""
-        return View(self.size, self.squash, self.short)
+        return View(self.size, self.squash, self.short if self.short > self.size else 0)  # one spelling, made once
 
 
 class Hears(NamedTuple):

@@ -6,7 +6,7 @@ import torch
 import transformers
 
 from read.bundle.shapes import check_encoder
-from read.encoders.base import Material, Wants
+from read.encoders.base import Material, View, Wants
 from read.encoders.kinds.hf_video import FAMILIES, HFVideo
 from read.encoders.kinds.xclip import XCLIP
 from read.errors import InputError
@@ -77,6 +77,7 @@ def test_a_clip_is_what_the_models_own_head_reads(family, classifier, clips, tmp
     assert HFVideo.wanted({"model": str(tmp_path / "away")}) == loaded.wants
     short = {"videomae": 224, "vjepa2": 36, "timesformer": 224, "vivit": 256}[family]  # as the processors have it
     assert loaded.wants == Wants(SIDE, 4, short=short)
+    assert loaded.wants.view == View(SIDE, short=short) and Wants(224, short=224).view == View(224)
 
 
 @pytest.fixture(scope="module")
