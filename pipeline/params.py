@@ -372,9 +372,7 @@ def select(params: Params, keys: Iterable[str]) -> dict[str, Any]:
 
 
 def for_encoder(params: Params, entry: str) -> Params:
-    """The params of an encoder's job: without the others, unless it trains here, on frames that all of them take."""
-    if trained_here(entry, params.encoders[entry]):
-        return params
+    """The params of an encoder's job: without the others."""
     return params.model_copy(update={"encoders": {entry: params.encoders[entry]}})
 
 
