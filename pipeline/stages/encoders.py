@@ -16,7 +16,7 @@ from pipeline.machine import chosen_device
 from pipeline.sources.packed import unpacked
 from read.addresses import without_secrets
 from read.encoders import tiny
-from read.encoders.base import KIND, Material, check_frames, complete, kind_of
+from read.encoders.base import KIND, Material, check_frames, complete, kind_of, reads
 from read.encoders.frames import frames_per_clip
 from read.encoders.light import import_encoders
 from read.encoders.tiny import Footage, LabelledSegment, load_footage
@@ -24,6 +24,8 @@ from read.encoders.weights import CONFIG, WEIGHTS
 from read.errors import InputError
 from read.files import read_json, read_jsonl, sha256_of, write_json
 from read.plugins import ENCODERS
+
+PINNED = {("clip", "openai"), ("pann", "audioset")}  # whose digests are known
 
 
 def make(entry: str, settings: SimpleNamespace, footage: Path) -> None:
@@ -33,7 +35,8 @@ def make(entry: str, settings: SimpleNamespace, footage: Path) -> None:
     frames = frames_per_clip(settings.extract.fps, settings.clip_len)
     material = Material(lambda size: _footage(settings, size, footage), frames, paths.ENCODERS, chosen_device(), tiny)
     completed, plugin = complete(entry, options), ENCODERS.load(kind)
-    check_frames({entry: plugin.wanted(completed)}, frames)  # before anything is downloaded
+    if "frames" in reads(entry, options):
+        check_frames({entry: plugin.wanted(completed)}, frames)  # before anything is downloaded
     encoder = plugin.make(completed, material)
     if kind != entry:
         encoder.config[KIND] = kind
@@ -74,7 +77,7 @@ def collect(names: list[str], settings: SimpleNamespace) -> None:
 def _origin(name: str, options: dict[str, Any], commit: str | None) -> dict[str, Any]:
     """Where weights came from, and what came; nobody published a digest of most, so the address alone pins nothing.
 
-    A commit pins what is of a hub; and open_clip knows the digests of OpenAI's.
+    A commit pins what is of a hub; open_clip knows the digests of OpenAI's, and `pann` that of its public weights.
     """
     completed = complete(name, options)
     pretrained = completed.get("pretrained", completed.get("model"))
@@ -85,7 +88,7 @@ def _origin(name: str, options: dict[str, Any], commit: str | None) -> dict[str,
     return {
         "pretrained": without_secrets(pretrained),
         "sha256": sha256_of(paths.ENCODERS / name / WEIGHTS),
-        "pinned": commit is not None or (kind_of(name, options) == "clip" and pretrained == "openai"),
+        "pinned": commit is not None or (kind_of(name, options), pretrained) in PINNED,
     }
 
 

@@ -197,13 +197,13 @@ def _transformer(value: Any, place: str) -> Iterator[str]:
         yield from sizes(value, place)
 
 
-_HEARING = record({"name": _WORD, "model": _transformer, "listener": _LISTENER}, {"kind": _WORD})
+_OPTIONAL = {"kind": _WORD, "commit": _WORD}
+_HEARING = record({"name": _WORD, "model": _transformer, "listener": _LISTENER}, _OPTIONAL)
 _LEVELS, _LEVEL_STEPS = items(number(-1e4, 1e4), 3, 3), items(number(0, 1e4, above=True), 3, 3)
 _WATCHING = {
     "name": _WORD, "model": _transformer, "frames": whole(1, MAX_FRAMES), "size": whole(1, 4096),
     "short": whole(0, 4096), "squash": flag, "mean": _LEVELS, "std": _LEVEL_STEPS,
 }  # fmt: skip
-_OPTIONAL = {"kind": _WORD, "commit": _WORD}
 ENCODERS: dict[str, Check] = {
     "hf_video": record(_WATCHING | {"family": _WORD, "classifier": flag}, _OPTIONAL),
     "xclip": record(_WATCHING, _OPTIONAL),

@@ -69,6 +69,11 @@ def hub_source(config: PretrainedConfig) -> dict[str, str]:
     return {"commit": commit} if commit else {}
 
 
+def public_name(source: str | None) -> str | None:
+    """A name on the hub with its revision, by which anybody has the same; None: of a folder, or without one."""
+    return source if "@" in (source or "") and not Path(source).exists() else None
+
+
 def weightless(kind: type[PreTrainedModel], config: Mapping[str, Any]) -> Any:
     """The model that `kept_config` describes, with weights by chance."""
     return kind(kind.config_class.from_dict(dict(config)))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from read.encoders.base import Encoder, Hears, Material
-from read.encoders.hub import from_hub, kept_config, loaded, model_from_hub
+from read.encoders.hub import from_hub, hub_source, kept_config, loaded, model_from_hub, name_of, public_name
 from read.encoders.weights import read_config, save_folder
 from read.errors import optional_imports
 from read.weights import check_fit, state_digest
@@ -44,19 +44,27 @@ class AST(Encoder):
         self.model, self.listener, self.config = model.to(device).eval(), listener, config
         self.device, self.dim = torch.device(device), model.config.hidden_size
         self.hears = Hears(listener.sampling_rate, least=0.025, most=listener.max_length * HOP)
-        self.identity = {**config, "weights": state_digest(model.state_dict()), "dim": self.dim}
+        told = {key: value for key, value in config.items() if key != "commit"}
+        self.identity = {**told, "weights": state_digest(model.state_dict()), "dim": self.dim}
 
     @classmethod
     def make(cls, options: Mapping[str, Any], material: Material) -> Self:
         """The model of a folder or of the hub; nothing is trained here."""
         model = model_from_hub(ASTModel, options["model"])
         listener = from_hub(ASTFeatureExtractor, options["model"])
-        config = {
-            "name": Path(options["model"]).name,
-            "model": kept_config(model.config),
-            "listener": listener.to_dict(),
-        }
+        settings = {"model": kept_config(model.config), "listener": listener.to_dict()}
+        config = {"name": name_of(options["model"]), **settings, **hub_source(model.config)}
         return cls(model, listener, config, material.device)
+
+    @classmethod
+    def public(cls, model: str, pretrained: str | None) -> str | None:
+        """A name on the hub with its revision; a folder of this machine is nowhere else."""
+        return public_name(pretrained)
+
+    @classmethod
+    def fetch(cls, identity: Mapping[str, Any], source: str, room: Path) -> Self:
+        """As `make`."""
+        return cls.make({"model": source}, Material(None, 0, room, "cpu", None))
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from read.encoders.base import Encoder, Hears, Material
-from read.encoders.hub import from_hub, kept_config, loaded, model_from_hub
+from read.encoders.hub import from_hub, hub_source, kept_config, loaded, model_from_hub, name_of, public_name
 from read.encoders.tokens import TENSOR, Tokenizer
 from read.encoders.weights import WEIGHTS, read_config, save_folder
 from read.errors import InputError, optional_imports
@@ -55,7 +55,7 @@ class Clap(Encoder):
         self.dim, self.text_dim = model.config.projection_dim, model.config.text_config.hidden_size
         self.hears = Hears(listener.sampling_rate, most=listener.max_length_s)
         self.identity = {
-            **config,
+            **{key: value for key, value in config.items() if key != "commit"},
             "weights": state_digest(self._state()),
             "dim": self.dim,
             "text_dim": self.text_dim,
@@ -68,7 +68,18 @@ class Clap(Encoder):
         model, listener = model_from_hub(ClapModel, source), from_hub(ClapFeatureExtractor, source)
         tokenizer = Tokenizer.of(from_hub(AutoTokenizer, source, trust_remote_code=False), *_reading(model))
         settings = {"model": kept_config(model.config), "listener": _kept(listener)}
-        return cls(model, listener, tokenizer, {"name": Path(source).name, **settings}, material.device)
+        config = {"name": name_of(source), **settings, **hub_source(model.config)}
+        return cls(model, listener, tokenizer, config, material.device)
+
+    @classmethod
+    def public(cls, model: str, pretrained: str | None) -> str | None:
+        """A name on the hub with its revision; a folder of this machine is nowhere else."""
+        return public_name(pretrained)
+
+    @classmethod
+    def fetch(cls, identity: Mapping[str, Any], source: str, room: Path) -> Self:
+        """As `make`."""
+        return cls.make({"model": source}, Material(None, 0, room, "cpu", None))
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from read.encoders.base import Encoder, Material, Wants
-from read.encoders.hub import from_hub, hub_source, kept_config, model_from_hub, name_of, weightless
+from read.encoders.hub import from_hub, hub_source, kept_config, model_from_hub, name_of, public_name, weightless
 from read.encoders.weights import CONFIG, WEIGHTS, read_config, save_folder
 from read.errors import InputError, optional_imports
 from read.weights import check_fit, first_line, load_tensors, state_digest
@@ -91,7 +91,7 @@ class HFVideo(Encoder):
     @classmethod
     def public(cls, model: str, pretrained: str | None) -> str | None:
         """A name on the hub with its revision; a folder of this machine is nowhere else."""
-        return pretrained if "@" in (pretrained or "") and not Path(pretrained).exists() else None
+        return public_name(pretrained)
 
     @classmethod
     def fetch(cls, identity: Mapping[str, Any], source: str, room: Path) -> Self:
