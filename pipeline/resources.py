@@ -28,10 +28,19 @@ ENTRY = 200  # bytes about a video in the list of a shard
 
 
 def free_threads(workflow: Any) -> None:
-    """Let jobs of a cluster have the threads that they ask for: the cores of profiles/default are of this machine."""
-    if workflow.is_main_process and workflow.nodes is not None:
-        workflow.resource_settings.cores = None
-        workflow.global_resources["_cores"] = None
+    """Let jobs of a cluster have the threads that they ask for: the cores of profiles/default are of this machine.
+
+    Snakemake knows its executor only when it is about to build its graph.
+    """
+    build = type(workflow)._prepare_dag
+
+    def prepare(workflow: Any, *arguments: Any, **options: Any) -> Any:
+        if workflow.is_main_process and not workflow.local_exec:
+            workflow.resource_settings.cores = None
+            workflow.global_resources["_cores"] = None
+        return build(workflow, *arguments, **options)
+
+    type(workflow)._prepare_dag = prepare
 
 
 def gpus(machine: Machine, workflow: Any) -> int | None:
@@ -47,15 +56,20 @@ def gpus(machine: Machine, workflow: Any) -> int | None:
     return 1 if machine.device == "cuda" else None
 
 
-def decoders(workflow: Any, jobs: int) -> int:
+def decoders(workflow: Any, jobs: int) -> Callable[..., int]:
     """Threads of a job that extracts features: what comes out depends on none of them.
 
     Args:
         workflow: Snakemake's.
         jobs: such jobs that may run at once, which share the cores of this machine.
     """
-    here = workflow.is_main_process and workflow.nodes is None and workflow.cores
-    return max(1, min(DECODERS, here // jobs)) if here else DECODERS
+
+    def threads(wildcards: Any) -> int:
+        if workflow.is_main_process and workflow.local_exec:
+            return max(1, min(DECODERS, workflow.cores // jobs))
+        return DECODERS
+
+    return threads
 
 
 def memory(wildcards: Any, input: Any, attempt: int) -> int:

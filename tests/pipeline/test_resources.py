@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from snakemake.resources import Resource, Resources
 
 from benchmarks.tiny import ROOT
 from pipeline.params import Machine, load_params
@@ -15,6 +16,7 @@ from pipeline.resources import (
     STARTS,
     THREAD,
     decoders,
+    free_threads,
     gpus,
     memory,
     minutes,
@@ -38,9 +40,14 @@ COLLECT = {"download", "encoders", "extract", "train", "evaluate", "record", "al
 JOB = re.compile(r"^rule (\w+):\n((?:    .*\n)+)", re.MULTILINE)
 
 
-def _workflow(limit=None, cores=None, nodes=None, main=True):
-    limits = SimpleNamespace(get=lambda name: SimpleNamespace(value=limit if name == "gpu" else None))
-    return SimpleNamespace(global_resources=limits, cores=cores, nodes=nodes, is_main_process=main)
+def _workflow(limit=None, cores=None, local=True, main=True):
+    """A workflow of a class of its own, whose graph is built by telling its cores."""
+    kind = type("Workflow", (SimpleNamespace,), {"_prepare_dag": lambda self: self.resource_settings.cores})
+    limits = Resources({"gpu": Resource("gpu", limit), "_cores": Resource("_cores", cores)})
+    settings = SimpleNamespace(cores=cores)
+    return kind(
+        global_resources=limits, resource_settings=settings, cores=cores, local_exec=local, is_main_process=main
+    )
 
 
 @pytest.fixture
@@ -67,12 +74,19 @@ def test_a_gpu_is_asked_for_where_it_is_used(device, limit, asked):
 
 @pytest.mark.parametrize(("cores", "jobs", "threads"), [(2, 8, 1), (16, 8, 2), (64, 8, 8), (64, 1, DECODERS)])
 def test_extractions_share_the_cores_of_a_machine(cores, jobs, threads):
-    assert decoders(_workflow(cores=cores), jobs) == threads
+    assert decoders(_workflow(cores=cores), jobs)(None) == threads
 
 
 def test_on_a_cluster_extractions_share_nothing():
-    assert decoders(_workflow(cores=2, nodes=100), 8) == DECODERS
-    assert decoders(_workflow(cores=2, main=False), 8) == DECODERS  # as the job itself counts them on its node
+    assert decoders(_workflow(cores=2, local=False), 8)(None) == DECODERS
+    assert decoders(_workflow(cores=2, main=False), 8)(None) == DECODERS  # as the job itself counts them on its node
+
+
+@pytest.mark.parametrize(("local", "main", "cores"), [(True, True, 2), (False, True, None), (False, False, 2)])
+def test_a_clusters_threads_are_not_bound_by_the_cores_of_this_machine(local, main, cores):
+    workflow = _workflow(cores=2, local=local, main=main)
+    free_threads(workflow)
+    assert workflow._prepare_dag() == workflow.global_resources["_cores"].value == cores
 
 
 def test_memory_grows_with_weights_and_labels_and_not_with_features(files):
