@@ -8,7 +8,7 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends ffmpeg \
     && rm -rf /var/lib/apt/lists/*
 
-# As in `make cluster`; no source is compiled, so that a lock that has no wheel is told here.
+# As in `make cluster`. There is no compiler: what is locked comes as wheels or in plain Python.
 COPY requirements.txt requirements-cluster.txt tools/fit_torchvision.py /opt/read/
 RUN python -m pip install --no-cache-dir --disable-pip-version-check \
         --requirement /opt/read/requirements.txt --requirement /opt/read/requirements-cluster.txt \
