@@ -100,6 +100,7 @@ class Extract(Section):
     """Stage 3: features per clip."""
 
     fps: Fps
+    dtype: Literal["float32", "float16"]
 
 
 class SplitSection(Section):

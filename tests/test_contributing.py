@@ -93,7 +93,7 @@ from tests import bundles
 
 names = ["slowfast", "clip", "colours"]
 os.environ["READ_MACHINE"] = '{"device": "cpu"}'
-settings = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0), source="mine", domain=None)
+settings = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0, dtype="float32"), source="mine", domain=None)
 encoders.make("colours", SimpleNamespace(**vars(settings), encoders={"clip": {}, "colours": {"grid": 2}}))
 bundles.Extractor = functools.partial(Extractor, names=names)
 root = bundles.make_workspace(paths.ENCODERS.parents[1])

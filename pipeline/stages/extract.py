@@ -39,6 +39,11 @@ def extractor_of(settings: SimpleNamespace) -> Extractor:
     return Extractor(wanted, paths.ENCODERS, chosen_device(), settings.encoders)
 
 
+def stored(spec: dict[str, Any], settings: SimpleNamespace) -> dict[str, Any]:
+    """The spec of features as they are written."""
+    return spec if settings.extract.dtype == "float32" else spec | {"dtype": settings.extract.dtype}
+
+
 def extract_shard(
     dataset: str, shard: str, settings: SimpleNamespace, code: str = "", footage: Path | None = None
 ) -> None:
@@ -62,13 +67,14 @@ def _extract_shard(
 
     print(f"frames by {ffmpeg_version()}, {ffmpeg_binary()}")  # where it is absent, the job fails, and not each video
     extractor, folder, failed = extractor_of(settings), paths.features(dataset), {}
+    spec = stored(extractor.spec, settings)
     made = {vid: _made_of(footage, entry, code, settings.clip_len) for vid, entry in videos.items()} if code else {}
-    arrays, seconds, said = kept_features(folder, made, extractor.spec, ffmpeg_version())
+    arrays, seconds, said = kept_features(folder, made, spec, ffmpeg_version())
     if seconds:
         print(f"{len(seconds)} of {len(videos)} videos have their features already")
     rest = {vid: entry for vid, entry in videos.items() if vid not in seconds}
     parts = {digest for vid in rest if isinstance(made.get(vid), list) for digest, _ in made[vid]}
-    pieces = kept_pieces(folder, parts, extractor.spec, ffmpeg_version())
+    pieces = kept_pieces(folder, parts, spec, ffmpeg_version())
     if parts:
         print(f"{len(pieces)} of {len(parts)} pieces of the others have")
     files = _files(footage, rest, made, pieces)
@@ -92,7 +98,7 @@ def _extract_shard(
     put_by(folder, shard, made)
     seconds = {vid: seconds[vid] for vid in videos if vid in seconds}  # in one order, whatever was taken over
     made = {vid: made[vid] for vid in seconds if vid in made}
-    write_shard(folder, shard, arrays, extractor.spec, failed, seconds, ffmpeg_version(), made, said)
+    write_shard(folder, shard, arrays, spec, failed, seconds, ffmpeg_version(), made, said)
 
 
 def _made_of(footage: Path, entry: dict[str, Any], code: str, clip_len: float) -> str | list[list[Any]]:
@@ -151,7 +157,7 @@ def _take_shard(dataset: str, shard: str, vids: list[str], settings: SimpleNames
     if package.cut:
         most = max(package.cut.values())
         print(f"{len(package.cut)} of {len(vids)} videos: some encoder has more clips, at most {most}; they were cut")
-    write_shard(paths.features(dataset), shard, arrays, spec, failed)
+    write_shard(paths.features(dataset), shard, arrays, stored(spec, settings), failed)
 
 
 def extract_text(dataset: str, settings: SimpleNamespace) -> None:
@@ -177,7 +183,7 @@ def extract_text(dataset: str, settings: SimpleNamespace) -> None:
         labels = [clip.words(query) for query in queries]
     qids = [annotation.qid for annotation in annotations]
     write_json(paths.features(dataset) / "words.json", dict(zip(map(id_key, qids), labels, strict=True)))
-    write_shard(paths.features(dataset), "text", text_arrays(qids, words, sentences), spec)
+    write_shard(paths.features(dataset), "text", text_arrays(qids, words, sentences), stored(spec, settings))
 
 
 def is_packaged(dataset: str) -> bool:

@@ -104,8 +104,8 @@ def _features(runs: Sequence[TrainedRun]) -> dict[str, Any]:
     """The spec of the features that all runs were trained on, found true of the encoders in the workspace."""
     from read.encoders.extractor import Extractor, ExtractorSettings
 
-    first = runs[0].record.get("features")
-    if first is None:
+    first = _made(runs[0])
+    if not first:
         raise InputError(f"{runs[0].folder / 'run.json'}: features: is missing; train the run with this version")
     if "package" in first:
         raise InputError(
@@ -113,13 +113,18 @@ def _features(runs: Sequence[TrainedRun]) -> dict[str, Any]:
             "train on videos (features: videos in params.yaml) with the encoders that made the package"
         )
     for run in runs[1:]:
-        if found := differences(run.record.get("features") or {}, first):
+        if found := differences(_made(run), first):
             raise InputError(f"{run.folder}: trained on other features than {runs[0].folder}: {'; '.join(found)}")
     wanted = ExtractorSettings(first["fps"], first["clip_len"])
     spec = Extractor(wanted, runs[0].encoders, names=first["encoders"]).spec
     if found := differences(spec, first):
         raise InputError(f"{runs[0].encoders}: changed since {runs[0].folder} was trained: {'; '.join(found)}")
     return first
+
+
+def _made(run: TrainedRun) -> dict[str, Any]:
+    """What made a run's features; of which type their files were is nothing to who has none."""
+    return {key: value for key, value in (run.record.get("features") or {}).items() if key != "dtype"}
 
 
 def _check_backbones(runs: Sequence[TrainedRun]) -> None:

@@ -44,7 +44,8 @@ def write_shard(  # noqa: PLR0913 - what a sidecar tells is of many kinds
         shard: its name, as "003", or `TEXT`.
         arrays: `<encoder>/<vid>` -> (N, dim); of the text shard, what `text_arrays` gives.
         spec: what made the features (encoders, digests of weights, fps, clip_len); `joint` names the encoder whose
-            features lie in the space of the sentences, `sound` those that hear.
+            features lie in the space of the sentences, `sound` those that hear, `dtype` the type of the files where
+            that is not float32.
         failed: video id -> the reason why it has no features.
         seconds: video id -> how long its pictures last; without it, as of features that others published, clips count.
         decoder: the program and version that decoded the videos; another one's pictures differ little, so it is told
@@ -53,19 +54,28 @@ def write_shard(  # noqa: PLR0913 - what a sidecar tells is of many kinds
         told: video id -> what there is to say of its sound, as that it has none.
 
     Raises:
-        InputError: a feature is not finite; the message names it.
+        InputError: a feature is not finite, or is not in the type of the files; the message names it.
     """
-    for key, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise InputError(f"{key}: its features are not finite numbers; are the encoder's weights sound?")
+    dtype = np.dtype(spec.get("dtype", "float32"))
+    arrays = {key: _stored(key, array, dtype) for key, array in arrays.items()}
     Path(root, f"{shard}.json").unlink(missing_ok=True)  # it is of what is about to be replaced
     with atomic_path(Path(root, f"{shard}.safetensors")) as draft:
-        save_file({key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}, draft)
+        save_file(arrays, draft)
         digest = sha256_of(draft)
     about = {"spec": dict(spec), "failed": dict(failed or {}), "seconds": dict(seconds or {}), "decoder": decoder}
     about |= {"made": dict(made or {}), "told": dict(told or {})}
     about["sha256"] = digest
     write_json(Path(root, f"{shard}.json"), about)
+
+
+def _stored(key: str, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if not np.isfinite(array).all():
+        raise InputError(f"{key}: its features are not finite numbers; are the encoder's weights sound?")
+    with np.errstate(over="ignore"):
+        found = np.ascontiguousarray(array, dtype)
+    if not np.isfinite(found).all():
+        raise InputError(f"{key}: has features too large for {dtype}; extract float32 (extract.dtype in params.yaml)")
+    return found
 
 
 def text_arrays(

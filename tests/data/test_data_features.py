@@ -148,3 +148,20 @@ def test_the_columns_that_are_heard(tmp_path):
 
 def test_features_that_nobody_heard(store):
     assert FeatureStore(store).sound is None
+
+
+def test_files_of_halves_take_half_the_room_are_read_as_float32_and_do_not_mix(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"clip/one": rng.normal(size=(50, 64)) * 9, "slowfast/one": rng.random(size=(50, 128))}
+    for name, spec in (("whole", SPEC), ("half", SPEC | {"dtype": "float16"})):
+        write_shard(tmp_path / name, "000", arrays, spec)
+    half, whole = (FeatureStore(tmp_path / name).video("one") for name in ("half", "whole"))
+    assert half.dtype == torch.float32
+    assert (half * whole).sum(1).min() > 2 * (1 - 1e-6)  # cosines of two encoders
+    sizes = [(tmp_path / name / "000.safetensors").stat().st_size for name in ("half", "whole")]
+    assert 1.95 < sizes[1] / sizes[0] < 2
+    write_shard(tmp_path / "half", "001", {"clip/two": np.ones((2, 64))}, SPEC)
+    with pytest.raises(InputError, match="dtype is None, not 'float16'"):
+        FeatureStore(tmp_path / "half")
+    with pytest.raises(InputError, match="clip/x: has features too large for float16; extract float32"):
+        write_shard(tmp_path / "half", "002", {"clip/x": np.full((2, 4), 1e5)}, SPEC | {"dtype": "float16"})

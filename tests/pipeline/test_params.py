@@ -261,7 +261,7 @@ def test_unknown_strategies_and_options_are_named_all_at_once():
             "runs.shots.0: Input should be less than or equal to 1000",
         ),
         ({"clip_len": float("inf")}, "clip_len: Input should be less than or equal to 3600 (found inf)"),
-        ({"extract": {"fps": 1e9}}, "extract.fps: Input should be less than or equal to 1000"),
+        ({"extract": {"fps": 1e9, "dtype": "float32"}}, "extract.fps: Input should be less than or equal to 1000"),
     ],
 )
 def test_numbers_beyond_all_bounds(values, change, reason):

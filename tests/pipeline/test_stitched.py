@@ -410,7 +410,7 @@ def test_another_stitching_decodes_only_pieces_that_were_not_seen(room, monkeypa
     monkeypatch.chdir(room)
     extractor = Means()
     monkeypatch.setattr(extract, "extractor_of", lambda settings: extractor)
-    settings = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0))
+    settings = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0, dtype="float32"))
 
     def run(seed, **changes):
         card = stitched_card(room, seed=seed, per=3, test=1, train=2, **changes)
