@@ -22,7 +22,8 @@ def tell_root(workflow: Any) -> bool:
     """Tell jobs where the copies lie, if there are any, and return whether there are.
 
     Raises:
-        InputError: inside a stage of DVC, which knows the file system alone; or the copies lie in no such tree.
+        InputError: inside a stage of DVC, which knows the file system alone; the storage cannot be had; or the copies lie
+            in no such tree.
     """
     os.environ.pop(paths.TOLD, None)
     if not is_stored(workflow):
@@ -36,6 +37,7 @@ def tell_root(workflow: Any) -> bool:
     os.environ[paths.TOLD] = str(Path(place).parents[ANY.count("/")])
     _show_logs(workflow)
     if workflow.is_main_process:
+        _check(workflow)
         print(f"artifacts lie in {address(workflow)}; DVC records none of this run", file=sys.stderr)
     return True
 
@@ -43,6 +45,21 @@ def tell_root(workflow: Any) -> bool:
 def address(workflow: Any, place: str = "") -> str:
     """Where something lies in the storage."""
     return f"{workflow.storage_settings.default_storage_prefix.rstrip('/')}/{place}"
+
+
+def _check(workflow: Any) -> None:
+    """Ask for something once, before anything is planned by it. Raises InputError where the answer is a refusal."""
+    place = workflow.storage_registry.default_storage_provider.object(address(workflow, ANY))
+    try:
+        place.exists()
+        missing = not getattr(place, "bucket_exists", lambda: True)()  # the plug-in of S3 would make one of any name
+    except Exception as error:  # whatever a provider raises
+        told = str(error).strip() or type(error).__name__
+        raise InputError(
+            f"{address(workflow)}: cannot be had ({told.splitlines()[0]}); look at the storage's address and credentials"
+        ) from None
+    if missing:
+        raise InputError(f"{address(workflow)}: no such bucket, or none that these credentials may see; make it first")
 
 
 def _show_logs(workflow: Any) -> None:

@@ -1,4 +1,4 @@
-"""Artifacts in object storage, by a server of S3 on this machine: runs without a shared file system, and DVC's remote."""
+"""Artifacts in object storage, by a server of S3 on this machine: runs that share no files, and DVC's remote."""
 
 import hashlib
 import os
@@ -58,9 +58,8 @@ class Bucket:
     def digests(self, prefix: str = "runs/") -> dict[str, str]:
         """The same of what lies below a prefix; an object in one part is known by its md5."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=prefix)
-        found = {
-            each["Key"].removeprefix(prefix): each["ETag"].strip('"') for page in pages for each in page["Contents"]
-        }
+        objects = [each for page in pages for each in page["Contents"]]
+        found = {each["Key"].removeprefix(prefix): each["ETag"].strip('"') for each in objects}
         return {name: md5 for name, md5 in found.items() if name.startswith(TOPS) and not name.startswith(MADE_APART)}
 
 
