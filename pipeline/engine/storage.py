@@ -22,8 +22,8 @@ def tell_root(workflow: Any) -> bool:
     """Tell jobs where the copies lie, if there are any, and return whether there are.
 
     Raises:
-        InputError: inside a stage of DVC, which knows the file system alone; the storage cannot be had; or the copies lie
-            in no such tree.
+        InputError: inside a stage of DVC, which knows the file system alone; the storage cannot be had, or its copies
+            lie in no such tree.
     """
     os.environ.pop(paths.TOLD, None)
     if not is_stored(workflow):
@@ -56,7 +56,7 @@ def _check(workflow: Any) -> None:
     except Exception as error:  # whatever a provider raises
         told = str(error).strip() or type(error).__name__
         raise InputError(
-            f"{address(workflow)}: cannot be had ({told.splitlines()[0]}); look at the storage's address and credentials"
+            f"{address(workflow)}: cannot be had ({told.splitlines()[0]}); look at its address and your credentials"
         ) from None
     if missing:
         raise InputError(f"{address(workflow)}: no such bucket, or none that these credentials may see; make it first")

@@ -199,7 +199,8 @@ def write_manifest(card: Card, download: DownloadSettings, raw: Path = paths.RAW
         for path in lists:
             if not missing.keys().isdisjoint(vid for vid in vids if shard_of(vid, download.shards) == path.stem):
                 path.unlink(missing_ok=True)
-        raise InputError(_too_many(card, missing, len(vids), download.tolerance))
+        again = "with `--forcerun download_shard` the next run" if packed else "the next run"
+        raise InputError(_too_many(card, missing, len(vids), download.tolerance, again))
     videos = {vid: entry for vid, entry in merged["videos"].items() if vid in vids and is_there(entry)}
     manifest = {"dataset": card.name, "videos": videos, "missing": missing, "unpinned": unpinned(card)}
     if packaged:
@@ -242,12 +243,12 @@ def _write_table(path: Path, missing: dict[str, str]) -> None:
         csv.writer(file).writerows([("vid", "reason"), *missing.items()])
 
 
-def _too_many(card: Card, missing: dict[str, str], total: int, tolerance: float) -> str:
+def _too_many(card: Card, missing: dict[str, str], total: int, tolerance: float, again: str) -> str:
     lines = [f"  {vid}: {reason}" for vid, reason in list(missing.items())[:SHOWN]]
     more = [f"  ... and {len(missing) - SHOWN} more"] if len(missing) > SHOWN else []
     head = (
         f"dataset {card.name}: {len(missing)} of {total} videos are missing ({len(missing) / total:.1%}), more than "
-        f"download.tolerance ({tolerance:.1%}) allows; the next run asks for them again:"
+        f"download.tolerance ({tolerance:.1%}) allows; {again} asks for them again:"
     )
     if card.videos.source == "manual":
         place = card.path(card.videos.folder)
