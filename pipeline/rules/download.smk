@@ -103,8 +103,10 @@ rule download:
     localrule: True
     params:
         packed="--packed" if STORED else "",
-        within=lambda wildcards: within_tolerance(
-            wildcards.dataset, PARAMS.download.tolerance
+        within=lambda wildcards: (
+            PARAMS.download.tolerance
+            if STORED  # the list that is there is not here
+            else within_tolerance(wildcards.dataset, PARAMS.download.tolerance)
         ),
         shards=PARAMS.download.shards,
         settings=settings("download", PARAMS, "download.shards"),

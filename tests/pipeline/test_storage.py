@@ -14,11 +14,8 @@ moto_server = pytest.importorskip("moto.server")
 pytest.importorskip("snakemake_storage_plugin_s3")
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-SMALLEST = {
-    "task": ["grounding"],
-    "strategies": {"read": {}},
-    "encoders": {"clip": {"model": "clip_tiny", "pretrained": None, "steps": 3, "seed": 0}},
-}
+SMALLEST = {"task": ["grounding"], "strategies": {"read": {}}}
+BUNDLE = "results/bundles/read"
 SECRET = "b3f5d0c1-of-this-test-alone"
 TOPS = ("data/", "models/", "results/")
 STORED = (
@@ -82,15 +79,15 @@ def runs(bucket, tmp_path_factory):
     stored = files.clone(folder / "stored")
     for project in (files, stored):
         project.environment |= bucket.environment
-    files.snakemake()
-    return SimpleNamespace(files=files, stored=stored, said=stored.snakemake(*STORED))
+    files.snakemake("all", BUNDLE)
+    return SimpleNamespace(files=files, stored=stored, said=stored.snakemake("all", BUNDLE, *STORED))
 
 
 def test_a_run_in_object_storage_makes_the_same_and_has_nothing_left_to_do(runs, bucket):
     assert bucket.digests() == digests(runs.files.folder)  # and no videos, which were there for a while
     assert "DVC records none of this run" in runs.said
     assert runs.said.rstrip().endswith("The report: s3://bucket/runs/results/report/index.html")
-    assert "Nothing to be done" in runs.stored.snakemake(*STORED)
+    assert "Nothing to be done" in runs.stored.snakemake("all", BUNDLE, *STORED)
     assert not digests(runs.stored.folder)  # nothing lies where no job looks
     told = [path for path in runs.stored.folder.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
     assert told == []
