@@ -331,6 +331,16 @@ def test_a_video_of_both_tasks_is_embedded_once(page, out):
         assert html.count(content) == 1
 
 
+def test_a_video_that_was_not_kept_leaves_its_example_and_the_time_line(tmp_path):
+    inputs = make_results(tmp_path, ("grounding",), **SMALL)
+    for video in (inputs.raw / "videos").iterdir():
+        video.unlink()
+    page = built(inputs, tmp_path / "out")
+    shown = data_of(page, "examples")["grounding"]["examples"]
+    assert shown and data_of(page, "videos") == dict.fromkeys(example["vid"] for example in shown)
+    assert "was not kept with the results. The time line still works" in words_of(page)
+
+
 def test_same_inputs_give_the_same_page(inputs, out, tmp_path):
     build_report(inputs, tmp_path)
     assert (tmp_path / "index.html").read_bytes() == (out / "index.html").read_bytes()
