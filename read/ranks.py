@@ -99,7 +99,9 @@ def together(model: nn.Module, *same: Any) -> Iterator[None]:
         )
     with torch.no_grad():
         for value in (*model.parameters(), *model.buffers()):
-            dist.broadcast(value, 0)
+            first = value.contiguous()
+            dist.broadcast(first, 0)
+            value.copy_(first)
     token = _TOGETHER.set(True)
     try:
         yield
