@@ -11,7 +11,7 @@ from read.bundle import export
 from read.bundle.shapes import check_encoder
 from read.encoders.frames import write_video
 from read.encoders.kinds.clip import Clip
-from read.encoders.tokens import TENSOR
+from read.encoders.tokens import TENSOR, document
 from read.encoders.towers import preprocessing
 from read.errors import InputError
 from read.files import write_json
@@ -173,6 +173,11 @@ def test_what_does_not_fit_or_cannot_be_had_is_one_message(places, family, tmp_p
     for use in (Clip.load, lambda folder: check_encoder("clip", folder)):
         with pytest.raises(InputError, match=r"tokenizer\.json: no "):
             use(tmp_path / "kept")
+    grows = document(state[TENSOR]) | {"normalizer": {"type": "Prepend", "prepend": "x" * 5000}}
+    content = torch.tensor([*json.dumps(grows).encode()], dtype=torch.uint8)
+    save_tensors(state | {TENSOR: content}, tmp_path / "kept/model.safetensors")
+    with pytest.raises(InputError, match=r"tokenizer\.json: normalizer holds a text of 5000 characters"):
+        check_encoder("clip", tmp_path / "kept")
     save_tensors(state | {"text.positional_embedding": torch.zeros(3, 16)}, tmp_path / "kept/model.safetensors")
     for use in (Clip.load, lambda folder: check_encoder("clip", folder)):
         with pytest.raises(InputError, match=r"other shapes: text\.positional_embedding \(3, 16\), not \(12, 16\)"):

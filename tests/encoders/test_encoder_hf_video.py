@@ -1,12 +1,18 @@
 """Video models of transformers: each family small, against the model called directly, and without a hub."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 import transformers
 
+from pipeline import paths
+from pipeline.stages import encoders
 from read.bundle.shapes import check_encoder
 from read.encoders.base import Material, View, Wants
+from read.encoders.extractor import Extractor, ExtractorSettings
+from read.encoders.frames import read_views, write_video
 from read.encoders.kinds.hf_video import FAMILIES, HFVideo
 from read.encoders.kinds.xclip import XCLIP
 from read.errors import InputError
@@ -132,6 +138,33 @@ def test_xclip_has_clips_and_sentences_in_one_space(xclip, clips, tmp_path):
     np.testing.assert_array_equal(loaded.video(clips), encoder.video(clips))
     with pytest.raises(InputError, match=r"\[1\] of 2 are empty"):
         loaded.text(["a", " "])
+
+
+@pytest.mark.video
+def test_from_the_stage_to_features(xclip, tmp_path, monkeypatch):
+    """Under names of one's own, beside each other; the first that reads text has the joint space."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("READ_MACHINE", '{"device": "cpu"}')
+    transformers.TimesformerModel(CONFIGS["timesformer"]).save_pretrained("hub")
+    transformers.TimesformerVideoProcessor(size=40, crop_size={"height": SIDE, "width": SIDE}).save_pretrained("hub")
+    entries = {
+        "motion": {"kind": "hf_video", "model": "hub"},
+        "both": {"kind": "xclip", "model": str(xclip[0])},
+    }
+    settings = SimpleNamespace(clip_len=1.0, extract=SimpleNamespace(fps=8.0), encoders=entries)
+    for entry in entries:
+        encoders.make(entry, settings, tmp_path)
+    few = SimpleNamespace(**vars(settings) | {"extract": SimpleNamespace(fps=2.0)})
+    with pytest.raises(InputError, match=r"encoder motion takes 4 frames of a clip, but fps x clip_len gives 2"):
+        encoders.make("motion", few, tmp_path)
+    write_video("a.mp4", np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), dtype=np.uint8), 8)
+    extractor = Extractor(ExtractorSettings(fps=8.0, clip_len=1.0, decoders=2), paths.ENCODERS, names=[*entries])
+    arrays = extractor.video("a.mp4").arrays
+    assert {name: rows.shape for name, rows in arrays.items()} == {"motion": (3, 24), "both": (3, 20)}
+    assert extractor.spec["joint"] == "both" and extractor.views["motion"] == View(SIDE, short=40)
+    for name, encoder in extractor.encoders.items():
+        clips = [clip for (clip,), _ in read_views("a.mp4", 8.0, 1.0, [extractor.views[name]])]
+        np.testing.assert_allclose(arrays[name], encoder.video(np.stack(clips)), atol=1e-5)
 
 
 def test_what_is_no_such_model_is_one_message(xclip, tmp_path):
