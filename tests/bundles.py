@@ -1,6 +1,6 @@
 """A workspace as the pipeline leaves one, with models of random weights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -29,10 +29,12 @@ def folder_of(workspace: Path, run: str, task: str = "grounding") -> Path:
     return workspace / "models/adapters/toy" / task / run
 
 
-def make_workspace(root: Path, ears: Mapping[str, Encoder] | None = None) -> Path:
-    """With encoders that hear, the backbone is one that listens."""
+def make_workspace(
+    root: Path, ears: Mapping[str, Encoder] | None = None, names: Iterable[str] = ("slowfast", "clip")
+) -> Path:
+    """With encoders that hear, the backbone is one that listens. Others that `names` lists are there already."""
     torch.manual_seed(0)
-    names = ["slowfast", "clip", *(ears or {})]
+    names = [*names, *(ears or {})]
     for name, ear in (ears or {}).items():
         ear.save(root / "models/encoders" / name)
     new_tiny_clip().save(root / "models/encoders/clip")

@@ -75,7 +75,6 @@ assert "Range over seeds" in page and 'id="chart-grounding-spread"' in page
 """
 
 ENCODED = """
-import functools
 import os
 from types import SimpleNamespace
 
@@ -85,7 +84,6 @@ from pipeline import paths
 from pipeline.stages import encoders, extract
 from read.bundle import export
 from read.data import FeatureStore
-from read.encoders.extractor import Extractor
 from read.encoders.frames import write_video
 from read.files import sha256_of, write_json, write_jsonl
 from read.predictor import Predictor
@@ -94,9 +92,8 @@ from tests import bundles
 names = ["slowfast", "clip", "colours"]
 os.environ["READ_MACHINE"] = '{"device": "cpu"}'
 settings = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0, dtype="float32"), source="mine", domain=None)
-encoders.make("colours", SimpleNamespace(**vars(settings), encoders={"clip": {}, "colours": {"grid": 2}}))
-bundles.Extractor = functools.partial(Extractor, names=names)
-root = bundles.make_workspace(paths.ENCODERS.parents[1])
+encoders.make("colours", SimpleNamespace(**vars(settings), encoders={"clip": {}, "colours": {"grid": 2}}), None)
+root = bundles.make_workspace(paths.ENCODERS.parents[1], names=names)
 
 folder = paths.raw("mine")
 write_video(folder / "videos/v.mp4", np.random.default_rng(0).integers(0, 255, (48, 64, 64, 3), dtype=np.uint8), 8)
