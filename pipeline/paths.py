@@ -13,6 +13,7 @@ RAW = ROOT / "data/raw"
 ENCODERS = ROOT / "models/encoders"
 RUNS = ROOT / "results/runs"
 REPORT = ROOT / "results/report"
+PIECES = "pieces"  # in the folder of a dataset: the files that its videos are stitched of
 
 
 def name(path: Path) -> str:

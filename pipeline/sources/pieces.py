@@ -7,7 +7,6 @@ from pipeline.card import Card
 from read.errors import InputError
 from read.files import read_jsonl
 
-PIECES = "pieces"  # the folder of their files
 LAID = "pieces.jsonl"  # a line a piece, in the order in which they are shown
 
 

@@ -30,11 +30,11 @@ from pipeline.annotations import fetch_annotations
 from pipeline.card import Card, load_card
 from pipeline.cli import add_settings, run
 from pipeline.machine import told, tolerance
+from pipeline.packed import pack
 from pipeline.params import DownloadSettings
 from pipeline.sources import Source, UnavailableError, make_sources
 from pipeline.sources.base import exclusive
-from pipeline.sources.packed import pack
-from pipeline.sources.pieces import PIECES, pieces_of
+from pipeline.sources.pieces import pieces_of
 from pipeline.sources.pinned import unpinned
 from pipeline.sources.shards import dataset_videos, labelled_videos, shard_ids, shard_of
 from read.errors import InputError
@@ -93,7 +93,7 @@ def pack_shard(folder: Path, shard: str, tar: Path) -> None:
     """Move the videos of a shard, with the pieces that they are made of, into a tar; features of a package are none."""
     listed = read_json(folder / "shards" / f"{shard}.json")
     entries = [] if "features" in listed else [*listed["videos"].values()]
-    pieces = [f"{PIECES}/{name}" for entry in entries for name, _ in entry.get("pieces", ())]
+    pieces = [f"{paths.PIECES}/{name}" for entry in entries for name, _ in entry.get("pieces", ())]
     videos = [f"videos/{entry['file']}" for entry in entries]
     pack(folder, [*videos, *pieces], tar)
     for name in videos:
@@ -146,7 +146,7 @@ def _is_current(folder: Path, entry: dict[str, Any], recipe: str, sha256: str | 
         entry["recipe"] == recipe
         and sha256 in (None, entry["sha256"])
         and _has_size(folder, entry)
-        and all((folder / PIECES / name).is_file() for name, _ in entry.get("pieces", ()))
+        and all((folder / paths.PIECES / name).is_file() for name, _ in entry.get("pieces", ()))
         and sha256_of(folder / "videos" / entry["file"]) == entry["sha256"]
     )
 
@@ -207,7 +207,7 @@ def write_manifest(card: Card, download: DownloadSettings, raw: Path = paths.RAW
         manifest["features"] = [vid for vid in vids if vid in merged["features"]]
     if not packed:  # else what lies here is copies of what jobs need, maybe of others that are at work
         _sweep(folder / "videos", {entry["file"] for entry in videos.values()})
-        _sweep(folder / PIECES, {name for parts in pieces_of(card, folder).values() for name, _ in parts})
+        _sweep(folder / paths.PIECES, {name for parts in pieces_of(card, folder).values() for name, _ in parts})
         _sweep(folder / "shards", {path.name for path in lists})
         _sweep(folder, {path.name for path in folder.iterdir() if path.suffix != ".part"})
     _write_table(folder / "missing.csv", missing)

@@ -13,7 +13,7 @@ from pipeline import paths
 from pipeline.cli import add_settings, run
 from pipeline.data import encoder_videos
 from pipeline.machine import chosen_device
-from pipeline.sources.packed import unpacked
+from pipeline.packed import unpacked
 from read.addresses import without_secrets
 from read.encoders import tiny
 from read.encoders.base import KIND, Material, check_frames, complete, kind_of, reads

@@ -13,8 +13,7 @@ from pipeline import paths
 from pipeline.cli import add_settings, run
 from pipeline.kept import kept_features, kept_pieces, put_by
 from pipeline.machine import chosen_device, told
-from pipeline.sources.packed import unpacked
-from pipeline.sources.pieces import PIECES
+from pipeline.packed import unpacked
 from read.data import Annotation, FeatureStore, load_annotations, write_shard
 from read.data.features import text_arrays
 from read.data.lengths import Length
@@ -103,7 +102,7 @@ def _extract_shard(
 
 def _made_of(footage: Path, entry: dict[str, Any], code: str, clip_len: float) -> str | list[list[Any]]:
     """See `pipeline.kept`."""
-    parts = [(footage / PIECES / name, seconds) for name, seconds in entry.get("pieces", ())]
+    parts = [(footage / paths.PIECES / name, seconds) for name, seconds in entry.get("pieces", ())]
     if not parts or not all(path.is_file() for path, _ in parts):
         return digest_of([code, entry["sha256"]])
     return [[digest_of([code, sha256_of(path)]), round(seconds / clip_len)] for path, seconds in parts]
@@ -116,7 +115,7 @@ def _files(footage: Path, videos: dict[str, Any], made: dict[str, Any], pieces: 
         if isinstance(made.get(vid), list):
             for (digest, _), (name, _) in zip(made[vid], entry["pieces"], strict=True):
                 if digest not in pieces:
-                    files[digest] = footage / PIECES / name
+                    files[digest] = footage / paths.PIECES / name
         else:
             files[vid] = footage / "videos" / entry["file"]
     return files

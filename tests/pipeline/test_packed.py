@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from pipeline.sources.packed import pack, unpacked
+from pipeline.packed import pack, unpacked
 from pipeline.stages.download import pack_shard, write_manifest
 from read.errors import InputError
 from read.files import read_json, write_json

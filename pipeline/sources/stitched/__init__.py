@@ -4,10 +4,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from pipeline import paths
 from pipeline.card import CARD, Card, known_datasets, load_card
 from pipeline.params import DownloadSettings
 from pipeline.sources.base import UnavailableError, exclusive
-from pipeline.sources.pieces import LAID, PIECES, laid_pieces
+from pipeline.sources.pieces import LAID, laid_pieces
 from pipeline.sources.stitched.plan import FPS, CaptionedClip, Excerpt, asked_of, lay_out, piece_of
 from read.errors import InputError
 from read.files import digest_of, sha256_of, write_jsonl
@@ -22,7 +23,7 @@ class Stitched:
         from pipeline.sources.stitched.clips import Clips
 
         self._fade = card.videos.cut == "crossfade"
-        self._room = folder / PIECES
+        self._room = folder / paths.PIECES
         self._clips = Clips(card, download, folder)
         self._pieces: dict[str, list[Excerpt]] = {}
         for row in laid_pieces(folder):
