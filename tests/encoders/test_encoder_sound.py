@@ -24,12 +24,18 @@ def tones(layout="mono", rate=48000, seconds=SECONDS, volume=1.0):
     return ["-f", "lavfi", "-i", f"aevalsrc={tone}:d={seconds}:s={rate},aformat=channel_layouts={layout}"]
 
 
-def make(path, *sound, codec="aac", audio=(), pictures=()):
-    """8 s of grey with the sound of an input."""
-    grey = ["-f", "lavfi", "-i", f"color=gray:s=64x64:r=8:d={SECONDS}"]
-    mapped = ["-map", "0:v", *(["-map", "1:a"] if sound else [])]
-    ffmpeg(*pictures, *grey, *audio, *sound, *mapped, "-c:v", "libx264", "-c:a", codec, path)
-    return path
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    """Writes 8 s of grey with the sound of an input."""
+    grey = tmp_path_factory.mktemp("grey") / "grey.mp4"
+    ffmpeg("-f", "lavfi", "-i", f"color=gray:s=64x64:r=8:d={SECONDS}", "-c:v", "libx264", grey)
+
+    def make(path, *sound, codec="aac", audio=(), pictures=()):
+        mapped = ["-map", "0:v", *(["-map", "1:a"] if sound else [])]
+        ffmpeg(*pictures, "-i", grey, *audio, *sound, *mapped, "-c:v", "copy", "-c:a", codec, path)
+        return path
+
+    return make
 
 
 def pitches(sound):
@@ -51,7 +57,7 @@ WANTED = np.array([440, 440, 880, 880] * 4)
         ("stereo", 44100, "mp2", "ts"),
     ],
 )
-def test_any_rate_and_any_channels(tmp_path, layout, rate, codec, suffix):
+def test_any_rate_and_any_channels(make, tmp_path, layout, rate, codec, suffix):
     path = make(tmp_path / f"tones.{suffix}", *tones(layout, rate), codec=codec)
     sound = Sound(path, RATE, 2.0, 4, 8.0)
     clips = list(sound)
@@ -61,7 +67,7 @@ def test_any_rate_and_any_channels(tmp_path, layout, rate, codec, suffix):
     assert np.std(clips) == pytest.approx(0.5 / np.sqrt(2), abs=0.01)  # the channels' mean, no sum
 
 
-def test_the_samples_are_those_of_the_file(tmp_path):
+def test_the_samples_are_those_of_the_file(make, tmp_path):
     """At the file's own rate nothing is changed."""
     path = make(tmp_path / "tones.mkv", *tones(rate=RATE), codec="pcm_f32le")
     raw = tmp_path / "raw"
@@ -69,7 +75,7 @@ def test_the_samples_are_those_of_the_file(tmp_path):
     np.testing.assert_array_equal(np.concatenate(list(Sound(path, RATE, 2.0, 4, 8.0))), np.fromfile(raw, "<f4"))
 
 
-def test_late_sound_that_ends_early_and_has_a_gap(tmp_path):
+def test_late_sound_that_ends_early_and_has_a_gap(make, tmp_path):
     wanted, told = WANTED.copy(), "no sound from 0.0 to 1.5 s, 6.0 to 8.0 s"
     wanted[:3], wanted[12:] = 0, 0
     wanted[3:12] = [440, 440, 880, 880, 440, 440, 880, 880, 440]
@@ -85,26 +91,26 @@ def test_late_sound_that_ends_early_and_has_a_gap(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["ts", "mkv", "mp4"])
-def test_late_pictures_do_not_move_the_sound(tmp_path, suffix):
+def test_late_pictures_do_not_move_the_sound(make, tmp_path, suffix):
     """The time line begins with the sound, and the pictures' first clip too, as `on_time_line` has it."""
     path = make(tmp_path / f"late.{suffix}", *tones(), codec="mp2" if suffix == "ts" else "aac",
                 pictures=["-itsoffset", 1.5])  # fmt: skip
     np.testing.assert_allclose(pitches(Sound(path, RATE, 2.0, 4, 8.0)), WANTED, atol=2)
 
 
-def test_sound_beyond_the_pictures_is_left_out(tmp_path):
+def test_sound_beyond_the_pictures_is_left_out(make, tmp_path):
     path = make(tmp_path / "long.mp4", *tones(seconds=20))
     sound = Sound(path, RATE, 2.0, 4, 8.0)
     assert len(list(sound)) == 4 and sound.told == ""
 
 
-def test_no_sound_is_silence(tmp_path):
+def test_no_sound_is_silence(make, tmp_path):
     sound = Sound(make(tmp_path / "mute.mp4"), RATE, 2.0, 4, 8.0)
     assert not np.any(list(sound)) and len(list(sound)) == 4
     assert sound.told == "has no sound track"
 
 
-def test_samples_that_are_no_sound_are_silence(tmp_path):
+def test_samples_that_are_no_sound_are_silence(make, tmp_path):
     """Floats may be anything; one that is no number would spoil the features of a whole shard."""
     wave = np.full(RATE * SECONDS, 0.25, "<f4")
     wave[: 2 * RATE : 1000], wave[4 * RATE : 5 * RATE] = np.nan, 1e30
@@ -116,7 +122,7 @@ def test_samples_that_are_no_sound_are_silence(tmp_path):
     assert sound.told == "no sound from 4.0 to 5.0 s"
 
 
-def test_damaged_sound(tmp_path):
+def test_damaged_sound(make, tmp_path):
     """As pictures: what can be decoded is, and the rest is told; a file that is cut short is refused."""
     path = make(tmp_path / "tones.mkv", *tones(), codec="mp2")
     data = bytearray(path.read_bytes())
@@ -137,7 +143,7 @@ def test_damaged_sound(tmp_path):
         Sound(tmp_path / "absent.mp4", RATE, 2.0, 4, 8.0)
 
 
-def test_a_time_stamp_that_is_a_day_off(tmp_path):
+def test_a_time_stamp_that_is_a_day_off(make, tmp_path):
     """No gap is filled beyond the pictures' end."""
     shifted = [*tones()[:-1], tones()[-1] + ",asetpts='if(gte(T,4),PTS+90000*SR,PTS)'"]
     sound = Sound(make(tmp_path / "day.mkv", *shifted, codec="pcm_s16le"), RATE, 2.0, 4, 8.0)
@@ -145,7 +151,7 @@ def test_a_time_stamp_that_is_a_day_off(tmp_path):
     assert sound.told == "no sound from 4.0 to 8.0 s"
 
 
-def test_only_what_lacks_beside_pictures_is_told(footage, tmp_path):
+def test_only_what_lacks_beside_pictures_is_told(make, footage, tmp_path):
     """Not the rest of the last clip, and no damage of the pictures."""
     path = make(tmp_path / "short.mkv", *tones(seconds=6), codec="pcm_s16le")
     for seconds, told in ((6.4, ""), (7.0, "no sound from 6.0 to 7.0 s"), (9.0, "no sound from 6.0 to 8.0 s")):
