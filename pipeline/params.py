@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from pipeline.plugins import PANELS
 from pipeline.strict_yaml import read_yaml
-from read.encoders.base import complete, hearing, reads, trained_here
+from read.encoders.base import complete, first_reader, hearing, joint_entry, reads, trained_here
 from read.errors import InputError
 from read.plugins import BACKBONES, TEXT_MODELS, Plugins, nearest, none_of
 from read.rows import shown
@@ -322,8 +322,15 @@ def _encoder_mistakes(params: Params) -> Iterator[str]:
         yield str(error)
     if params.features == "videos" and "frames" not in encoded:
         yield f"encoders: of {', '.join(params.encoders)}, none reads frames"
-    if params.features == "videos" and "grounding" in params.task and "text" not in encoded:
+    if params.features != "videos" or "grounding" not in params.task:
+        return
+    if "text" not in encoded:
         yield f"encoders: of {', '.join(params.encoders)}, none reads text, by which queries are known; add clip"
+    elif params.backbone.grounding == "joint" and joint_entry(params.encoders) is None:
+        yield (
+            f"backbone.grounding: is joint, but {first_reader(params.encoders)}, which reads the queries, has no "
+            "space for frames and sentences; list clip or xclip before it"
+        )
 
 
 def _trains_encoders(params: Params) -> bool:

@@ -12,6 +12,7 @@ from pipeline.params import all_keys, check_params, for_encoder, load_params, pa
 from pipeline.strategies import check_strategies, method_of
 from pipeline.strict_yaml import read_yaml
 from read.errors import InputError
+from read.plugins import Plugins
 
 ROOT = Path(__file__).parents[2]
 
@@ -187,6 +188,19 @@ def test_check_leaves_the_values_as_they_are(values):
 )  # fmt: skip
 def test_encoders_are_checked_without_their_packages(values, encoders, mistake):
     assert mistakes(values | {"encoders": encoders}) == [f"params.yaml: {mistake}"]
+
+
+def test_the_joint_backbone_needs_a_joint_space(values, monkeypatch):
+    values["backbone"]["grounding"] = "joint"
+    check_params(values)
+    constant = Plugins.constant
+    spaceless = lambda self, name, key: False if key == "JOINT" else constant(self, name, key)  # noqa: E731
+    monkeypatch.setattr(Plugins, "constant", spaceless)
+    assert mistakes(values) == [
+        "params.yaml: backbone.grounding: is joint, but clip, which reads the queries, has no space for frames and "
+        "sentences; list clip or xclip before it"
+    ]
+    check_params(values | {"task": ["summarization"]})
 
 
 def test_encoders_are_any_number_in_any_order_under_any_name(values):
