@@ -13,7 +13,7 @@ from read.bundle.shapes import check_encoder
 from read.encoders.base import Material, View, Wants
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import read_views, write_video
-from read.encoders.kinds.hf_video import FAMILIES, HFVideo
+from read.encoders.kinds.hf_video import FAMILIES, HFVideo, sight, wants_of
 from read.encoders.kinds.xclip import XCLIP
 from read.errors import InputError
 from read.files import read_json, write_json
@@ -84,6 +84,26 @@ def test_a_clip_is_what_the_models_own_head_reads(family, classifier, clips, tmp
     short = {"videomae": 224, "vjepa2": 36, "timesformer": 224, "vivit": 256}[family]  # as the processors have it
     assert loaded.wants == Wants(SIDE, 4, short=short)
     assert loaded.wants.view == View(SIDE, short=short) and Wants(224, short=224).view == View(224)
+
+
+@pytest.mark.parametrize(
+    "told, view",
+    [
+        ({"size": {"shortest_edge": 40}}, View(SIDE, short=40)),
+        ({"size": {"height": SIDE, "width": SIDE}}, View(SIDE, squash=True)),
+        ({"size": {"height": SIDE, "width": SIDE}, "do_center_crop": False}, View(SIDE, squash=True)),
+        ({"size": {"shortest_edge": SIDE}, "do_center_crop": False}, View(SIDE)),
+        ({"size": {"height": 40, "width": 40}}, "presses pictures into"),
+    ],
+)
+def test_pictures_are_cut_or_pressed_as_the_processor_says(tmp_path, told, view):
+    processor = transformers.VideoMAEVideoProcessor(**{"crop_size": {"height": SIDE, "width": SIDE}} | told)
+    processor.save_pretrained(tmp_path)
+    if isinstance(view, str):
+        with pytest.raises(InputError, match=view):
+            sight("VideoMAEVideoProcessor", CONFIGS["videomae"], tmp_path)
+    else:
+        assert wants_of(sight("VideoMAEVideoProcessor", CONFIGS["videomae"], tmp_path)).view == view
 
 
 @pytest.fixture(scope="module")

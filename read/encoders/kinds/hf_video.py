@@ -164,12 +164,17 @@ def sight(processor: str, model: Any, source: str | Path) -> dict[str, Any]:
     own = getattr(vision, "crop_size", None) or vision.image_size
     if [height, width] != (own if isinstance(own, list) else [own, own]) or height != width:
         raise InputError(f"{source}: its processor makes pictures of {width} x {height} pixels, its model takes {own}")
+    squash = "height" in size
+    if squash and crop and crop != {"height": size["height"], "width": size["width"]}:
+        raise InputError(
+            f"{source}: its processor presses pictures into {size} and then cuts {crop} out; not supported"
+        )
     factor = found.rescale_factor if found.do_rescale else 1.0
     offset = 1.0 if processor == "VivitVideoProcessor" else 0.0
     mean, std = (found.image_mean, found.image_std) if found.do_normalize else ([0.0] * 3, [1.0] * 3)
     return {
         "frames": getattr(vision, "frames_per_clip", None) or vision.num_frames,
-        "size": width, "short": size.get("shortest_edge", 0), "squash": not crop and "height" in size,
+        "size": width, "short": size.get("shortest_edge", 0), "squash": squash,
         "mean": [(offset + each) / factor for each in mean], "std": [each / factor for each in std],
     }  # fmt: skip
 
