@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from read.backbones import build_backbone
+from read.backbones.demaformer_layers import DEMA
 from read.backbones.energy import contrastive_divergence, energy, langevin
-from read.backbones.grounding.demaformer import DEMA, DemaFormer
+from read.backbones.grounding.demaformer import DemaFormer
 from tests.backbones.narrow import build, run
 from tests.backbones.reference import CHIRP, recipe, reference_batch, wave
 
