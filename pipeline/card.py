@@ -83,11 +83,11 @@ class Card:
             )
         return found[:1]
 
-    def joint(self, features: str, listed: Mapping[str, Mapping[str, Any]]) -> str | None:
+    def joint(self, features: str, listed: Mapping[str, Mapping[str, Any]], normalise: bool) -> str | None:
         """The encoder that has one space for the queries and for frames; None: there is none. Arguments likewise."""
         if features == "package" and self.features is not None:
             return self.features.joint
-        return joint_entry(listed)
+        return joint_entry(listed) if normalise else None
 
     @property
     def labels(self) -> dict[str, str | Remote | list[Part]]:

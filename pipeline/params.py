@@ -101,6 +101,7 @@ class Extract(Section):
 
     fps: Fps
     dtype: Literal["float32", "float16"]
+    normalise: bool
 
 
 class SplitSection(Section):
@@ -331,6 +332,8 @@ def _encoder_mistakes(params: Params) -> Iterator[str]:
             f"backbone.grounding: is joint, but {first_reader(params.encoders)}, which reads the queries, has no "
             "space for frames and sentences; list clip or xclip before it"
         )
+    elif params.backbone.grounding == "joint" and not params.extract.normalise:
+        yield "extract.normalise: is false, but backbone.grounding is joint, which compares what is normalised"
 
 
 def _trains_encoders(params: Params) -> bool:
@@ -349,9 +352,11 @@ def validated(model: type[BaseModel], values: Any, name: str) -> Any:
 def _explain(model: type[BaseModel], entry: Mapping[str, Any]) -> str:
     path = ".".join(str(part) for part in entry["loc"]) or "(the file)"
     if entry["type"] == "extra_forbidden":
-        near = nearest(path, all_keys(model))
-        leaf = nearest(path.rpartition(".")[2], [key.rpartition(".")[2] for key in all_keys(model)])
-        hint = near or [key for key in all_keys(model) if leaf and key.rpartition(".")[2] == leaf[0]]
+        leaves = {key: key.rpartition(".")[2] for key in all_keys(model)}
+        own = path.rpartition(".")[2]
+        same = [key for key, leaf in leaves.items() if leaf == own]  # a key of another section
+        like = nearest(own, leaves.values())
+        hint = nearest(path, same or leaves) or same or [key for key, leaf in leaves.items() if leaf in like]
         return f"{path}: unknown key" + (f"; did you mean {hint[0]}?" if hint else "")
     if entry["type"] == "missing":
         return f"{path}: is missing"

@@ -105,7 +105,8 @@ class Predictor:
         weights = bundle.weights(encoders)
         for name in bundle.encoders:
             check_encoder(name, weights / name)
-        settings = ExtractorSettings(wanted["fps"], wanted["clip_len"], _batch_size(wanted))
+        normalise = wanted.get("normalise", True)
+        settings = ExtractorSettings(wanted["fps"], wanted["clip_len"], _batch_size(wanted), normalise=normalise)
         extractor = Extractor(settings, weights, device, bundle.encoders)
         if found := differences(extractor.spec, wanted):
             raise InputError(f"{weights}: not the encoders that the models were trained behind: {'; '.join(found)}")
@@ -193,12 +194,13 @@ class Predictor:
         ]
 
     def _samples(self, video: "EncodedVideo", queries: list[str]) -> list[Sample]:
-        """What a model reads of each query: as the features of the stages, all L2-normalised."""
+        """What a model reads of each query: as the features of the stages."""
+        normalise = _unit if self.extractor.settings.normalise else torch.from_numpy
         texts, sentences = self.extractor.read(queries)
         return [
             Sample(
                 video.features.clips,
-                _unit(texts[number]),
+                normalise(texts[number]),
                 Question(number, query, video.path.stem, video.duration),
                 video.clip_len,
                 embedding=None if sentences is None else _unit(sentences[number]),

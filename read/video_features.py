@@ -48,7 +48,7 @@ def features_of(
     """
     found = extractor.video(path, _told_in_seconds(progress, extractor, path)) if progress else extractor.video(path)
     parts = [torch.from_numpy(found.arrays[name]) for name in encoders if name in found.arrays]
-    return JoinedFeatures(join_features(parts), found.seconds, found.told)
+    return JoinedFeatures(join_features(parts, extractor.settings.normalise), found.seconds, found.told)
 
 
 class FeatureCache:

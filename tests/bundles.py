@@ -30,7 +30,10 @@ def folder_of(workspace: Path, run: str, task: str = "grounding") -> Path:
 
 
 def make_workspace(
-    root: Path, ears: Mapping[str, Encoder] | None = None, names: Iterable[str] = ("slowfast", "clip")
+    root: Path,
+    ears: Mapping[str, Encoder] | None = None,
+    names: Iterable[str] = ("slowfast", "clip"),
+    normalise: bool = True,
 ) -> Path:
     """With encoders that hear, the backbone is one that listens. Others that `names` lists are there already."""
     torch.manual_seed(0)
@@ -46,7 +49,7 @@ def make_workspace(
         {"vid": vid, "query": query} for vid, query in zip("abd", ("a cat's fence", "rain", "a secret"), strict=True)
     ]
     write_jsonl(root / "data/raw/toy/annotations.jsonl", rows)
-    extractor = Extractor(ExtractorSettings(), root / "models/encoders", names=names)
+    extractor = Extractor(ExtractorSettings(normalise=normalise), root / "models/encoders", names=names)
     video_dim = sum(encoder.dim for encoder in extractor.encoders.values())
     sizes = {"hidden": 16, "layers": 2, "heads": 2, "feed_forward": 24, "max_clips": 4}
     dims = {"video_dim": video_dim, "text_dim": extractor.reader.text_dim}

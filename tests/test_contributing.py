@@ -91,7 +91,8 @@ from tests import bundles
 
 names = ["slowfast", "clip", "colours"]
 os.environ["READ_MACHINE"] = '{"device": "cpu"}'
-settings = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0, dtype="float32"), source="mine", domain=None)
+extraction = SimpleNamespace(fps=8.0, dtype="float32", normalise=True)
+settings = SimpleNamespace(clip_len=2.0, extract=extraction, source="mine", domain=None)
 encoders.make("colours", SimpleNamespace(**vars(settings), encoders={"clip": {}, "colours": {"grid": 2}}), None)
 root = bundles.make_workspace(paths.ENCODERS.parents[1], names=names)
 

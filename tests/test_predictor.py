@@ -304,13 +304,13 @@ def test_gradients_are_not_kept(predictor, videos):
 
 
 def test_a_bundle_that_hears_gives_what_the_stages_give(footage, videos, tmp_path, monkeypatch):
-    """And says where there was nothing to hear, from its cache as well."""
+    """With features as they are; and says where there was nothing to hear, from its cache as well."""
     torch.manual_seed(3)
     ears = {"pann": Pann(Cnn14(2), {"name": "cnn14", "width": 2})}
-    workspace = make_workspace(tmp_path / "workspace", ears)
+    workspace = make_workspace(tmp_path / "workspace", ears, normalise=False)
     bundle = export([folder_of(workspace, "read/k2-s0")], tmp_path / "ears")
     names, path = ["slowfast", "clip", "pann"], footage / "videos/hello.mp4"
-    extractor = Extractor(ExtractorSettings(), workspace / "models/encoders", names=names)
+    extractor = Extractor(ExtractorSettings(normalise=False), workspace / "models/encoders", names=names)
     found = extractor.video(path)
     write_shard(
         tmp_path / "features", "000", {f"{name}/hello": rows for name, rows in found.arrays.items()}, extractor.spec
@@ -320,10 +320,11 @@ def test_a_bundle_that_hears_gives_what_the_stages_give(footage, videos, tmp_pat
     video = predictor.encode(path)
     torch.testing.assert_close(video.features.clips, store.video("hello"), atol=1e-5, rtol=0)
     assert video.told == found.told == "" and store.sound == slice(576, 640)
+    np.testing.assert_array_equal(store.video("hello")[:, store.sound].numpy(), found.arrays["pann"])
+    assert predictor.extractor.joint is None and store.joint is None
 
     text = predictor.extractor.text(["a dog"])[0]
-    sample = Sample(store.video("hello"), torch.nn.functional.normalize(torch.from_numpy(text), dim=-1),
-                    Question(0, "a dog", "hello", video.duration), 2.0)  # fmt: skip
+    sample = Sample(store.video("hello"), torch.from_numpy(text), Question(0, "a dog", "hello", video.duration), 2.0)
     model = load_adapter(load_backbone(workspace / "models/backbone/grounding"), folder_of(workspace, "read/k2-s0"))
     (row,) = predict(model, [sample], WindowSettings(**PREDICT["grounding"]))
     np.testing.assert_allclose(video.moments("a dog"), row["pred_relevant_windows"], atol=1e-4)

@@ -34,7 +34,8 @@ def extractor_of(settings: SimpleNamespace) -> Extractor:
     """The extractor that params.yaml describes."""
     machine = told()
     decoders = None if machine.decoders == "auto" else machine.decoders
-    wanted = ExtractorSettings(settings.extract.fps, settings.clip_len, machine.batch_size, decoders)
+    extract = settings.extract
+    wanted = ExtractorSettings(extract.fps, settings.clip_len, machine.batch_size, decoders, extract.normalise)
     return Extractor(wanted, paths.ENCODERS, chosen_device(), settings.encoders)
 
 

@@ -64,7 +64,7 @@ class Cell:
     def mapped(self) -> bool:
         """Whether its features hold a space that pictures and sentences share, so that the linear map is a row."""
         card = load_card(self.params.dataset, self.folder.parent / "catalog")
-        return card.joint(self.params.features, self.params.encoders) is not None
+        return card.joint(self.params.features, self.params.encoders, self.params.extract.normalise) is not None
 
     @property
     def runs(self) -> list[tuple[str, int, int]]:

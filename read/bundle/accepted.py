@@ -57,7 +57,7 @@ _FEATURES = record(
     },
     {
         "views": table(NAME, _VIEW, 20), "joined": items(text(200, NAME), 1, 20), "joint": text(200, NAME),
-        "sound": items(text(200, NAME), 1, 20),
+        "sound": items(text(200, NAME), 1, 20), "normalise": flag,
     },
     plain,
 )  # fmt: skip

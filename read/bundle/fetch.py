@@ -45,6 +45,7 @@ def fetch(folder: str | Path) -> None:
             encoder = ENCODERS.load(kind).fetch(identity, source, Path(room))
             encoder.config |= {"kind": kind} if kind != name else {}
             encoder.save(place)
-    settings = ExtractorSettings(bundle.features["fps"], bundle.features["clip_len"])
+    wanted = bundle.features
+    settings = ExtractorSettings(wanted["fps"], wanted["clip_len"], normalise=wanted.get("normalise", True))
     if found := differences(Extractor(settings, bundle.weights(), names=bundle.encoders).spec, bundle.features):
         raise InputError(f"{bundle.folder / 'encoders'}: other weights than those of training: {'; '.join(found)}")

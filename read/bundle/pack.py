@@ -115,7 +115,7 @@ def _features(runs: Sequence[TrainedRun]) -> dict[str, Any]:
     for run in runs[1:]:
         if found := differences(_made(run), first):
             raise InputError(f"{run.folder}: trained on other features than {runs[0].folder}: {'; '.join(found)}")
-    wanted = ExtractorSettings(first["fps"], first["clip_len"])
+    wanted = ExtractorSettings(first["fps"], first["clip_len"], normalise=first.get("normalise", True))
     spec = Extractor(wanted, runs[0].encoders, names=first["encoders"]).spec
     if found := differences(spec, first):
         raise InputError(f"{runs[0].encoders}: changed since {runs[0].folder} was trained: {'; '.join(found)}")

@@ -186,7 +186,7 @@ class FeatureStore:
     def _features(self, vid: str) -> torch.Tensor:
         path = self._videos[vid][0]
         parts = [self._files.tensor(path, f"{name}/{vid}") for name in self._joined(vid)]
-        return join_features(parts) if self._normalised else torch.cat(parts, dim=-1)
+        return join_features(parts, self._normalised)
 
     def text(self, qid: int | str) -> torch.Tensor:
         """(M, dim) float32 token features of a query, L2-normalised token by token. Raises InputError where none is."""
@@ -268,9 +268,11 @@ class FeatureStore:
         return sorted(encoders, key=order.index)
 
 
-def join_features(parts: list[torch.Tensor]) -> torch.Tensor:
-    """L2-normalise each encoder's (N, dim) clip by clip and concatenate them along the width."""
-    return torch.cat([torch.nn.functional.normalize(part, dim=-1) for part in parts], dim=-1)
+def join_features(parts: list[torch.Tensor], normalise: bool = True) -> torch.Tensor:
+    """Concatenate the encoders' (N, dim) along the width, each L2-normalised clip by clip where that is wanted."""
+    if normalise:
+        parts = [torch.nn.functional.normalize(part, dim=-1) for part in parts]
+    return torch.cat(parts, dim=-1)
 
 
 def _check_spec(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -31,6 +31,7 @@ class ExtractorSettings:
         fps: frames a second that are decoded.
         clip_len: seconds that one feature stands for; fps * clip_len must be a whole number.
         batch_size: clips that go through a GPU's encoders at once; a CPU takes a few, always as many.
+        normalise: whether models read each encoder's features L2-normalised, or as they are and without a joint space.
         decoders: videos that are decoded at once; None: as many as there are cores. Neither decides a result.
     """
 
@@ -38,6 +39,7 @@ class ExtractorSettings:
     clip_len: float = 2.0
     batch_size: int = 32
     decoders: int | None = None
+    normalise: bool = True
 
     def __post_init__(self):
         """Check what can be checked without the models."""
@@ -102,7 +104,7 @@ class Extractor:
         self.encoders: dict[str, Encoder] = {name: load_encoder(Path(weights_dir) / name, device) for name in names}
         reader = next((name for name, encoder in self.encoders.items() if "text" in encoder.reads), None)
         self.reader = None if reader is None else self.encoders[reader]
-        self.joint = reader if reader in self._seeing and self.reader.joint else None
+        self.joint = reader if settings.normalise and reader in self._seeing and self.reader.joint else None
         seeing = {name: encoder.wants for name, encoder in self._seeing.items()}
         if not seeing:
             raise InputError(f"encoders: of {', '.join(self.encoders) or 'none'}, none reads frames")
@@ -121,7 +123,8 @@ class Extractor:
         sound = {"sound": self.hearing} if self.hearing else {}
         joint = {} if self.joint is None else {"joint": self.joint}
         encoders = {name: encoder.identity for name, encoder in self.encoders.items()}
-        return {**frames, "encoders": encoders, **sound, **joint}
+        as_they_are = {} if self.settings.normalise else {"normalise": False}
+        return {**frames, "encoders": encoders, **sound, **joint, **as_they_are}
 
     def video(self, path: str | Path, progress: Callable[[int], None] = lambda clips: None) -> VideoFeatures:
         """The features of a video file; neither its frames nor its sound are ever all in memory.

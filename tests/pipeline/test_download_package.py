@@ -27,7 +27,8 @@ from tests.pipeline.datasets import download, make_card, make_files, options, se
 VIDS = ["a", "b", "c", "d"]
 LOCAL = {"source": "local", "folder": "nowhere"}  # there are no videos
 UNTRAINED = {"clip": {}, "slowfast": {}}
-SETTINGS = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0, dtype="float32"), encoders=UNTRAINED)
+EXTRACT = SimpleNamespace(fps=8.0, dtype="float32", normalise=True)
+SETTINGS = SimpleNamespace(clip_len=2.0, extract=EXTRACT, encoders=UNTRAINED)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from read.grounding.inference import prediction_row
 from read.grounding.windows import Reading, WindowSettings
 from tests.pipeline.datasets import OneByOne
 
-SETTINGS = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0, dtype="float32"))
+SETTINGS = SimpleNamespace(clip_len=2.0, extract=SimpleNamespace(fps=8.0, dtype="float32", normalise=True))
 CODE = "0123"
 QUERY = {"qid": 1, "query": "a dog", "vid": "a", "duration": 6.0, "relevant_windows": [[0, 2]]}
 

@@ -275,7 +275,10 @@ def test_unknown_strategies_and_options_are_named_all_at_once():
             "runs.shots.0: Input should be less than or equal to 1000",
         ),
         ({"clip_len": float("inf")}, "clip_len: Input should be less than or equal to 3600 (found inf)"),
-        ({"extract": {"fps": 1e9, "dtype": "float32"}}, "extract.fps: Input should be less than or equal to 1000"),
+        (
+            {"extract": {"fps": 1e9, "dtype": "float32", "normalise": True}},
+            "extract.fps: Input should be less than or equal to 1000",
+        ),
     ],
 )
 def test_numbers_beyond_all_bounds(values, change, reason):
@@ -316,3 +319,12 @@ def test_yaml_that_is_refused(tmp_path, text, reason):
 def test_yaml_with_a_byte_order_mark_and_with_aliases(tmp_path):
     (tmp_path / "a.yaml").write_text("a: &a {b: 1}\nc: {<<: *a, d: 2}\n", encoding="utf-8-sig")
     assert read_yaml(tmp_path / "a.yaml") == {"a": {"b": 1}, "c": {"b": 1, "d": 2}}
+
+
+def test_a_joint_space_needs_features_of_one_length(values):
+    values["backbone"]["grounding"], values["extract"]["normalise"] = "joint", False
+    assert mistakes(values) == [
+        "params.yaml: extract.normalise: is false, but backbone.grounding is joint, which compares what is normalised"
+    ]
+    values["backbone"]["grounding"] = "umt"
+    check_params(values)
