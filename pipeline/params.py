@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from pipeline.contradictions import contradictions
 from pipeline.plugins import PANELS
 from pipeline.strict_yaml import read_yaml
-from read.encoders.base import complete, first_reader, hearing, joint_entry, reads, trained_here
+from read.encoders.base import complete
 from read.errors import InputError
-from read.plugins import BACKBONES, TEXT_MODELS, Plugins, nearest, none_of
+from read.plugins import BACKBONES, Plugins, nearest, none_of
 from read.rows import shown
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -273,72 +274,9 @@ def load_params(path: str | Path = "params.yaml") -> Params:
 def check_params(values: Any, name: str = "params.yaml") -> Params:
     """Validate a mapping of params. Raises InputError with every mistake: key, reason and the nearest valid key."""
     params = validated(Params, values, name)
-    mistakes = []
-    mistakes += [f"{name}: {mistake}" for mistake in (*_encoder_mistakes(params), *_protocol_mistakes(params))]
-    lists: dict[str, list] = {"task": params.task, "runs.shots": params.runs.shots, "runs.seeds": params.runs.seeds}
-    for task, terms in params.train:
-        lists |= {f"train.{task}.{key}": getattr(terms, key) for key in ("learning_rates", "places")}
-    mistakes += [
-        f"{name}: {key}: holds a value twice: {listed}"
-        for key, listed in lists.items()
-        if len(set(listed)) != len(listed)
-    ]
-    for task, sizes in params.pretrain:
-        if sizes.hidden % sizes.heads:
-            mistakes.append(f"{name}: pretrain.{task}.heads: {sizes.heads} does not divide hidden {sizes.hidden}")
-    if mistakes:
+    if mistakes := [f"{name}: {mistake}" for mistake in contradictions(params)]:
         raise InputError("\n".join(mistakes))
     return params
-
-
-def _protocol_mistakes(params: Params) -> Iterator[str]:
-    transfer = params.protocol == "transfer"
-    if transfer != (params.domain is not None):
-        yield f"domain: is {params.domain!r}, but protocol is {params.protocol}; it is what transfer adapts to"
-    if transfer and params.source != params.dataset:
-        yield f"source: is {params.source!r}; transfer pretrains on the dataset's other domains: {params.dataset}"
-    if not transfer and params.source == params.dataset:
-        if any(_pretrains(params, task) for task in params.task):
-            yield f"source: is {params.source!r} like dataset; pretraining would see the test videos"
-        elif params.features == "videos" and _trains_encoders(params):
-            yield (
-                f"source: is {params.source!r} like dataset; the encoders that are trained here (pretrained: null) "
-                "would see the test videos"
-            )
-
-
-def _pretrains(params: Params, task: str) -> bool:
-    """Whether a task's backbone is trained on the source, and not only scored on it, as a published one."""
-    if task == "grounding":
-        return params.pretrain.grounding.checkpoint is None and params.backbone.grounding != "joint"
-    return params.backbone.summarization in TEXT_MODELS.names() or params.pretrain.summarization.steps > 0
-
-
-def _encoder_mistakes(params: Params) -> Iterator[str]:
-    each = {entry: reads(entry, options) for entry, options in params.encoders.items()}
-    encoded = {what for kinds in each.values() for what in kinds}
-    try:
-        hearing(each)
-    except InputError as error:
-        yield str(error)
-    if params.features == "videos" and "frames" not in encoded:
-        yield f"encoders: of {', '.join(params.encoders)}, none reads frames"
-    if params.features != "videos" or "grounding" not in params.task:
-        return
-    if "text" not in encoded:
-        yield f"encoders: of {', '.join(params.encoders)}, none reads text, by which queries are known; add clip"
-    elif params.backbone.grounding == "joint" and joint_entry(params.encoders) is None:
-        yield (
-            f"backbone.grounding: is joint, but {first_reader(params.encoders)}, which reads the queries, has no "
-            "space for frames and sentences; list clip or xclip before it"
-        )
-    elif params.backbone.grounding == "joint" and not params.extract.normalise:
-        yield "extract.normalise: is false, but backbone.grounding is joint, which compares what is normalised"
-
-
-def _trains_encoders(params: Params) -> bool:
-    """Whether any encoder learns from the source dataset."""
-    return any(trained_here(entry, options) for entry, options in params.encoders.items())
 
 
 def validated(model: type[BaseModel], values: Any, name: str) -> Any:
