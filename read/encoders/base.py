@@ -24,7 +24,7 @@ ORDER = ("slowfast", "clip")  # in which public checkpoints expect their feature
 KIND = "kind"  # the key under which an entry of another name says which encoder it is
 
 
-class View(NamedTuple):
+class Framing(NamedTuple):
     """How an encoder sees a picture: S pixels a side, of its middle or, where it is to be a `squash`, of all of it.
 
     Before the middle is cut out, the shorter side has `short` pixels; 0: S, so that nothing of it is lost.
@@ -36,7 +36,7 @@ class View(NamedTuple):
 
 
 class Wants(NamedTuple):
-    """The clips that an encoder takes: S and the least T, and pictures as `View` has them."""
+    """The clips that an encoder takes: S and the least T, and pictures as `Framing` has them."""
 
     size: int
     frames: int = 1
@@ -44,9 +44,9 @@ class Wants(NamedTuple):
     short: int = 0
 
     @property
-    def view(self) -> View:
+    def view(self) -> Framing:
         """Which pictures."""
-        return View(self.size, self.squash, self.short if self.short > self.size else 0)  # one spelling, made once
+        return Framing(self.size, self.squash, self.short if self.short > self.size else 0)  # one spelling, made once
 
 
 class Hears(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from read.encoders.base import ORDER, Encoder, Hears, View, check_frames, check_sound, hearing, kind_of
+from read.encoders.base import ORDER, Encoder, Framing, Hears, check_frames, check_sound, hearing, kind_of
 from read.encoders.flow import Flow, Found, Lane, Put, clips_at_once, cores, most_bytes
 from read.encoders.frames import frames_per_clip, read_views
 from read.encoders.sound import Sound
@@ -110,7 +110,7 @@ class Extractor:
             raise InputError(f"encoders: of {', '.join(self.encoders) or 'none'}, none reads frames")
         self.hearing = hearing({name: encoder.reads for name, encoder in self.encoders.items()})
         check_sound({name: self.encoders[name].hears for name in self.hearing}, settings.clip_len)
-        self.views: dict[str, View] = {name: wants.view for name, wants in seeing.items()}
+        self.views: dict[str, Framing] = {name: wants.view for name, wants in seeing.items()}
         check_frames(seeing, frames_per_clip(settings.fps, settings.clip_len))
 
     @property
@@ -189,10 +189,10 @@ class Extractor:
         )
 
     @property
-    def _lanes(self) -> dict[View | Hears, Lane]:
+    def _lanes(self) -> dict[Framing | Hears, Lane]:
         """Pictures of each view, and sound of each rate, to the encoders that take them."""
         frames, seconds = frames_per_clip(self.settings.fps, self.settings.clip_len), self.settings.clip_len
-        takers: dict[View | Hears, dict[str, Encode]] = defaultdict(dict)
+        takers: dict[Framing | Hears, dict[str, Encode]] = defaultdict(dict)
         for name, encoder in self._seeing.items():
             takers[self.views[name]][name] = encoder.video
         for name in self.hearing:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from read.encoders.base import View
+from read.encoders.base import Framing
 from read.encoders.program import Running, filtered, on_time_line, raw_source, running, source, stated_seconds, url
 from read.errors import InputError
 from read.files import atomic_path
@@ -51,12 +51,12 @@ def read_clips(path: str | Path, fps: float, clip_len: float, size: int) -> Iter
 
     Where the picture changes its shape, what follows is stretched to the first.
     """
-    with closing(read_views(path, fps, clip_len, [View(size)])) as clips:
+    with closing(read_views(path, fps, clip_len, [Framing(size)])) as clips:
         yield from ((clip, real) for (clip,), real in clips)
 
 
 def read_views(
-    path: str | Path, fps: float, clip_len: float, views: Sequence[View]
+    path: str | Path, fps: float, clip_len: float, views: Sequence[Framing]
 ) -> Iterator[tuple[list[np.ndarray], int]]:
     """As `read_clips`, each clip as every one of several views, in their order; the video is decoded once."""
     length = frames_per_clip(fps, clip_len)
@@ -88,7 +88,7 @@ def _clip(data: bytearray, rows: int, columns: int) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(-1, rows, columns, 3)
 
 
-def _side_by_side(sampled: Any, views: Sequence[View]) -> Any:
+def _side_by_side(sampled: Any, views: Sequence[Framing]) -> Any:
     """The views of a stream as one picture, from left to right, all at its top."""
     if len(views) == 1:
         return _square(sampled, views[0])
@@ -99,7 +99,7 @@ def _side_by_side(sampled: Any, views: Sequence[View]) -> Any:
     return filtered(squares, "xstack", inputs=len(views), layout=layout, fill="black")
 
 
-def _square(stream: Any, view: View) -> Any:
+def _square(stream: Any, view: Framing) -> Any:
     size = view.size
     if view.squash:
         return stream.filter("scale", size, size)
@@ -108,7 +108,7 @@ def _square(stream: Any, view: View) -> Any:
     return stream.filter("scale", *larger).filter("crop", size, size)
 
 
-def _apart(clip: np.ndarray, views: Sequence[View]) -> list[np.ndarray]:
+def _apart(clip: np.ndarray, views: Sequence[Framing]) -> list[np.ndarray]:
     ends = np.cumsum([view.size for view in views])
     return [
         np.ascontiguousarray(clip[:, : view.size, end - view.size : end]) for view, end in zip(views, ends, strict=True)

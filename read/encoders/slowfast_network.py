@@ -81,7 +81,7 @@ class Stage(nn.Module):
         return states
 
 
-class Fusion(nn.Module):
+class Lateral(nn.Module):
     """What the fast pathway tells the slow one: a convolution over time, as slow as it."""
 
     def __init__(self, width: int, alpha: int) -> None:
@@ -99,7 +99,7 @@ class Fusion(nn.Module):
 class Paths(nn.Module):
     """A part of each pathway, and their fusion; None: they stay apart."""
 
-    def __init__(self, slow: nn.Module, fast: nn.Module, fusion: Fusion | None) -> None:
+    def __init__(self, slow: nn.Module, fast: nn.Module, fusion: Lateral | None) -> None:
         super().__init__()
         self.multipathway_blocks = nn.ModuleList([slow, fast])
         self.multipathway_fusion = fusion
@@ -123,7 +123,7 @@ class SlowFastNetwork(nn.Module):
     def __init__(self, blocks: Sequence[int], widths: Sequence[int], stride: int, alpha: int) -> None:
         super().__init__()
         slow, fast = widths
-        parts = [Paths(Stem(slow, 1, stride), Stem(fast, 5, stride), Fusion(fast, alpha))]
+        parts = [Paths(Stem(slow, 1, stride), Stem(fast, 5, stride), Lateral(fast, alpha))]
         given = [slow + FUSED * fast, fast]
         for stage, count in enumerate(blocks):
             inner = [width << stage for width in widths]
@@ -131,7 +131,7 @@ class SlowFastNetwork(nn.Module):
             times = (1 if stage < 2 else 3, 3)
             paths = [Stage(count, *sizes, step) for sizes in zip(given, inner, outer, times, strict=True)]
             last = stage == len(blocks) - 1
-            parts.append(Paths(*paths, None if last else Fusion(outer[1], alpha)))
+            parts.append(Paths(*paths, None if last else Lateral(outer[1], alpha)))
             given = [outer[0] + FUSED * outer[1], outer[1]]
         self.blocks = nn.ModuleList(parts)
         self.width = sum(outer)

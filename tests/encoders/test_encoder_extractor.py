@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from read.encoders.base import View
+from read.encoders.base import Framing
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import iter_clips, read_views, write_video
 from read.encoders.kinds.clip import Clip, new_tiny_clip
@@ -47,9 +47,9 @@ def test_streaming_equals_one_shot(weights, video):
 def test_each_encoder_sees_the_video_as_it_wants_to(weights, video):
     """Sizes of their own, one of them of the whole picture, from one decoding."""
     both = Extractor(ExtractorSettings(batch_size=4), weights)
-    both.views["slowfast"] = View(48, squash=True)
+    both.views["slowfast"] = Framing(48, squash=True)
     arrays = both.video(video).arrays
-    for name, view in (("clip", View(64)), ("slowfast", View(48, squash=True))):
+    for name, view in (("clip", Framing(64)), ("slowfast", Framing(48, squash=True))):
         clips = np.stack([clip for (clip,), _ in read_views(video, 8, 2.0, [view])])
         np.testing.assert_allclose(arrays[name], both.encoders[name].video(clips), atol=1e-4, rtol=1e-4)
     assert both.spec["views"]["slowfast"] == {"size": 48, "squash": True, "short": 0}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from read.encoders import program
-from read.encoders.base import View
+from read.encoders.base import Framing
 from read.encoders.frames import frames_per_clip, iter_clips, read_clips, read_views, transcode_for_web, write_video
 from read.encoders.program import ffmpeg_binary
 from read.errors import InputError
@@ -59,7 +59,14 @@ def test_several_views_of_one_decoding_are_each_what_it_is_alone(tmp_path):
     path, frames = tmp_path / "sides.mp4", np.full((9, 48, 96, 3), 255, np.uint8)
     frames[:, :, :24] = 0
     write_video(path, frames, 4)
-    views = [View(32), View(48, squash=True), View(40), View(32, squash=True), View(32, short=48), View(48)]
+    views = [
+        Framing(32),
+        Framing(48, squash=True),
+        Framing(40),
+        Framing(32, squash=True),
+        Framing(32, short=48),
+        Framing(48),
+    ]
     found = list(read_views(path, 4, 2.0, views))
     assert [real for _, real in found] == [8, 1]
     for number, view in enumerate(views):

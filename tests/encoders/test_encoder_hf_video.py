@@ -10,7 +10,7 @@ import transformers
 from pipeline import paths
 from pipeline.stages import encoders
 from read.bundle.shapes import check_encoder
-from read.encoders.base import Material, View, Wants
+from read.encoders.base import Framing, Material, Wants
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import read_views, write_video
 from read.encoders.kinds.hf_video import FAMILIES, HFVideo, sight, wants_of
@@ -83,16 +83,16 @@ def test_a_clip_is_what_the_models_own_head_reads(family, classifier, clips, tmp
     assert HFVideo.wanted({"model": str(tmp_path / "away")}) == loaded.wants
     short = {"videomae": 224, "vjepa2": 36, "timesformer": 224, "vivit": 256}[family]  # as the processors have it
     assert loaded.wants == Wants(SIDE, 4, short=short)
-    assert loaded.wants.view == View(SIDE, short=short) and Wants(224, short=224).view == View(224)
+    assert loaded.wants.view == Framing(SIDE, short=short) and Wants(224, short=224).view == Framing(224)
 
 
 @pytest.mark.parametrize(
     "told, view",
     [
-        ({"size": {"shortest_edge": 40}}, View(SIDE, short=40)),
-        ({"size": {"height": SIDE, "width": SIDE}}, View(SIDE, squash=True)),
-        ({"size": {"height": SIDE, "width": SIDE}, "do_center_crop": False}, View(SIDE, squash=True)),
-        ({"size": {"shortest_edge": SIDE}, "do_center_crop": False}, View(SIDE)),
+        ({"size": {"shortest_edge": 40}}, Framing(SIDE, short=40)),
+        ({"size": {"height": SIDE, "width": SIDE}}, Framing(SIDE, squash=True)),
+        ({"size": {"height": SIDE, "width": SIDE}, "do_center_crop": False}, Framing(SIDE, squash=True)),
+        ({"size": {"shortest_edge": SIDE}, "do_center_crop": False}, Framing(SIDE)),
         ({"size": {"height": 40, "width": 40}}, "presses pictures into"),
     ],
 )
@@ -181,7 +181,7 @@ def test_from_the_stage_to_features(xclip, tmp_path, monkeypatch):
     extractor = Extractor(ExtractorSettings(fps=8.0, clip_len=1.0, decoders=2), paths.ENCODERS, names=[*entries])
     arrays = extractor.video("a.mp4").arrays
     assert {name: rows.shape for name, rows in arrays.items()} == {"motion": (3, 24), "both": (3, 20)}
-    assert extractor.spec["joint"] == "both" and extractor.views["motion"] == View(SIDE, short=40)
+    assert extractor.spec["joint"] == "both" and extractor.views["motion"] == Framing(SIDE, short=40)
     for name, encoder in extractor.encoders.items():
         clips = [clip for (clip,), _ in read_views("a.mp4", 8.0, 1.0, [extractor.views[name]])]
         np.testing.assert_allclose(arrays[name], encoder.video(np.stack(clips)), atol=1e-5)

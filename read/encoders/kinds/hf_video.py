@@ -28,7 +28,7 @@ READS = ("frames",)
 OPTIONS = {"model": "MCG-NJU/videomae-base-finetuned-kinetics"}  # a hub's name, with its revision after an @; a folder
 
 
-class Family(NamedTuple):
+class VideoFamily(NamedTuple):
     """Names of transformers' classes, and how a model without classifier is pooled."""
 
     plain: str
@@ -38,10 +38,12 @@ class Family(NamedTuple):
 
 
 FAMILIES = {
-    "videomae": Family("VideoMAEModel", "VideoMAEForVideoClassification", "VideoMAEVideoProcessor", False),
-    "vjepa2": Family("VJEPA2Model", "VJEPA2ForVideoClassification", "VJEPA2VideoProcessor", False),
-    "timesformer": Family("TimesformerModel", "TimesformerForVideoClassification", "TimesformerVideoProcessor", True),
-    "vivit": Family("VivitModel", "VivitForVideoClassification", "VivitVideoProcessor", True),
+    "videomae": VideoFamily("VideoMAEModel", "VideoMAEForVideoClassification", "VideoMAEVideoProcessor", False),
+    "vjepa2": VideoFamily("VJEPA2Model", "VJEPA2ForVideoClassification", "VJEPA2VideoProcessor", False),
+    "timesformer": VideoFamily(
+        "TimesformerModel", "TimesformerForVideoClassification", "TimesformerVideoProcessor", True
+    ),
+    "vivit": VideoFamily("VivitModel", "VivitForVideoClassification", "VivitVideoProcessor", True),
 }
 
 
@@ -197,7 +199,7 @@ def pixels(clips: np.ndarray, count: int, scale: tuple[Tensor, Tensor]) -> Tenso
     return (torch.from_numpy(clips[:, chosen]).to(mean.device).movedim(-1, 2).float() - mean) / std
 
 
-def _family(found: Any, source: str) -> Family:
+def _family(found: Any, source: str) -> VideoFamily:
     if found.model_type == "xclip":
         raise InputError(f"{source}: is an X-CLIP, which reads sentences too; name it under an encoder of kind xclip")
     if found.model_type not in FAMILIES:
