@@ -28,7 +28,7 @@ class Stem(nn.Module):
         return self.pool(self.activation(self.norm(self.conv(frames))))
 
 
-class Bottleneck(nn.Module):
+class ResidualBlock(nn.Module):
     """Convolutions over `time` frames, over 3 x 3 pixels, and to `out` channels."""
 
     def __init__(self, given: int, width: int, out: int, time: int, stride: int) -> None:
@@ -57,11 +57,11 @@ class Block(nn.Module):
         if given != out or stride != 1:
             self.branch1_conv = nn.Conv3d(given, out, 1, (1, stride, stride), bias=False)
             self.branch1_norm = nn.BatchNorm3d(out)
-        self.branch2 = Bottleneck(given, width, out, time, stride)
+        self.branch2 = ResidualBlock(given, width, out, time, stride)
         self.activation = nn.ReLU()
 
     def forward(self, states: Tensor) -> Tensor:
-        """As `Bottleneck`."""
+        """As `ResidualBlock`."""
         beside = states if self.branch1_conv is None else self.branch1_norm(self.branch1_conv(states))
         return self.activation(beside + self.branch2(states))
 
@@ -138,7 +138,7 @@ class SlowFastNetwork(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, Bottleneck):
+            elif isinstance(module, ResidualBlock):
                 nn.init.zeros_(module.norm_c.weight)  # each block begins as the identity
 
     def forward(self, slow: Tensor, fast: Tensor) -> Tensor:
