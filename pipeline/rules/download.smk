@@ -74,7 +74,7 @@ rule download_shard:
     benchmark:
         "benchmarks/results/download/{dataset}/{shard}.tsv"
     group:
-        in_group
+        in_group if STORED else None
     resources:
         mem_mb=memory,
         runtime=minutes(24 * 60),

@@ -1,7 +1,11 @@
+from read.encoders.base import trained_here
+
 # In the order in which features are joined; a package of features stands for the encoders that made it.
 ENCODERS = [
     name for name in PARAMS.encoders if any(name in names for names in NEEDED.values())
 ]
+# Those that are trained on the source's videos.
+LEARNED = {name for name in ENCODERS if trained_here(name, PARAMS.encoders[name])}
 
 
 rule encoder:
@@ -12,13 +16,13 @@ rule encoder:
                 dataset=PARAMS.source,
                 file=["manifest.json", "annotations.jsonl", "segments.jsonl"],
             )
-            if learns(wildcards.encoder)
+            if wildcards.encoder in LEARNED
             else []
         ),
         videos=lambda wildcards: [
             folder
             for shard in SHARDS
-            if learns(wildcards.encoder)
+            if wildcards.encoder in LEARNED
             for folder in videos_of(PARAMS.source, shard)
         ],
     output:

@@ -1,3 +1,5 @@
+from os.path import dirname
+
 BUNDLED = f"k{max(PARAMS.runs.shots)}-s{PARAMS.runs.seeds[0]}"
 
 
@@ -46,7 +48,7 @@ rule export:
                 *(
                     f"{run}/scores.json"
                     for run, _ in scored(task)
-                    if run.partition("/")[0] in ("map", wildcards.strategy)
+                    if dirname(run) in ["map", wildcards.strategy]
                 ),
             ]
         ],

@@ -20,7 +20,7 @@ rule extract_shard:
     benchmark:
         "benchmarks/results/extract/{dataset}/{shard}.tsv"
     group:
-        in_group
+        in_group if STORED else None
     threads: DECODERS
     resources:
         mem_mb=shard_memory,

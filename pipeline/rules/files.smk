@@ -1,5 +1,4 @@
 # What jobs are given, all that they read: functions of more rules than one.
-from read.encoders.base import trained_here
 
 
 def kept(path):
@@ -12,11 +11,6 @@ def videos_of(dataset, shard):
     return [f"data/raw/{dataset}/shards/{shard}.tar"] if STORED else []
 
 
-def learns(encoder):
-    """Whether an encoder is trained on the source's videos."""
-    return trained_here(encoder, PARAMS.encoders[encoder])
-
-
 def at_hand(dataset):
     """What keeps a job on this machine, where storage is all that others see: that its videos are in a folder here."""
     card = CARDS[dataset]
@@ -25,10 +19,8 @@ def at_hand(dataset):
 
 def in_group(wildcards):
     """The group of a shard's download and extraction: its videos stay on the node, unless others need them."""
-    learned = wildcards.dataset == PARAMS.source and any(map(learns, ENCODERS))
-    return (
-        "shard" if STORED and not learned and not at_hand(wildcards.dataset) else None
-    )
+    learned = wildcards.dataset == PARAMS.source and LEARNED
+    return None if learned or at_hand(wildcards.dataset) else "shard"
 
 
 def package_of(dataset):
