@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 SMALLEST = {"task": ["grounding"], "strategies": {"read": {}}}
 BUNDLE = "results/bundles/read"
 SECRET = "b3f5d0c1-of-this-test-alone"
+STAMP = ".snakemake_timestamp"
 TOPS = ("data/", "models/", "results/")
 STORED = (
     "--default-storage-provider", "s3", "--default-storage-prefix", "s3://bucket/runs", "--shared-fs-usage", "none",
@@ -27,7 +28,7 @@ MADE_APART = ("results/report/index.html", "results/report/metrics/")  # it show
 def digests(folder: Path) -> dict[str, str]:
     """Path -> md5 of the artifacts in a folder, but videos."""
     files = (path for top in TOPS for path in (folder / top).rglob("*") if path.is_file())
-    names = {path.relative_to(folder).as_posix(): path for path in files if path.name != ".snakemake_timestamp"}
+    names = {path.relative_to(folder).as_posix(): path for path in files if path.name != STAMP}
     return {
         name: hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
         for name, path in names.items()
@@ -52,12 +53,21 @@ class Bucket:
             "AWS_SECRET_ACCESS_KEY": SECRET,
         }
 
-    def digests(self, prefix: str = "runs/") -> dict[str, str]:
-        """The same of what lies below a prefix; an object in one part is known by its md5."""
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=prefix)
-        objects = [each for page in pages for each in page["Contents"]]
-        found = {each["Key"].removeprefix(prefix): each["ETag"].strip('"') for each in objects}
-        return {name: md5 for name, md5 in found.items() if name.startswith(TOPS) and not name.startswith(MADE_APART)}
+    def digests(self) -> dict[str, str]:
+        """The same of what lies in the bucket; an object that came in one part is known by its md5."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix="runs/")
+        tags = {
+            each["Key"].removeprefix("runs/"): each["ETag"].strip('"') for page in pages for each in page["Contents"]
+        }
+        return {
+            name: self._md5(name) if "-" in tag else tag
+            for name, tag in tags.items()
+            if name.startswith(TOPS) and not name.startswith(MADE_APART) and not name.endswith(STAMP)
+        }
+
+    def _md5(self, name: str) -> str:
+        content = self.client.get_object(Bucket="bucket", Key=f"runs/{name}")["Body"].read()
+        return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 @pytest.fixture(scope="module")
