@@ -137,5 +137,6 @@ def test_dvc_keeps_artifacts_in_object_storage(runs, bucket, tmp_path):
     copy = files.clone(tmp_path / "clone")
     copy.environment |= bucket.environment | {"DVC_SITE_CACHE_DIR": os.fspath(tmp_path / "dvc-site")}
     copy.dvc("pull", "--quiet")
-    assert digests(copy.folder) == digests(files.folder)
+    made = {name: digest for name, digest in digests(files.folder).items() if not name.startswith(BUNDLE)}
+    assert digests(copy.folder) == made  # a bundle is asked for by name, and of no stage of DVC
     copy.assert_settled()
