@@ -28,11 +28,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=Path, help="a folder; a test picture when absent")
+    parser.add_argument("--seconds", type=int, default=20, help="of the test picture")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as room:
         if options.videos is None:
-            make_video(Path(room) / "video.mp4", 20, "640x360", 25)
+            make_video(Path(room) / "video.mp4", options.seconds, "640x360", 25)
         paths = sorted(path for path in (options.videos or Path(room)).iterdir() if path.is_file())
         known = {"ffmpeg": by_ffmpeg, "PyAV": by_pyav, "torchcodec": by_torchcodec}
         print(f"{'':12}{'':12}{'seconds':>9}{'CPU':>8}{'pictures':>10}{'equal':>7}  largest mean difference")

@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure, print, and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--videos", type=Path, help="a folder; test pictures when absent")
+    parser.add_argument("--seconds", type=int, nargs="+", default=[8, 20, 50], help="of the test pictures")
     parser.add_argument("--times", type=int, default=2, help="how often each video is taken")
     parser.add_argument("--longer", type=int, default=0, help="take so many videos that are joined of five each")
     parser.add_argument("--encoders", choices=["tiny", "public"], default="tiny")
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings = ExtractorSettings(options.fps, 2.0, decoders=options.decoders)
         extractor = Extractor(settings, room, names=options.names)
         if options.videos is None:
-            for seconds in (8, 20, 50):
+            for seconds in options.seconds:
                 make_video(Path(room) / f"{seconds}.mp4", seconds, "640x360", 25)
         paths = sorted(path for path in (options.videos or Path(room)).iterdir() if path.is_file()) * options.times
         if options.longer:
@@ -184,7 +185,7 @@ def join(paths: Sequence[Path], count: int, folder: Path) -> list[Path]:
     draw, made = random.Random(0), []
     for number in range(count):
         chosen = "|".join(map(str, draw.sample(parts, min(5, len(parts)))))
-        made.append(folder / f"longer{number}.mp4")
+        made.append(folder / f"longer{number}.ts")
         words = ["-nostdin", "-v", "error", "-i", f"concat:{chosen}", "-c", "copy", str(made[-1])]
         subprocess.run([ffmpeg_binary(), *words], check=True)
     return made

@@ -19,9 +19,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from read.encoders.frames import read_clips
 from read.encoders.program import ffmpeg_binary
 from read.files import write_json
 
@@ -59,22 +56,19 @@ def starts(bundle: Path, video: Path, repeats: int) -> None:
 
 def encoding(bundle: Path, short: Path, path: Path, repeats: int) -> None:
     """A video through decoder and encoders, through each alone, and queries on it."""
+    from benchmarks import extraction
+    from benchmarks.extraction import decode, encode, look
     from read.predictor import Predictor
 
     predictor = Predictor.from_bundle(bundle)
-    extractor, settings = predictor.extractor, predictor.extractor.settings
+    extractor = predictor.extractor
     predictor.encode(short)  # whatever happens once
     began = time.perf_counter()
     video = predictor.encode(path)
     both = time.perf_counter() - began
-    began = time.perf_counter()
-    clips = np.stack([clip for clip, _ in read_clips(path, settings.fps, settings.clip_len, extractor.size)])
-    decoding = time.perf_counter() - began
-    began = time.perf_counter()
-    for start in range(0, len(clips), settings.batch_size):
-        for encoder in extractor.encoders.values():
-            encoder.video(clips[start : start + settings.batch_size])
-    alone = time.perf_counter() - began
+    counts, kept = look(extractor, [path])
+    decoding, _ = extraction.timed(lambda: decode(extractor, [path]))
+    alone, _ = extraction.timed(lambda: encode(extractor, counts, kept))
     print(
         f"encoding {video.duration:5.0f} s of video        {both:7.2f} s, {video.duration / both:.0f} times its speed"
     )

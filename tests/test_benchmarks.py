@@ -10,13 +10,16 @@ from benchmarks import measure, names
 
 SMALL = {
     "adapters": ["--backbone", "qd_detr", "--size", "small", "--batch", "2", "--repeats", "1", "--device", "cpu"],
+    "decoders": ["--rounds", "1", "--seconds", "2"],
+    "extraction": ["--rounds", "1", "--seconds", "2", "4", "--longer", "1"],
     "metrics": ["--repeats", "1"],
     "predict": ["--seconds", "4", "--repeats", "1"],
     "summarization": ["--size", "small", "--batch", "2", "--repeats", "1", "--device", "cpu"],
     "transport": ["--shape", "2", "6", "4", "8", "--rounds", "2", "--repeats", "1", "--device", "cpu"],
 }
 SAID = {
-    "adapters": "full fine-tuning", "metrics": "1550 queries", "predict": "a further query",
+    "adapters": "full fine-tuning", "decoders": "all         ffmpeg", "extraction": "ratio",
+    "metrics": "1550 queries", "predict": "a further query",
     "summarization": "generation",
     "transport": "released / read exact",
 }  # fmt: skip
