@@ -1,7 +1,12 @@
 SCORED = ["scores.json", "predictions.jsonl", "attention.json", "attention.safetensors"]
 # Runs of the map that is fitted in closed form, where pictures and sentences have one space.
 MAPS = expand("map/k{shots}-s{seed}", shots=PARAMS.runs.shots, seed=PARAMS.runs.seeds)
-MAPPED = CARDS[PARAMS.dataset].joint(PARAMS.features, PARAMS.encoders, PARAMS.extract.normalise) is not None
+MAPPED = (
+    CARDS[PARAMS.dataset].joint(
+        PARAMS.features, PARAMS.encoders, PARAMS.extract.normalise
+    )
+    is not None
+)
 UNTRAINED_RUNS = {
     task: ["zero_shot/k0-s0", *(MAPS if MAPPED and task == "grounding" else [])]
     for task in PARAMS.task
