@@ -34,8 +34,9 @@ def extractor_of(settings: SimpleNamespace) -> Extractor:
     """The extractor that params.yaml describes."""
     machine = told()
     decoders = None if machine.decoders == "auto" else machine.decoders
-    extract = settings.extract
-    wanted = ExtractorSettings(extract.fps, settings.clip_len, machine.batch_size, decoders, extract.normalise)
+    how = {"batch_size": machine.batch_size, "decoders": decoders, "half": machine.precision != "fp32"}
+    what = {"fps": settings.extract.fps, "clip_len": settings.clip_len, "normalise": settings.extract.normalise}
+    wanted = ExtractorSettings(**what, **how)
     return Extractor(wanted, paths.ENCODERS, chosen_device(), settings.encoders)
 
 

@@ -33,6 +33,7 @@ class ExtractorSettings:
         batch_size: clips that go through a GPU's encoders at once; a CPU takes a few, always as many.
         normalise: whether models read each encoder's features L2-normalised, or as they are and without a joint space.
         decoders: videos that are decoded at once; None: as many as there are cores. Neither decides a result.
+        half: whether a GPU's encoders see in half precision, which changes what rounding does.
     """
 
     fps: float = 8.0
@@ -40,6 +41,7 @@ class ExtractorSettings:
     batch_size: int = 32
     decoders: int | None = None
     normalise: bool = True
+    half: bool = True
 
     def __post_init__(self):
         """Check what can be checked without the models."""
@@ -202,10 +204,14 @@ class Extractor:
             for kind in takers
         }
         batch = {kind: self.settings.batch_size if self._gpu else clips_at_once(size) for kind, size in sizes.items()}
-        return {kind: Lane(batch[kind], sizes[kind], partial(self._encode, takers[kind])) for kind in takers}
+        return {kind: Lane(batch[kind], sizes[kind], partial(self._encode, takers[kind], kind)) for kind in takers}
 
-    def _encode(self, encoders: Mapping[str, Encode], clips: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: (self._half(encode, clips) if self._gpu else encode(clips)) for name, encode in encoders.items()}
+    def _encode(
+        self, encoders: Mapping[str, Encode], kind: Framing | Hears, clips: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        # Sound stays in full: the least of a spectrum, whose logarithm counts, is none in half.
+        half = self._gpu and self.settings.half and not isinstance(kind, Hears)
+        return {name: (self._half(encode, clips) if half else encode(clips)) for name, encode in encoders.items()}
 
     def _half(self, encode: Encode, clips: np.ndarray) -> np.ndarray:
         """In half precision; in full where that has no number for a result."""

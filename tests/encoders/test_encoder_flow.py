@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from read.encoders import program
+from read.encoders.base import Framing, Hears
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.flow import Flow, Lane, clips_at_once, cores, most_bytes
 from read.encoders.frames import write_video
@@ -192,6 +193,27 @@ def test_features_are_the_same_to_the_bit_whatever_decodes_and_in_whatever_compa
             np.testing.assert_array_equal(found.arrays["slowfast"], wanted.arrays["slowfast"])
 
 
+def test_a_gpu_sees_in_half_and_hears_in_full(weights, monkeypatch):
+    """As the CPU's autocast shows it: what half precision has no number for is encoded in full."""
+    monkeypatch.setattr(Extractor, "_gpu", True)
+    clips = np.full((2, 16, 64, 64, 3), 99, np.uint8)
+
+    def product(size):
+        return lambda clips: (torch.full((2, 1), size) @ torch.full((1, 3), size)).float().numpy()
+
+    encoders = {"third": product(1 / 3), "large": product(300.0)}
+    for half in (True, False):
+        extractor = Extractor(ExtractorSettings(half=half), weights, names=["slowfast"])
+        wanted = extractor.encoders["slowfast"].video(clips)
+        (lane,) = extractor._lanes.values()
+        found = lane.encode(clips)["slowfast"]
+        assert lane.batch == 32 and found.dtype == np.float32 and np.array_equal(found, wanted) != half
+        np.testing.assert_allclose(found, wanted, atol=2e-2)
+        seen, heard = (extractor._encode(encoders, kind, clips) for kind in (Framing(64), Hears(8000)))
+        assert seen["large"].tolist() == heard["large"].tolist() == [[90000.0] * 3] * 2
+        assert (abs(seen["third"] - 1 / 9).max() > 1e-6) == half and abs(heard["third"] - 1 / 9).max() < 1e-7
+
+
 @pytest.mark.video
 def test_a_decoder_that_hangs_is_ended_and_stops_nobody(weights, videos, tmp_path, monkeypatch):
     script = tmp_path / "ffmpeg"
@@ -230,8 +252,6 @@ class Loud:
     reads, identity = ("sound",), {"name": "loud"}
 
     def __init__(self, rate):
-        from read.encoders.base import Hears
-
         self.hears, self.seen = Hears(rate), []
 
     def sound(self, waves):

@@ -267,7 +267,7 @@ def test_the_machine_says_how_many_videos_are_decoded_at_once(monkeypatch, raw):
     monkeypatch.undo()
     seen = []
     monkeypatch.setattr(extract, "Extractor", lambda wanted, *_: seen.append(wanted))
-    for machine in ({}, {"decoders": 3, "batch_size": 5}):
+    for machine in ({}, {"decoders": 3, "batch_size": 5, "precision": "fp32"}):
         monkeypatch.setenv(TOLD, json.dumps(machine))
         extract.extractor_of(SimpleNamespace(**vars(SETTINGS), encoders=[]))
-    assert seen == [ExtractorSettings(8.0, 2.0, 64, None), ExtractorSettings(8.0, 2.0, 5, 3)]
+    assert seen == [ExtractorSettings(8.0, 2.0, 64, None), ExtractorSettings(8.0, 2.0, 5, 3, half=False)]
