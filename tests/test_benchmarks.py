@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import measure, names
+from benchmarks import measure, names, scale
 
 SMALL = {
     "adapters": ["--backbone", "qd_detr", "--size", "small", "--batch", "2", "--repeats", "1", "--device", "cpu"],
@@ -14,12 +14,13 @@ SMALL = {
     "extraction": ["--rounds", "1", "--seconds", "2", "4", "--longer", "1"],
     "metrics": ["--repeats", "1"],
     "predict": ["--seconds", "4", "--repeats", "1"],
+    "scale": ["--sizes", "40", "80", "--clips", "6", "--parts", "epoch"],
     "summarization": ["--size", "small", "--batch", "2", "--repeats", "1", "--device", "cpu"],
     "transport": ["--shape", "2", "6", "4", "8", "--rounds", "2", "--repeats", "1", "--device", "cpu"],
 }
 SAID = {
     "adapters": "full fine-tuning", "decoders": "all         ffmpeg", "extraction": "ratio",
-    "metrics": "1550 queries", "predict": "a further query",
+    "metrics": "1550 queries", "predict": "a further query", "scale": "over n log n",
     "summarization": "generation",
     "transport": "released / read exact",
 }  # fmt: skip
@@ -36,6 +37,13 @@ def test_all_take_arguments():
 def test_a_small_run(name, capsys):
     import_module(f"benchmarks.{name}").main(SMALL[name])
     assert SAID[name] in capsys.readouterr().out
+
+
+def test_what_grows_is_measured_of_each_part(tmp_path):
+    scale.make_data(tmp_path, 40, clips=6, dim=8)
+    for part in ("open", "split", "leaks", "scores"):
+        (row,) = scale.PARTS[part](tmp_path)
+        assert row["part"] == part and row["seconds"] >= 0 and row["mb"] > 50
 
 
 def test_a_module_without_main_is_no_benchmark(monkeypatch, capsys):

@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 
 from read.data.lazy import Cache, Lazy
 from read.data.lengths import Length
-from read.data.mapped import MappedFiles
+from read.data.tensor_files import TensorFiles
 from read.errors import InputError
 from read.files import atomic_path, read_json, sha256_of, write_json
 from read.rows import id_key
@@ -121,7 +121,7 @@ class FeatureStore:
         self._videos: dict[str, tuple[Path, list[str]]] = {}
         self._texts: dict[str, Path] = {}
         self._columns: dict[tuple[str, ...], slice] = {}
-        self._files, self._cache = MappedFiles(), Cache()
+        self._files, self._cache = TensorFiles(), Cache()
         self.spec = spec or read_json(sidecars[0])["spec"]
         for sidecar in sidecars:
             content = read_json(sidecar)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from read.data import Annotation, FeatureStore, collate, make_samples, pieces, write_shard
-from read.data import mapped as mapped_module
 from read.data.features import text_arrays
 from read.data.joined import join
 from read.data.lazy import Cache, Lazy, joined, read
@@ -83,18 +82,7 @@ def test_samples_read_nothing_until_they_are_a_batch(store, monkeypatch):
     assert torch.equal(batch["video"][7, :5], batch["video"][6, cut.start : cut.start + 5])
 
 
-def test_files_are_let_go_and_opened_again(store, monkeypatch):
-    before = [FeatureStore(store).video(f"v{n}") for n in range(3)]
-    monkeypatch.setattr(mapped_module, "MAPPED", 100)
-    features = FeatureStore(store)
-    for _ in range(2):
-        features._cache = Cache()
-        assert all(torch.equal(features.video(f"v{n}"), before[n]) for n in range(3))
-        assert len(features._files._open) < 4
-
-
-def test_a_shard_that_is_replaced_meanwhile_is_refused(store, monkeypatch):
-    monkeypatch.setattr(mapped_module, "MAPPED", 0)
+def test_a_shard_that_is_replaced_meanwhile_is_refused(store):
     features = FeatureStore(store)
     features.video("v0")
     write_shard(store, "001", {"clip/v1": np.ones((6, 4))}, SPEC)

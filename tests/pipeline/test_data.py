@@ -77,7 +77,7 @@ def test_a_job_checks_its_files_once_and_again_where_one_is_another(tmp_path, mo
         write_shard(paths.features("mine"), "000", {"clip/v": rng.normal(size=(3, 4))}, spec)
         write_shard(paths.features("mine"), "text", text_arrays([1], [rng.normal(size=(2, 4))]), spec)
 
-    monkeypatch.setattr("read.data.mapped.check_sha256", lambda path, digest: opened.append(path.name))
+    monkeypatch.setattr("read.data.tensor_files.check_sha256", lambda path, digest: opened.append(path.name))
     row = {"qid": 1, "query": "a", "vid": "v", "duration": 6, "relevant_windows": [[0, 2]]}
     write_jsonl(paths.raw("mine") / "annotations.jsonl", [row])
     write(0)
