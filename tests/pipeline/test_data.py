@@ -48,8 +48,11 @@ def test_small_encoders_learn_from_what_pretraining_may_see(tmp_path, monkeypatc
     monkeypatch.setattr(encoders, "load_footage", lambda segments, *_: {segment.video.stem for segment in segments})
     given = {"source": "mine", "clip_len": 2.0, "extract": SimpleNamespace(fps=8.0)}
     given["encoders"] = {"clip": {"model": "clip_tiny"}}
-    assert encoders._footage(SimpleNamespace(**given, domain="x")) == {"v1", "v5"}  # of the other kind, to train on
-    assert encoders._footage(SimpleNamespace(**given, domain=None)) == {f"v{n}" for n in range(8)}
+    assert encoders._footage(SimpleNamespace(**given, domain="x"), 64, folder) == {
+        "v1",
+        "v5",
+    }  # of the other kind, to train on
+    assert encoders._footage(SimpleNamespace(**given, domain=None), 64, folder) == {f"v{n}" for n in range(8)}
 
 
 @pytest.mark.parametrize("windows", ["auto", "ladder", "runs", "spans"])
