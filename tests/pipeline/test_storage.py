@@ -112,7 +112,10 @@ def test_a_shard_is_had_and_extracted_on_one_node_that_has_nothing(runs, bucket,
     remote = ("--executor", "elsewhere", "--jobs", "2", "--seconds-between-status-checks", "1")
     runs.stored.run("snakemake", *STORED, *remote, "data/features/montage/000.safetensors")
     (node,) = tmp_path.iterdir()
-    assert list(node.glob(".snakemake/storage/s3/bucket/runs/data/features/montage/000.*"))
+    said = (node / "log").read_text()
+    assert "rule download_shard" in said and "rule extract_shard" in said
+    assert "Storing in storage: s3://bucket/runs/data/features/montage/000.safetensors" in said
+    assert "Storing in storage: s3://bucket/runs/data/raw/montage/shards/000.tar" not in said
     assert bucket.digests() == before
 
 
