@@ -21,7 +21,7 @@ SUMMARIES = {"pretrain_summarization": 1, "references": 1, **OF_TASK}
 # What is edited -> those that run.
 PARAMS = [
     ("download.tolerance", 0.5, {}),
-    ("encoders.clip.seed", 1, ENCODERS),  # those that train here take frames of one size
+    ("encoders.clip.seed", 1, ENCODERS | {"encoder": 1}),
     ("split.val_share", 0.5, SPLIT),
     ("runs.seeds", [0, 1], SPLIT | {"train_run": 8}),
     ("backbone.grounding", "moment_detr", {"pretrain_grounding": 1, "references": 1, "linear_map": 1, **OF_TASK}),
