@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fps", type=float, default=8.0, help="32 frames a clip, as public SlowFast takes: 16")
     parser.add_argument("--names", nargs="+", default=["slowfast", "clip"], help="of the encoders")
     parser.add_argument("--decoders", type=int, help="as machine.decoders")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(argv)
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as room:
         make_weights(Path(room), options.encoders)
         settings = ExtractorSettings(options.fps, 2.0, decoders=options.decoders)
-        extractor = Extractor(settings, room, names=options.names)
+        extractor = Extractor(settings, room, options.device, options.names)
         if options.videos is None:
             for seconds in options.seconds:
                 make_video(Path(room) / f"{seconds}.mp4", seconds, "640x360", 25)
