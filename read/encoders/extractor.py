@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from read.encoders.base import ORDER, Encoder, Framing, Hears, check_frames, check_sound, hearing, kind_of
-from read.encoders.flow import Flow, Found, Lane, Put, clips_at_once, cores, most_bytes
+from read.encoders.flow import Extracted, Flow, Lane, Put, clips_at_once, cores, most_bytes
 from read.encoders.frames import frames_per_clip, read_views
 from read.encoders.sound import Sound
 from read.encoders.weights import check_content, read_config
@@ -183,7 +183,7 @@ class Extractor:
             told = told or sound.told
         return _Decoded(clips, seconds, told)
 
-    def _features(self, found: Found) -> VideoFeatures:
+    def _features(self, found: Extracted) -> VideoFeatures:
         clips, seconds, told = found.about
         heard = {name: found.arrays[name].repeat(clips // len(found.arrays[name]), 0) for name in self.hearing}
         return VideoFeatures(

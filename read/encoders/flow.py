@@ -41,7 +41,7 @@ class Lane(NamedTuple):
     encode: Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
 
-class Found(NamedTuple):
+class Extracted(NamedTuple):
     """What became of a video: encoder -> (N, d), and what `decode` returned, or the InputError that it raised."""
 
     arrays: dict[str, np.ndarray]
@@ -102,7 +102,7 @@ class Flow:
         self._left = decoders  # of those that are at work
         self._programs: dict[int, subprocess.Popen[bytes]] = {}
 
-    def run(self, progress: Callable[[], None] = lambda: None) -> Iterator[tuple[int, Found]]:
+    def run(self, progress: Callable[[], None] = lambda: None) -> Iterator[tuple[int, Extracted]]:
         """Videos by their number, as they are finished. `progress` is called after a batch, by the caller's thread.
 
         An exception there, or in the loop over the videos, ends all threads and programs.
@@ -261,9 +261,11 @@ def _thread(work: Callable[..., None], *arguments: Any) -> threading.Thread:
     return threading.Thread(target=work, args=arguments, daemon=True)
 
 
-def _found(video: _Video) -> Found:
+def _found(video: _Video) -> Extracted:
     arrays = {} if isinstance(video.about, InputError) else video.rows
-    return Found({name: np.stack([rows[n] for n in range(len(rows))]) for name, rows in arrays.items()}, video.about)
+    return Extracted(
+        {name: np.stack([rows[n] for n in range(len(rows))]) for name, rows in arrays.items()}, video.about
+    )
 
 
 @contextmanager
