@@ -6,7 +6,7 @@ dv and dt the features' widths, e that of the joint space of pictures and senten
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from typing import Self
 
 import torch
@@ -16,6 +16,8 @@ from read.data.annotations import MAX_SALIENCY, Annotation, Question
 from read.data.features import FeatureStore
 from read.data.lazy import Held, read
 from read.errors import InputError
+
+TARGETS = 8192  # labels whose targets are held; of more, those that were not asked for longest are made anew
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,9 @@ class Sample:
             raise InputError(f"query {self.question.qid} of video {self.vid}: has no label to train on or to score by")
         return self.label
 
-    @cached_property
+    @property
     def targets(self) -> dict[str, torch.Tensor]:
-        """What a model is trained towards; made once, as an epoch follows the other.
+        """What a model is trained towards.
 
         Returns:
             `windows` (W, 2) start and end of each window as shares of N * clip_len; `foreground` (N,) 1 where the
@@ -90,26 +92,40 @@ class Sample:
             (N, 2) that window; `saliency` (N,) the annotators' mean, scaled to 0..1; `relevant` (N,) whether they
             scored the clip.
         """
-        clips = len(self.clips)
-        length = clips * self.clip_len
-        centres = (torch.arange(clips) + 0.5) * self.clip_len
-        foreground, spans = torch.zeros(clips), torch.zeros(clips, 2)
-        saliency, relevant = torch.zeros(clips), torch.zeros(clips, dtype=torch.bool)
-        windows = torch.tensor(self.annotation.windows, dtype=torch.float32).reshape(-1, 2).clamp(max=length)
-        for start, end in windows.tolist():
-            inside = (centres >= start) & (centres <= end)
-            if not inside.any():
-                inside[(centres - (start + end) / 2).abs().argmin()] = True
-            foreground[inside] = 1.0
-            spans[inside] = torch.tensor([start, end]) / length
-        scored = zip(self.annotation.clip_ids, self.annotation.saliency, strict=True)
-        inside = {clip: scores for clip, scores in scored if clip < clips}  # a header may promise more than there is
-        saliency[[*inside]] = torch.tensor([sum(scores) / len(scores) / MAX_SALIENCY for scores in inside.values()])
-        relevant[[*inside]] = True
-        return {
-            "windows": windows / length, "foreground": foreground, "spans": spans,
-            "saliency": saliency, "relevant": relevant,
-        }  # fmt: skip
+        label = self.annotation
+        return _targets(label.windows, label.clip_ids, label.saliency, len(self.clips), self.clip_len)
+
+
+@lru_cache(maxsize=TARGETS)
+def _targets(
+    windows: tuple[tuple[float, float], ...],
+    clip_ids: tuple[int, ...],
+    saliency: tuple[tuple[int, ...], ...],
+    clips: int,
+    clip_len: float,
+) -> dict[str, torch.Tensor]:
+    """See `Sample.targets`: made once for each label of a set that is trained on again and again."""
+    length = clips * clip_len
+    centres = (torch.arange(clips) + 0.5) * clip_len
+    foreground, spans = torch.zeros(clips), torch.zeros(clips, 2)
+    scores, relevant = torch.zeros(clips), torch.zeros(clips, dtype=torch.bool)
+    ends = torch.tensor(windows, dtype=torch.float32).reshape(-1, 2).clamp(max=length)
+    for start, end in ends.tolist():
+        inside = (centres >= start) & (centres <= end)
+        if not inside.any():
+            inside[(centres - (start + end) / 2).abs().argmin()] = True
+        foreground[inside] = 1.0
+        spans[inside] = torch.tensor([start, end]) / length
+    scored = {clip: given for clip, given in zip(clip_ids, saliency, strict=True) if clip < clips}  # headers may lie
+    scores[[*scored]] = torch.tensor([sum(given) / len(given) / MAX_SALIENCY for given in scored.values()])
+    relevant[[*scored]] = True
+    return {
+        "windows": ends / length,
+        "foreground": foreground,
+        "spans": spans,
+        "saliency": scores,
+        "relevant": relevant,
+    }
 
 
 def make_samples(annotations: Iterable[Annotation], features: FeatureStore, clip_len: float) -> list[Sample]:
