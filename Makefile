@@ -42,7 +42,7 @@ bench: .venv/installed  ## speed and memory, side by side with what one would pi
 	python -m benchmarks
 
 clean:  ## remove everything the pipeline made; the environment stays
-	rm -rf data/raw data/features data/splits models results logs benchmarks/results .snakemake
+	rm -rf data/raw data/features data/splits data/transcripts models results logs benchmarks/results .snakemake
 
 .venv/installed: requirements.txt pyproject.toml tools/fit_torchvision.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; found $$($(PYTHON) --version)"; exit 1; }

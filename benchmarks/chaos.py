@@ -29,7 +29,7 @@ import psutil
 from benchmarks.tiny import Project, Running, make_project
 from read.files import sha256_of, write_json
 
-ARTIFACTS = ("data/raw", "data/features", "data/splits", "models", "results")
+ARTIFACTS = ("data/raw", "data/features", "data/splits", "data/transcripts", "models", "results")
 ENGINES = {"snakemake": ("snakemake", "--cores", "2"), "dvc": ("dvc", "repro")}
 JOB = "job"  # of snakemake, in an engine's place
 SCRATCH = {".snakemake_timestamp"}

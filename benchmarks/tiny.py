@@ -57,6 +57,7 @@ STAGE_OF = {
     "encoder": "encoders",
     "extract_shard": "extract",
     "extract_text": "extract",
+    "transcribe_shard": "transcribe",
     "pretrain_grounding": "pretrain",
     "pretrain_summarization": "pretrain",
     "train_run": "train",

@@ -91,7 +91,7 @@ def _digest(modules: tuple[str, ...]) -> str:
 def all_digests(params: Params) -> dict[str, Any]:
     """What stands in code.yaml: stage -> digest, or -> task -> digest, or -> task -> strategy -> digest."""
     found: dict[str, Any] = {
-        stage: code_digest(stage, params) for stage in ("download", "encoders", "extract", "report")
+        stage: code_digest(stage, params) for stage in ("download", "encoders", "extract", "transcribe", "report")
     }
     for stage in ("split", "pretrain"):
         found[stage] = {task: code_digest(stage, params, task) for task in params.task}

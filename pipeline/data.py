@@ -8,7 +8,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from pipeline import paths
-from read.data import Annotation, FeatureStore, SplitSettings, Summary, load_annotations, load_summaries, make_split
+from read.data import (
+    Annotation,
+    FeatureStore,
+    SplitSettings,
+    Summary,
+    load_annotations,
+    load_summaries,
+    make_split,
+    with_heard,
+)
 from read.errors import InputError
 from read.files import check_sha256, read_json
 
@@ -29,7 +38,7 @@ def load_labels(task: str, dataset: str, settings: SimpleNamespace) -> list[Anno
         raise InputError(f"{dataset}: its card names nothing that is labelled for {task}; take {task} out of `task`")
     if task == "grounding":
         return [*_annotations(file, settings.clip_len, load_features(dataset, settings), _state([file]))]
-    return load_summaries(file)
+    return with_heard(load_summaries(file), paths.heard(dataset))
 
 
 @lru_cache(maxsize=2)

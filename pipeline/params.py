@@ -105,6 +105,13 @@ class Extract(Section):
     normalise: bool
 
 
+class Transcribe(Section):
+    """Transcripts by ear, of videos that have a summary and came without one."""
+
+    model: Annotated[str, Field(min_length=1)] | None
+    language: Annotated[str, Field(min_length=1)] | None
+
+
 class SplitSection(Section):
     """Stage 4: sides."""
 
@@ -257,6 +264,7 @@ class Params(Section):
     download: Download
     encoders: Annotated[dict[EncoderName, dict[str, Any]], Field(min_length=1), AfterValidator(_check_encoders)]
     extract: Extract
+    transcribe: Transcribe
     split: SplitSection
     runs: Runs
     pretrain: Pretrain

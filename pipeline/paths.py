@@ -36,6 +36,16 @@ def features(dataset: str) -> Path:
     return ROOT / "data/features" / dataset
 
 
+def transcripts(dataset: str) -> Path:
+    """What is said in videos that came without a transcript, heard here."""
+    return ROOT / "data/transcripts" / dataset
+
+
+def heard(dataset: str) -> Path:
+    """All of these transcripts."""
+    return transcripts(dataset) / "transcripts.jsonl"
+
+
 def splits(dataset: str, task: str) -> Path:
     """The splits of all runs."""
     return ROOT / "data/splits" / dataset / task

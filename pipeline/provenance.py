@@ -29,15 +29,20 @@ def gather(settings: SimpleNamespace) -> dict[str, Any]:
         "videos": paths.raw(settings.dataset) / "manifest.json",
         "encoders": paths.ENCODERS / "encoders.json",
         "features": paths.features(settings.dataset) / "features.json",
+        "transcripts by ear": paths.heard(settings.dataset),
         **{f"backbone of {task}": paths.backbone(task) / "model.safetensors" for task in settings.task},
     }
     return {
         "params": {key: _plain(value) for key, value in vars(settings).items()},
-        "data": {f"{name} ({paths.name(path)})": sha256_of(path) for name, path in files.items() if path.is_file()},
+        "data": {f"{name} ({paths.name(path)})": sha256_of(path) for name, path in files.items() if _holds(path)},
         **_code(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES} | _decoders(files["features"]),
         "device": _device(),
     }
+
+
+def _holds(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _decoders(path: Path) -> dict[str, str]:

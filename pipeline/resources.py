@@ -24,6 +24,7 @@ UNCOUNTED = ("data/features/", "models/adapters/")  # read as they lie; loaded o
 STARTS = 30  # minutes for everything about a job that grows with nothing
 DECODERS = 8  # threads that extract, beyond which the encoders are what is waited for
 THREAD = 300  # MB of a thread that decodes: ffmpeg's pictures, and clips that wait
+LISTENER = 8000  # MB: large-v3 in float32, and ten minutes of sound
 ENTRY = 200  # bytes about a video in the list of a shard
 
 
@@ -120,6 +121,16 @@ def training_minutes(params: Params, task: str, stage: str) -> Callable[..., int
     terms = getattr(getattr(params, stage), task)
     times = len(terms.learning_rates) * (terms.folds + 1) if isinstance(terms, TrainTask) else 1
     return minutes(terms.steps * times / 60)
+
+
+def listening_memory(wildcards: Any, input: Any, attempt: int) -> int:
+    """MB of a job that listens: the same, and the largest model."""
+    return memory(wildcards, input, attempt) + LISTENER * 2 ** (attempt - 1)
+
+
+def listening_minutes(wildcards: Any, input: Any, attempt: int) -> int:
+    """Its time limit: ten minutes for each video of its shard, whose list is its first input."""
+    return minutes(10 * _sizes(input)[0] / ENTRY)(wildcards, attempt)
 
 
 def _sizes(input: Any) -> list[int]:

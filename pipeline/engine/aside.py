@@ -40,7 +40,8 @@ def sweep_drafts() -> None:
     Not in `results/study`, whose cells are folders of runs of their own, which may be at work.
     """
     at_work = leases.makers()
-    for folder in ("data/features", "data/splits", "models", "results/curves", "results/report", "results/runs"):
+    data = ("data/features", "data/splits", "data/transcripts")
+    for folder in (*data, "models", "results/curves", "results/report", "results/runs"):
         for draft in list(Path(folder).rglob(".*.part")):
             if (named := DRAFT.fullmatch(draft.name)) and draft.is_dir():
                 where, pid = named[1], named[2]

@@ -14,7 +14,7 @@ from read.data.lengths import Length
 WINDOWS = 5  # predicted windows shown per strategy, the best first
 
 
-def load(raw: Path, clip_len: float, lengths: Mapping[str, Length]) -> list[Annotation]:
+def load(raw: Path, clip_len: float, lengths: Mapping[str, Length], heard: Path | None) -> list[Annotation]:
     """The queries of a dataset."""
     return load_annotations(raw / "annotations.jsonl", clip_len, lengths)
 

@@ -26,7 +26,7 @@ class Inputs:
     anything is to be said of the dataset, dataset.json. `metrics` is the metric that is charted, by task: the page has
     a section for each. `examples` is how many samples of a task are shown with their video, `clip_len` seconds per
     clip. `features` is the features.json that says which videos gave none, `domain` the kind that was adapted to, where
-    it was one of several, `panels` the charts, in this order.
+    it was one of several, `heard` a list of transcripts by ear, `panels` the charts, in this order.
     """
 
     dataset: str
@@ -38,6 +38,7 @@ class Inputs:
     provenance: Provenance
     features: Path | None = None
     domain: str | None = None
+    heard: Path | None = None
     panels: Sequence[str] = ("tradeoff", "shots", "kinds", "paired", "curves")
 
 
@@ -130,7 +131,7 @@ def load_results(inputs: Inputs, task: ReportedTask, videos: dict[str, Path]) ->
         folders=folders,
         curves={key_of(run): read_curve(folders[key_of(run)] / "curve.csv") for run in runs if run.trainable},
         source=_checked(SourceScores, about, _json(about)) if about.is_file() else SourceScores(),
-        labels=task.load(inputs.raw, inputs.clip_len, _lengths(inputs)),
+        labels=task.load(inputs.raw, inputs.clip_len, _lengths(inputs), inputs.heard),
         videos=videos,
     )
 

@@ -11,16 +11,17 @@ from pipeline.reporting.inputs import Results
 from pipeline.reporting.showcase import AttentionMaps, make_showcase
 from pipeline.reporting.task import ReportedTask
 from read.data.lengths import Length
-from read.data.summaries import Summary, load_summaries
+from read.data.summaries import Summary, load_summaries, with_heard
 from read.errors import InputError
 from read.metrics.words import words_of
 
 LEVELS = 255  # of attention, between 0 and the video's highest: a byte a clip keeps the page small
 
 
-def load(raw: Path, clip_len: float, lengths: Mapping[str, Length]) -> list[Summary]:
-    """The summaries of a dataset; they have no clips and no times."""
-    return load_summaries(raw / "summaries.jsonl")
+def load(raw: Path, clip_len: float, lengths: Mapping[str, Length], heard: Path | None) -> list[Summary]:
+    """The summaries of a dataset, with what was heard; they have no clips and no times."""
+    summaries = load_summaries(raw / "summaries.jsonl")
+    return with_heard(summaries, heard) if heard else summaries
 
 
 def showcase(results: Results) -> dict[str, Any]:
@@ -74,6 +75,7 @@ def example(
     read_all = len(words) >= len(said) or said[: len(words) - 1] != words[:-1]
     return {
         "title": summary.summary,
+        "heard": summary.heard,
         "reference": reference,
         "words": words,
         "unread": [] if read_all else said[len(words) :],

@@ -17,9 +17,9 @@ class ReportedTask:
     `samples` is what is scored, many of them, and `sample` one. `below` and `above` are the rows without a model
     that frame the score table, `plain` those that need no training and that training has to surpass, each with what it
     is. `notes` explains metrics, `columns` are those shown. `load`
-    reads the labels of a dataset's folder, given seconds per clip and the videos' lengths; each has a `vid` and a
-    `split`. `showcase` makes the examples from `Results`. `scales` holds the highest value of metrics that are no
-    percentage, `counted` are the metrics that are a share of samples, which can be told as a count.
+    reads the labels of a dataset's folder, given seconds per clip, the videos' lengths and what was heard in them; each
+    has a `vid` and a `split`. `showcase` makes the examples from `Results`. `scales` holds the highest value of metrics
+    that are no percentage, `counted` are the metrics that are a share of samples, which can be told as a count.
     """
 
     name: str
@@ -31,7 +31,7 @@ class ReportedTask:
     notes: Mapping[str, str]
     below: Mapping[str, str]
     above: Mapping[str, str]
-    load: Callable[[Path, float, Mapping[str, Length]], Sequence[Any]]
+    load: Callable[[Path, float, Mapping[str, Length], Path | None], Sequence[Any]]
     showcase: Callable[[Any], dict[str, Any]]
     scales: Mapping[str, float] = field(default_factory=dict)
     counted: tuple[str, ...] = ()

@@ -10,6 +10,8 @@ from pipeline.resources import (
     decoders,
     free_threads,
     gpus,
+    listening_memory,
+    listening_minutes,
     memory,
     minutes,
     of_processes,

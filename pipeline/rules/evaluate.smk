@@ -16,7 +16,7 @@ UNTRAINED_RUNS = {
 # One job for all runs of a strategy: to start a process takes longer than to evaluate a run.
 rule evaluate_runs:
     input:
-        labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
+        labels=lambda wildcards: labels_of(wildcards.task, PARAMS.dataset),
         dataset=f"data/raw/{PARAMS.dataset}/dataset.json",
         features=features_of(PARAMS.dataset),
         splits=SPLITS,
@@ -50,7 +50,7 @@ rule evaluate_runs:
 
 rule references:
     input:
-        labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
+        labels=lambda wildcards: labels_of(wildcards.task, PARAMS.dataset),
         dataset=f"data/raw/{PARAMS.dataset}/dataset.json",
         features=features_of(PARAMS.dataset),
         splits=SPLITS,

@@ -62,6 +62,17 @@ def features_of(dataset):
     return expand("data/features/{dataset}/{file}", dataset=dataset, file=files)
 
 
+def heard_of(dataset):
+    """What was heard in a dataset's videos."""
+    return f"data/transcripts/{dataset}/transcripts.jsonl"
+
+
+def labels_of(task, dataset):
+    """A dataset's labels, with the transcripts that these may lack."""
+    heard = [heard_of(dataset)] if task == "summarization" else []
+    return [f"data/raw/{dataset}/{LABELS[task]}", *heard]
+
+
 def backbone_of(task):
     """What is loaded of a pretrained model, with what belongs to it."""
     files = ["model.safetensors", "config.json", "pretrain.json", *BESIDE[task]]

@@ -14,7 +14,7 @@ for task in PARAMS.task:
         name:
             f"pretrain_{task}"
         input:
-            labels=f"data/raw/{PARAMS.source}/{LABELS[task]}",
+            labels=labels_of(task, PARAMS.source),
             dataset=f"data/raw/{PARAMS.source}/dataset.json",
             segments=f"data/raw/{PARAMS.source}/segments.jsonl",
             features=features_of(PARAMS.source),

@@ -27,6 +27,7 @@ rule report:
                 "summaries.jsonl",
             ],
         ),
+        heard=heard_of(PARAMS.dataset),
         features=f"data/features/{PARAMS.dataset}/features.json",
         encoders="models/encoders/encoders.json",
         backbones=expand("models/backbone/{task}/model.safetensors", task=PARAMS.task),

@@ -8,7 +8,7 @@ SPLITS = expand(
 
 rule split:
     input:
-        labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
+        labels=lambda wildcards: labels_of(wildcards.task, PARAMS.dataset),
         features=features_of(PARAMS.dataset),
         source=features_of(PARAMS.source),
     output:

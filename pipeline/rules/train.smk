@@ -17,7 +17,7 @@ PROCESSES = {
 
 rule train_run:
     input:
-        labels=lambda wildcards: f"data/raw/{PARAMS.dataset}/{LABELS[wildcards.task]}",
+        labels=lambda wildcards: labels_of(wildcards.task, PARAMS.dataset),
         dataset=f"data/raw/{PARAMS.dataset}/dataset.json",
         features=features_of(PARAMS.dataset),
         split=f"data/splits/{PARAMS.dataset}/{{task}}/k{{shots}}-s{{seed}}.json",

@@ -67,6 +67,7 @@ def main() -> None:
         provenance=Provenance.model_validate(gather(settings)),
         features=paths.features(settings.dataset) / "features.json",
         domain=settings.domain,
+        heard=paths.heard(settings.dataset),
     )
     build_report(inputs, paths.REPORT)
     write_times(Path("logs/times.json"))

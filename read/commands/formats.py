@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from read.data.transcripts import Cue, subrip
+
 
 @dataclass
 class Found:
@@ -117,10 +119,7 @@ def csv_head() -> str:
 
 def srt(result: Result) -> str:
     """Subtitles: each query stands while its moments last."""
-    return "".join(
-        f"{number}\n{_stamp(moment.start)} --> {_stamp(moment.end)}\n{' '.join(query.split())}\n\n"
-        for number, (query, moment) in enumerate(in_order(result.asked), 1)
-    )
+    return subrip(Cue(moment.start, moment.end, query) for query, moment in in_order(result.asked))
 
 
 def chapters(result: Result) -> str:
@@ -148,12 +147,6 @@ def clock(seconds: float) -> str:
     hours, minutes, rest = tenths // 36000, tenths // 600 % 60, tenths % 600
     shown = f"{rest // 10:02}.{rest % 10}"
     return f"{hours}:{minutes:02}:{shown}" if hours else f"{minutes}:{shown}"
-
-
-def _stamp(seconds: float) -> str:
-    """A time of SubRip, 00:01:02,500."""
-    whole = round(1000 * seconds)
-    return f"{whole // 3600000:02}:{whole // 60000 % 60:02}:{whole // 1000 % 60:02},{whole % 1000:03}"
 
 
 def _csv(rows: Any) -> str:

@@ -18,6 +18,7 @@ from read.files import write_text
 
 if TYPE_CHECKING:
     from read.predictor import Predictor
+    from read.speech import Transcriber
 
 TELLING = ("table", "json")  # formats that say which words of a query are unknown
 EXAMPLES = """examples:
@@ -27,6 +28,7 @@ EXAMPLES = """examples:
   read-adapters predict --bundle my-bundle --query "a goal" --format chapters --out marks.txt match.mp4
       ffmpeg -i match.mp4 -i marks.txt -map_chapters 1 -codec copy with-chapters.mp4
   read-adapters predict --bundle my-bundle --summary --transcript talk.vtt talk.mp4
+  read-adapters predict --bundle my-bundle --summary --transcribe small --language en talk.mp4
 
 A video that cannot be read is told on stderr, the others are done, and the exit status is 1."""
 
@@ -52,6 +54,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     asked.add_argument(
         "--transcript", metavar="PATH", help="what is said, for --summary: .srt, .vtt, plain text, or a folder of them"
     )
+    asked.add_argument(
+        "--transcribe",
+        metavar="MODEL",
+        help="hear what is said, for --summary: a name of faster-whisper's, as small, or a folder with one",
+    )
+    asked.add_argument("--language", metavar="CODE", help="that is spoken, for --transcribe, as en; by default found")
     told = parser.add_argument_group("how to tell it")
     told.add_argument(
         "--format",
@@ -100,12 +108,14 @@ def run(options: argparse.Namespace) -> int:
         for query in queries:
             if unknown := predictor.unknown_words(query):
                 print(f"note: {query}: unknown to this model: {', '.join(unknown)}", file=sys.stderr)
+    ear = _ear(options, predictor.device)
     shown, failed = [], 0
     if options.format == "csv":
         _show(csv_head(), options, shown)
     for video in options.videos:
         try:
-            result = ask(predictor, video, queries, options, transcripts.get(video, ""))
+            said = listen(ear, video) if ear else transcripts.get(video, "")
+            result = ask(predictor, video, queries, options, said)
             _show(FORMATS[options.format](result), options, shown, video)
         except InputError as error:
             failed += 1
@@ -145,6 +155,17 @@ def ask(
     if options.summary:
         result.summary = video.summary(transcript)
     return result
+
+
+def listen(ear: "Transcriber", path: str) -> str:
+    """What is said in a video; what was heard, or why nothing was, is told on stderr."""
+    heard = ear.listen(path)
+    text = " ".join(cue.text for cue in heard.cues)
+    if text:
+        print(f"note: {path}: heard, in {heard.language}: {text}", file=sys.stderr)
+    if heard.told:
+        print(f"note: {path}: {heard.told}", file=sys.stderr)
+    return text
 
 
 def cut_moments(result: Result, folder: Path, slack: float) -> None:
@@ -187,6 +208,12 @@ def _check(options: argparse.Namespace, queries: list[str]) -> None:
         stop(f"--format {options.format} has no place for a summary; take table or json")
     if options.transcript and not options.summary:
         stop("--transcript goes with --summary")
+    if options.transcribe and not options.summary:
+        stop("--transcribe goes with --summary")
+    if options.transcribe and options.transcript:
+        stop("--transcribe is for videos without a --transcript")
+    if options.language and not options.transcribe:
+        stop("--language goes with --transcribe")
     if options.transcript and len(options.videos) > 1 and not Path(options.transcript).is_dir():
         stop("--transcript: for several videos, a folder of files named as they are")
     if (options.clips or options.format in SUFFIX) and not queries:
@@ -196,6 +223,14 @@ def _check(options: argparse.Namespace, queries: list[str]) -> None:
     twice = [stem for stem, count in Counter(Path(video).stem for video in options.videos).items() if count > 1]
     if twice and (options.clips or _one_each(options)):
         stop(f"two videos are called {twice[0]}; their files would have one name")
+
+
+def _ear(options: argparse.Namespace, device: str) -> "Transcriber | None":
+    if not options.transcribe:
+        return None
+    from read.speech import Transcriber
+
+    return Transcriber(options.transcribe, options.language, device)
 
 
 def _transcripts(options: argparse.Namespace) -> dict[str, str]:

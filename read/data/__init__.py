@@ -8,7 +8,7 @@ from read.data.leaks import check_leaks
 from read.data.pieces import pieces, training_pieces
 from read.data.samples import Sample, collate, make_samples
 from read.data.splits import Split, SplitSettings, make_split, reported_side
-from read.data.summaries import Summary, load_how2, load_summaries, with_transcripts
+from read.data.summaries import Summary, load_how2, load_summaries, with_heard, with_transcripts
 from read.data.transcripts import load_transcript
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "pieces",
     "reported_side",
     "training_pieces",
+    "with_heard",
     "with_transcripts",
     "write_shard",
     "youtube_of",

@@ -11,7 +11,7 @@ from typing import Any
 
 from read.data.transcripts import load_transcript, subtitle_files
 from read.errors import InputError
-from read.files import read_text
+from read.files import read_jsonl, read_text
 from read.rows import SHOWN, Fields, parse_lines, refuse, vid_of
 
 REQUIRED = ("vid", "summary")
@@ -19,12 +19,16 @@ REQUIRED = ("vid", "summary")
 
 @dataclass(frozen=True)
 class Summary:
-    """A video's transcript, empty where nobody speaks, and its summary; `split` is its side, where it has one."""
+    """A video's transcript, empty where nobody speaks, and its summary; `split` is its side, where it has one.
+
+    `heard` says which model heard the transcript, and in which language, where nobody wrote it.
+    """
 
     vid: str
     transcript: str
     summary: str
     split: str = ""
+    heard: str = ""
 
     @property
     def silent(self) -> bool:
@@ -33,7 +37,7 @@ class Summary:
 
     def row(self) -> dict[str, str]:
         """The summary as a line of the jsonl."""
-        return {key: value for key, value in asdict(self).items() if value or key != "split"}
+        return {key: value for key, value in asdict(self).items() if value or key not in ("split", "heard")}
 
 
 def load_summaries(path: str | Path) -> list[Summary]:
@@ -82,6 +86,25 @@ def with_transcripts(summaries: Iterable[Summary], folder: str | Path) -> list[S
             mistakes.append(str(error))
     refuse(mistakes)
     return [replace(summary, transcript=transcripts.get(summary.vid, summary.transcript)) for summary in summaries]
+
+
+def with_heard(summaries: Iterable[Summary], path: str | Path) -> list[Summary]:
+    """Fill in what was heard in videos, where there is no transcript.
+
+    Args:
+        summaries: of a dataset.
+        path: a jsonl of `vid`, `transcript`, `model` and `language`.
+    """
+    summaries = list(summaries)
+    if not any(summary.silent for summary in summaries):
+        return summaries
+    rows = {row["vid"]: row for row in read_jsonl(path)}
+    return [
+        replace(summary, transcript=row["transcript"], heard=f"{row['model']}, {row['language']}")
+        if summary.silent and (row := rows.get(summary.vid)) and row["transcript"]
+        else summary
+        for summary in summaries
+    ]
 
 
 def load_how2(transcripts: str | Path, summaries: str | Path, split: str = "") -> list[Summary]:

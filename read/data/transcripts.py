@@ -3,7 +3,7 @@
 import codecs
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -65,6 +65,20 @@ def load_cues(path: str | Path) -> list[Cue]:
 def load_transcript(path: str | Path) -> str:
     """All that is said in a `.srt` or `.vtt` file, as one text; empty for a silent video. Raises as `load_cues`."""
     return " ".join(cue.text for cue in load_cues(path))
+
+
+def subrip(cues: Iterable[Cue]) -> str:
+    """The text of a `.srt` file; empty where nobody speaks."""
+    return "".join(
+        f"{number}\n{_stamp(cue.start)} --> {_stamp(cue.end)}\n{' '.join(cue.text.split())}\n\n"
+        for number, cue in enumerate(cues, 1)
+    )
+
+
+def _stamp(seconds: float) -> str:
+    """A time of SubRip, 00:01:02,500."""
+    whole = round(1000 * seconds)
+    return f"{whole // 3600000:02}:{whole // 60000 % 60:02}:{whole // 1000 % 60:02},{whole % 1000:03}"
 
 
 def subtitle_files(folder: str | Path) -> dict[str, Path]:

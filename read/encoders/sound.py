@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from read.encoders.program import on_time_line, running, sound_codec, source
-from read.errors import InputError
+from read.errors import InputError, optional_imports
+
+with optional_imports():
+    import ffmpeg
 
 SHORTEST = 0.5  # seconds without sound that are told
+LONGEST = 6 * 3600.0  # seconds of a track that is read to its end: gaps in it are filled, in ffmpeg's memory
 LOUDEST = 8.0  # times full scale: decoders overshoot a little; what is louder, or no number, is damage
 
 
@@ -54,19 +58,13 @@ class Sound:
             return
         bounds = [round(clip * self.clip_len * self.rate) for clip in range(self.clips + 1)]
         quiet, last = [], 0  # stretches without sound; where sound was heard last, in samples
-        file = source(self.path)
-        # The first cut spares us the filling of a gap that a wrong time stamp makes a week long.
-        heard = file["a:0"].filter("atrim", end=self.clips * self.clip_len)
-        heard = heard.filter("aresample", self.rate, **{"async": 1}, first_pts=0).filter(
-            "aformat", sample_fmts="flt", channel_layouts="mono"
-        )
-        stream = on_time_line(file, heard.output("pipe:", format="f32le"))
+        stream = _track(self.path, self.rate, self.clips * self.clip_len)
         with running(stream, self.path, self.clip_len, stdout=subprocess.PIPE) as work:
             for start, end in pairwise(bounds):
-                found = np.frombuffer(work.read(4 * (end - start), self.clip_len), "<f4")
+                found = _samples(work.read(4 * (end - start), self.clip_len))
                 wave = np.zeros(self.length, np.float32)
                 count = min(len(found), self.length)
-                wave[:count] = np.where(np.abs(found[:count]) <= LOUDEST, found[:count], 0)
+                wave[:count] = found[:count]
                 if len(places := np.flatnonzero(wave)):
                     edges = np.concatenate([[last], start + places])
                     long = np.flatnonzero(np.diff(edges) > SHORTEST * self.rate)
@@ -79,6 +77,40 @@ class Sound:
         if self.seconds * self.rate - last > SHORTEST * self.rate:
             quiet.append((last, self.seconds * self.rate))
         self.told = _told([(start / self.rate, end / self.rate) for start, end in quiet], said)
+
+
+def whole_track(path: str | Path, rate: int, part: float) -> Iterator[np.ndarray]:
+    """A file's first sound track to its end: float32 parts of `part` seconds, the last as long as it is.
+
+    Their time line, their mix and what stands for damage are those of `Sound`. Without a track there is no part.
+
+    Raises:
+        InputError: as `Sound`; or it is longer than `LONGEST`.
+    """
+    if sound_codec(path) is None:
+        return
+    size = round(part * rate)
+    with running(_track(path, rate, LONGEST + 1), path, part, stdout=subprocess.PIPE) as work:
+        heard = 0
+        while len(wave := _samples(work.read(4 * size, part))):
+            heard += len(wave)
+            if heard > LONGEST * rate:
+                raise InputError(f"{path}: has more than {LONGEST / 3600:g} hours of sound; cut it into shorter files")
+            yield wave
+
+
+def _track(path: str | Path, rate: int, end: float) -> ffmpeg.Stream:
+    """The first sound track until `end` seconds as raw samples on stdout."""
+    file = source(path)
+    # The first cut spares us the filling of a gap that a wrong time stamp makes a week long.
+    heard = file["a:0"].filter("atrim", end=end).filter("aresample", rate, **{"async": 1}, first_pts=0)
+    heard = heard.filter("aformat", sample_fmts="flt", channel_layouts="mono")
+    return on_time_line(file, heard.output("pipe:", format="f32le"))
+
+
+def _samples(data: bytearray) -> np.ndarray:
+    found = np.frombuffer(data, "<f4")
+    return np.where(np.abs(found) <= LOUDEST, found, np.float32(0))
 
 
 def _told(quiet: list[tuple[float, float]], said: list[str]) -> str:

@@ -13,8 +13,9 @@ import pytest
 
 from read.commands import main
 from read.encoders.light import _needs_timm
-from read.encoders.program import stated_seconds
+from read.encoders.program import ffmpeg_binary, stated_seconds
 from tests.bundles import TEXTS, folder_of
+from tests.whisper import SAID, make_whisper, voice
 
 pytest_plugins = ["tests.packed"]
 
@@ -141,6 +142,24 @@ def test_a_summary_of_what_is_said(run, videos, tmp_path):
     assert absent.status == 1 and "no transcript of" in absent.err
 
 
+def test_a_summary_of_what_is_heard(run, videos, tmp_path):
+    """As of a transcript with the same words; a video that cannot be heard hinders no other."""
+    pytest.importorskip("faster_whisper")
+    voice(3.0).tofile(tmp_path / "wave")
+    sound = ["-f", "f32le", "-ar", "16000", "-ac", "1", "-i", tmp_path / "wave"]
+    spoken = tmp_path / "spoken.mkv"
+    subprocess.run([ffmpeg_binary(), "-v", "error", "-i", videos / "party.mp4", *sound, "-map", "0:v", "-map", "1:a",
+                    "-c:v", "copy", spoken], check=True)  # fmt: skip
+    (tmp_path / "said.txt").write_text(SAID)
+    model = make_whisper(tmp_path / "model")
+    told = run("predict", spoken, "--summary", "--transcript", tmp_path / "said.txt", "--format", "json")
+    heard = run("predict", videos / "text.mp4", spoken, "--summary", "--transcribe", model, "--format", "json")
+    assert json.loads(heard.out) == json.loads(told.out)
+    assert heard.status == 1 and f"note: {spoken}: heard, in en: {SAID}\n" in heard.err
+    absent = run("predict", spoken, "--summary", "--transcribe", tmp_path)
+    assert absent.status == 1 and "no model of faster-whisper's" in absent.err
+
+
 def test_files_for_players(run, videos, tmp_path):
     both = (videos / "party.mp4", videos / "short.mp4", "--query", "rain")
     assert run("predict", *both, "--format", "srt", "--out", tmp_path / "subtitles").status == 0
@@ -162,6 +181,9 @@ def test_confident_moments_only(run, videos):
         (), ("juggle",), ("predict",), ("predict", "x.mp4"), ("predict", "x.mp4", "--query", "a", "--top", "0"),
         ("predict", "x.mp4", "--query", "a", "--format", "xml"), ("predict", "x.mp4", "--summary", "--format", "csv"),
         ("predict", "x.mp4", "--query", "a", "--transcript", "t.vtt"),
+        ("predict", "x.mp4", "--query", "a", "--transcribe", "small"),
+        ("predict", "x.mp4", "--summary", "--transcribe", "small", "--transcript", "t.vtt"),
+        ("predict", "x.mp4", "--summary", "--language", "en"),
         ("predict", "x.mp4", "--summary", "--clips", "c"),
         ("predict", "x.mp4", "y.mp4", "--query", "a", "--format", "srt"),
         ("predict", "a/x.mp4", "b/x.mp4", "--query", "a", "--clips", "c"),

@@ -14,7 +14,7 @@ RUNS = {"train_run": 4, "evaluate_runs": 4, **LISTED}
 SPLIT = {"split": 2, "references": 2, "linear_map": 1, **RUNS}
 FEATURES = {"extract_shard": 4, "extract_text": 2, "extract": 2, "pretrain_grounding": 1, "pretrain_summarization": 1}
 ENCODERS = {"encoder": 2, "encoders": 1, **FEATURES, **SPLIT}
-ALL = {"annotations": 2, "download_shard": 4, "download": 2, **ENCODERS}
+ALL = {"annotations": 2, "download_shard": 4, "download": 2, "transcribe": 2, **ENCODERS}
 OF_TASK = {"train_run": 2, "train": 1, "evaluate_runs": 2, "evaluate": 1, **REST}
 SUMMARIES = {"pretrain_summarization": 1, "references": 1, **OF_TASK}
 

@@ -36,7 +36,7 @@ ON_GPUS = {
     "references",
     "linear_map",
 }
-COLLECT = {"download", "encoders", "extract", "train", "evaluate", "record", "all"}
+COLLECT = {"download", "encoders", "extract", "train", "evaluate", "record", "transcribe", "all"}
 JOB = re.compile(r"^rule (\w+):\n((?:    .*\n)+)", re.MULTILINE)
 
 

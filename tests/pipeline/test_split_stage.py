@@ -114,6 +114,7 @@ def test_summaries_alone_are_split_likewise(stage, tmp_path, monkeypatch):
     """A dataset without queries has an empty annotations.jsonl."""
     write_jsonl("data/raw/mine/annotations.jsonl", [])
     write_jsonl("data/raw/mine/summaries.jsonl", [{"vid": vid, "summary": "a dog"} for vid in VIDEOS])
+    write_jsonl("data/transcripts/mine/transcripts.jsonl", [])
     with pytest.raises(InputError, match="nothing that is labelled for grounding; take grounding out of `task`"):
         stage([2], [0])
     argv = ["split", "summarization", *sys.argv[2:]]

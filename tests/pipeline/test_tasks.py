@@ -63,6 +63,7 @@ def stages(tmp_path, monkeypatch):
             arrays[f"clip/{vid}"] = rng.normal(size=(3 + number, 64)).astype(np.float32)
         write_jsonl(f"data/raw/{dataset}/summaries.jsonl", rows)
         write_jsonl(f"data/raw/{dataset}/annotations.jsonl", [])
+        write_jsonl(f"data/transcripts/{dataset}/transcripts.jsonl", [])
         write_shard(f"data/features/{dataset}", "000", arrays, SPEC)
     values = ROOT_PARAMS | {"dataset": "mine", "source": "there", "task": [TASK]}
     values["runs"] = {"shots": [3], "seeds": [0]}

@@ -37,6 +37,7 @@ function startSummarization() {
     player.find(".words").replaceChildren(...words.flatMap((word) => [word, " "]));
     player.find(".words").hidden = !words.length;
     player.find(".unread").textContent = words.length ? example.unread.join(" ") : "Nobody speaks: the summaries are written from the frames.";
+    player.find(".heard").textContent = example.heard && ` by ear (${example.heard})`;
     player.find(".transcript").scrollTop = 0;
     tables = Object.fromEntries(player.names.map((name) => [name, unpack(example.runs[name].attention)]));
   }
