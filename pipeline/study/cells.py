@@ -26,7 +26,8 @@ from read.errors import InputError
 from read.files import write_text
 
 CODE = ("Snakefile", "dvc.yaml", "pipeline", "read", "profiles")
-SHARED = ("data/features", "models/encoders", "models/backbone")  # of a backbone's seed, by its ablations
+# Of a backbone's seed, by its ablations.
+SHARED = ("data/features", "data/transcripts", "models/encoders", "models/backbone")
 NO_GIT = (
     "[core]\n    no_scm = true\n"  # a cell is nothing that DVC records, and no part of the checkout's own artifacts
 )

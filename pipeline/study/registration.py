@@ -14,7 +14,8 @@ from read.errors import InputError
 from read.files import digest_of, read_json, write_json
 
 FILE = "registration.json"
-STAGES = ("encoders", "extract", "split", "pretrain")  # before the strategies; of train and evaluate each has its own
+# Before the strategies; of train and evaluate each has its own.
+STAGES = ("encoders", "extract", "transcribe", "split", "pretrain")
 
 
 def register(study: Study, cells: Sequence[Cell], folder: Path, handed_out: bool = False) -> dict[str, Any]:

@@ -22,6 +22,7 @@ SUMMARIES = {"pretrain_summarization": 1, "references": 1, **OF_TASK}
 PARAMS = [
     ("download.tolerance", 0.5, {}),
     ("encoders.clip.seed", 1, ENCODERS | {"encoder": 1}),
+    ("transcribe.model", "tiny", {"transcribe_shard": 4, "transcribe": 2, "split": 1, **SUMMARIES}),
     ("split.val_share", 0.5, SPLIT),
     ("runs.seeds", [0, 1], SPLIT | {"train_run": 8}),
     ("backbone.grounding", "moment_detr", {"pretrain_grounding": 1, "references": 1, "linear_map": 1, **OF_TASK}),
