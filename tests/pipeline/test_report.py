@@ -392,6 +392,11 @@ def test_command_line(tmp_path, monkeypatch):
         source.rename(tmp_path / place)
     metrics = {"grounding": "HL-clip-AP", "summarization": "CIDEr-D"}
     write_json(tmp_path / "data/features/toy/features.json", {"failed": {"toy0": "3 rows are NaN"}})
+    summaries = tmp_path / "data/raw/toy/summaries.jsonl"
+    (labelled, *others) = read_jsonl(summaries)
+    write_jsonl(summaries, [labelled | {"transcript": ""}, *others])
+    heard = {"vid": "toy0", "transcript": "hello, by ear", "model": "small", "language": "en"}
+    write_jsonl(tmp_path / "data/transcripts/toy/transcripts.jsonl", [heard])
     settings = {"task": ["summarization"], "dataset": "toy", "clip_len": 2.0, "domain": None}
     settings["report"] = {"metrics": metrics, "panels": ["kinds"], "examples": 1}
     monkeypatch.chdir(tmp_path)
@@ -401,6 +406,9 @@ def test_command_line(tmp_path, monkeypatch):
     assert "examples: 1" in page.text and "3 rows are NaN" in page.text
     assert page.rows["summarization-score-table", None, None][1] == "CIDEr-D"
     assert "grounding" not in page.ids
+    assert "1 came without a transcript and were listened to (small, en)." in words_of(page)
+    (example,) = data_of(page, "examples")["summarization"]["examples"]
+    assert example["heard"] == "small, en"
 
 
 def refused(inputs, tmp_path, match):
