@@ -21,6 +21,7 @@ from read.errors import InputError
 from read.files import atomic_path, digest_of, read_json, read_jsonl, write_jsonl, write_text
 
 SHOWN = 10  # videos named in a message
+ABOUT = "about.txt"  # in the folder of subtitles: DVC knows no empty folder, and would not bring it back
 
 
 def transcribe_shard(
@@ -119,6 +120,7 @@ def collect(dataset: str, settings: SimpleNamespace) -> None:
         print(f"somebody speaks in {len(said)} of {len(heard)} videos that came without a transcript")
     with atomic_path(folder / "subtitles") as draft:
         draft.mkdir()
+        write_text(draft / ABOUT, f"Heard by {settings.transcribe.model}.\n" if hears else "Nobody listened.\n")
         if heard:
             _write_subtitles(draft, heard)
     write_jsonl(

@@ -66,7 +66,7 @@ def test_those_are_heard_that_have_a_summary_and_no_transcript(listens, capsys):
     (row,) = read_jsonl(paths.heard("mine"))
     assert row == {"vid": "spoken", "transcript": "hello there", "model": "small", "language": "en"}
     subtitles = paths.transcripts("mine") / "subtitles"
-    assert {path.name: load_cues(path) for path in subtitles.iterdir()} == {"spoken.srt": SAYS.cues, "mute.srt": []}
+    assert {path.name: load_cues(path) for path in subtitles.glob("*.srt")} == {"spoken.srt": SAYS.cues, "mute.srt": []}
     told = capsys.readouterr().out
     assert "not heard: bad: data/raw/mine/videos/bad.mp4: is no video" in told
     assert "mute: has no sound track" in told and "in 1 of 2 videos" in told
@@ -113,7 +113,8 @@ transcribe.main()
 sys.exit(", ".join({{"torch", "faster_whisper"}} & set(sys.modules)))"""
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip() == ""
     assert paths.heard("mine").read_bytes() == b""
-    assert not any((paths.transcripts("mine") / "subtitles").iterdir())
+    (about,) = (paths.transcripts("mine") / "subtitles").iterdir()
+    assert about.read_text() == "Nobody listened.\n"
     assert sorted(path.name for path in paths.transcripts("mine").iterdir()) == ["subtitles", "transcripts.jsonl"]
 
 
