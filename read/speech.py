@@ -55,7 +55,8 @@ def find_model(model: str) -> Path:
     if lacking := _lacking(Path(model)):
         raise InputError(
             f"{model}: no model of faster-whisper's: lacks {', '.join(lacking)}; of one of transformers, "
-            f"ct2-transformers-converter --model {model} --output_dir NEW --copy_files tokenizer.json makes one"
+            f"ct2-transformers-converter --model {model} --output_dir NEW --copy_files tokenizer.json "
+            "preprocessor_config.json makes one"
         )
     return Path(model)
 
@@ -89,6 +90,12 @@ class Transcriber:
             raise
         except Exception as error:  # of the runtime, of the tokenizer, of a configuration's keys
             raise InputError(f"{model}: cannot be loaded by faster-whisper ({first_line(error)})") from None
+        bands = len(self._model.feature_extractor.mel_filters)
+        if bands != self._model.model.n_mels:
+            raise InputError(
+                f"{model}: hears {self._model.model.n_mels} bands of sound, but its preprocessor_config.json, or the "
+                f"lack of it, says {bands}"
+            )
         if language is not None and language not in self._model.supported_languages:
             raise InputError(f"{model}: language {none_of(language, sorted(self._model.supported_languages))}")
         self._language = language

@@ -121,7 +121,12 @@ def test_a_model_that_is_damaged_and_a_language_that_it_does_not_know(model, tmp
     for path in model.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     digest = model_digest(tmp_path)
-    assert digest == model_digest(model)
+    (tmp_path / "preprocessor_config.json").write_text('{"feature_size": 128}')
+    assert model_digest(tmp_path) != digest
+    with pytest.raises(InputError, match=r"hears 80 bands of sound, but its preprocessor_config\.json, or .* 128"):
+        Transcriber(str(tmp_path))
+    (tmp_path / "preprocessor_config.json").unlink()
+    assert model_digest(tmp_path) == digest == model_digest(model)
     (tmp_path / "model.bin").write_bytes(b"weights")
     assert model_digest(tmp_path) != digest
     with pytest.raises(InputError, match=rf"{re.escape(str(tmp_path))}: cannot be loaded by faster-whisper"):
