@@ -40,6 +40,7 @@ def transcribe_shard(
     listed = read_json(paths.raw(dataset) / "shards" / f"{shard}.json").get("videos", {})  # no package has sound
     silent = {row["vid"] for row in read_jsonl(paths.raw(dataset) / "summaries.jsonl") if not row.get("transcript")}
     wanted = {vid: entry for vid, entry in listed.items() if vid in silent}
+    _put_by(folder, shard, wanted)
     rows = _listened(dataset, shard, wanted, settings.transcribe, code, raw) if wanted else []
     write_jsonl(folder / f"{shard}.jsonl", rows)
 
@@ -61,8 +62,7 @@ def _listened(
     known = _kept(folder, made) if code else {}
     if known:
         print(f"{len(known)} of {len(videos)} videos were heard already")
-    _put_by(folder, shard, videos)
-    found = dict(known)
+    found = {vid: row | {"model": wanted.model} for vid, row in known.items()}  # which may have another name now
     rest = [vid for vid in videos if vid not in found]
     ear = Transcriber(str(model), wanted.language, chosen_device()) if rest else None
     for vid in tqdm(rest, desc=f"{dataset} {shard}", unit="video"):

@@ -82,6 +82,8 @@ def test_what_was_heard_is_taken_over(listens):
     before = paths.heard("mine").read_bytes()
     assert listens(shards) == ["bad"]  # may be whole by now
     assert listens({"000": ["mute"], "001": ["spoken", "bad"]}) == ["bad"]  # regrouped
+    assert listens({"000": ["written"], "001": ["bad", "spoken", "mute"]}) == ["bad"]
+    assert listens({"000": ["spoken", "mute"], "001": ["bad", "written"]}) == ["bad"]
     assert paths.heard("mine").read_bytes() == before
     assert sorted(path.name for path in paths.transcripts("mine").glob("*.jsonl")) == [
         "000.jsonl", "001.jsonl", "transcripts.jsonl",
