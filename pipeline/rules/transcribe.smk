@@ -46,7 +46,7 @@ rule transcribe:
         ),
     output:
         heard_of("{dataset}"),
-        # Of people and their players; storage knows no empty folder.
+        # For people and their players, and so not in storage.
         subtitles=([] if STORED else directory("data/transcripts/{dataset}/subtitles")),
     log:
         "logs/transcribe/{dataset}.log",

@@ -22,7 +22,10 @@ TOPS = ("data/", "models/", "results/")
 STORED = (
     "--default-storage-provider", "s3", "--default-storage-prefix", "s3://bucket/runs", "--shared-fs-usage", "none",
 )  # fmt: skip
-MADE_APART = ("results/report/index.html", "results/report/metrics/")  # it shows no video; DVC's alone
+MADE_APART = (
+    *("results/report/index.html", "results/report/metrics/"),  # it shows no video; DVC's alone
+    *("data/transcripts/montage/subtitles/", "data/transcripts/montage_source/subtitles/"),  # of people and players
+)
 
 
 def digests(folder: Path) -> dict[str, str]:
