@@ -7,7 +7,10 @@ try:
     CARDS = {dataset: load_card(dataset) for dataset in DATASETS}
     DIGESTS = {
         dataset: planned_digests(
-            dataset, PARAMS.download.shards, code_digest("download", PARAMS)
+            dataset,
+            PARAMS.download.shards,
+            code_digest("download", PARAMS),
+            keep=not workflow.output_settings.dryrun,
         )
         for dataset in DATASETS
     }

@@ -73,7 +73,9 @@ def shard_digests(dataset: str, shards: int, catalog: Path = CATALOG) -> dict[st
     return {shard: digest_of([origin, shards, members[shard]]) for shard in members}
 
 
-def planned_digests(dataset: str, shards: int, code: str, catalog: Path = CATALOG) -> dict[str, str]:
+def planned_digests(
+    dataset: str, shards: int, code: str, catalog: Path = CATALOG, *, keep: bool = True
+) -> dict[str, str]:
     """`shard_digests`, or what they were when the card and the files that it names were as they are.
 
     Every job of a workflow that runs elsewhere reads the workflow anew, and to read labels takes seconds where they are
@@ -84,6 +86,7 @@ def planned_digests(dataset: str, shards: int, code: str, catalog: Path = CATALO
         shards: how many there are.
         code: a digest of what makes them.
         catalog: the folder of cards.
+        keep: write down what was found, for those that read the workflow next; a plan writes nothing.
     """
     files = load_card(dataset, catalog).files
     if not all(path.is_file() for path in files):
@@ -94,7 +97,7 @@ def planned_digests(dataset: str, shards: int, code: str, catalog: Path = CATALO
     if place.is_file() and (found := read_json(place))["of"] == of:
         return found["digests"]
     digests = shard_digests(dataset, shards, catalog)
-    if time.time() - max(stat.st_mtime for _, stat in stats) > SETTLED:
+    if keep and time.time() - max(stat.st_mtime for _, stat in stats) > SETTLED:
         write_json(place, {"of": of, "digests": digests})
     return digests
 
