@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from read.data.transcripts import Cue, subrip
-
 
 @dataclass
 class Found:
@@ -119,6 +117,8 @@ def csv_head() -> str:
 
 def srt(result: Result) -> str:
     """Subtitles: each query stands while its moments last."""
+    from read.data.transcripts import Cue, subrip  # with torch, which a --help need not wait for
+
     return subrip(Cue(moment.start, moment.end, query) for query, moment in in_order(result.asked))
 
 
