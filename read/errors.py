@@ -31,7 +31,7 @@ EXTRAS = {
     "peft": "lora",
     **dict.fromkeys(("ffmpeg", "imageio_ffmpeg", "open_clip", "torchvision"), "encoders"),
     **dict.fromkeys(("nltk", "rouge_score", "sacrebleu", "tokenizers", "transformers", "webvtt"), "summarization"),
-    **dict.fromkeys(("ctranslate2", "faster_whisper"), "speech"),
+    "faster_whisper": "speech",
     **dict.fromkeys(("starlette", "uvicorn"), "app"),
     **dict.fromkeys(
         ("PIL", "dvc", "dvclive", "jinja2", "plotly", "pydantic", "requests", "skimage", "snakemake", "yaml", "yt_dlp"),

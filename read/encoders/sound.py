@@ -7,14 +7,12 @@ import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from read.encoders.program import on_time_line, running, sound_codec, source
-from read.errors import InputError, optional_imports
-
-with optional_imports():
-    import ffmpeg
+from read.errors import InputError
 
 SHORTEST = 0.5  # seconds without sound that are told
 LONGEST = 6 * 3600.0  # seconds of a track that is read to its end: gaps in it are filled, in ffmpeg's memory
@@ -99,7 +97,7 @@ def whole_track(path: str | Path, rate: int, part: float) -> Iterator[np.ndarray
             yield wave
 
 
-def _track(path: str | Path, rate: int, end: float) -> ffmpeg.Stream:
+def _track(path: str | Path, rate: int, end: float) -> Any:
     """The first sound track until `end` seconds as raw samples on stdout."""
     file = source(path)
     # The first cut spares us the filling of a gap that a wrong time stamp makes a week long.

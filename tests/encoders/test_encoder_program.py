@@ -128,7 +128,7 @@ def make(path, picture, codec, pixels):
 
 
 def test_all_calls_go_through_one_module():
-    """Nobody else builds a command line of ffmpeg's; two modules hand its place on or ask whether it is there."""
+    """Nobody else builds a command line of ffmpeg's; three modules hand its place on or ask whether it is there."""
     for path in [*(ROOT / "read").rglob("*.py"), *(ROOT / "pipeline").rglob("*.py")]:
         name = path.relative_to(ROOT).as_posix()
         if name == "read/encoders/program.py":
@@ -139,7 +139,11 @@ def test_all_calls_go_through_one_module():
             assert module.split(".")[0] not in ("ffmpeg", "imageio_ffmpeg"), name
             assert not {"ffmpeg", "imageio_ffmpeg"} & set(names), name
             if "ffmpeg_binary" in names:
-                assert name in ("pipeline/sources/youtube.py", "pipeline/stages/extract.py"), name
+                assert name in (
+                    "pipeline/sources/youtube.py",
+                    "pipeline/stages/extract.py",
+                    "pipeline/stages/transcribe.py",
+                ), name
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """The stage that listens: to whom, what it writes and takes over, what it tells, and who reads it."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -113,7 +115,9 @@ from pipeline.stages import transcribe
 sys.argv = ["transcribe", "collect", "mine", "--settings", {settings!r}]
 transcribe.main()
 sys.exit(", ".join({{"torch", "faster_whisper"}} & set(sys.modules)))"""
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip() == ""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stderr.strip() == ""
     assert paths.heard("mine").read_bytes() == b""
     (about,) = (paths.transcripts("mine") / "subtitles").iterdir()
     assert about.read_text() == "Nobody listened.\n"
