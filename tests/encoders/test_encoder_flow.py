@@ -239,11 +239,15 @@ def test_no_program_outlives_who_stops_listening(weights, videos, monkeypatch):
         return started[-1]
 
     monkeypatch.setattr(program.subprocess, "Popen", record)
-    stream = Extractor(ExtractorSettings(decoders=3), weights).videos(videos)
+    extractor, before = Extractor(ExtractorSettings(decoders=3), weights), {*threading.enumerate()}
+    stream = extractor.videos(videos)
     next(stream)
     stream.close()
     assert started and all(process.poll() is not None for process in started)
-    assert threading.active_count() == 1 or not any("Thread" in thread.name for thread in threading.enumerate()[1:])
+    new = {*threading.enumerate()} - before
+    for thread in new:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in new)
 
 
 class Loud:
