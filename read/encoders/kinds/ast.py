@@ -10,8 +10,9 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from read.encoders.base import Encoder, Hears, Material
-from read.encoders.hub import from_hub, hub_source, kept_config, loaded, model_from_hub, name_of, public_name
+from read.encoders.base import Hears, Material
+from read.encoders.hub import from_hub, hub_source, kept_config, loaded, model_from_hub, name_of
+from read.encoders.of_hub import OfHub
 from read.encoders.weights import read_config, save_folder
 from read.errors import optional_imports
 from read.weights import check_fit, state_digest
@@ -26,7 +27,7 @@ OPTIONS = {
 HOP = 0.010  # seconds from one frame of the spectrum to the next
 
 
-class AST(Encoder):
+class AST(OfHub):
     """The model, and how its input is made of sound: what is shorter than its spectrum is filled up with silence.
 
     Args:
@@ -55,16 +56,6 @@ class AST(Encoder):
         settings = {"model": kept_config(model.config), "listener": listener.to_dict()}
         config = {"name": name_of(options["model"]), **settings, **hub_source(model.config)}
         return cls(model, listener, config, material.device)
-
-    @classmethod
-    def public(cls, model: str, pretrained: str | None) -> str | None:
-        """A name on the hub with its revision; a folder of this machine is nowhere else."""
-        return public_name(pretrained)
-
-    @classmethod
-    def fetch(cls, identity: Mapping[str, Any], source: str, room: Path) -> Self:
-        """As `make`."""
-        return cls.make({"model": source}, Material(None, 0, room, "cpu", None))
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:

@@ -13,8 +13,9 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from read.encoders.base import Encoder, Hears, Material
-from read.encoders.hub import from_hub, hub_source, kept_config, loaded, model_from_hub, name_of, public_name
+from read.encoders.base import Hears, Material
+from read.encoders.hub import from_hub, hub_source, kept_config, loaded, model_from_hub, name_of
+from read.encoders.of_hub import OfHub
 from read.encoders.tokens import TENSOR, Tokenizer
 from read.encoders.weights import WEIGHTS, read_config, save_folder
 from read.errors import InputError, optional_imports
@@ -29,7 +30,7 @@ OPTIONS = {"model": "laion/clap-htsat-unfused"}  # a folder, or a name on the hu
 TEXT_BATCH = 256
 
 
-class Clap(Encoder):
+class Clap(OfHub):
     """The model, how its input is made of sound, and its tokenizer.
 
     Args:
@@ -70,16 +71,6 @@ class Clap(Encoder):
         settings = {"model": kept_config(model.config), "listener": _kept(listener)}
         config = {"name": name_of(source), **settings, **hub_source(model.config)}
         return cls(model, listener, tokenizer, config, material.device)
-
-    @classmethod
-    def public(cls, model: str, pretrained: str | None) -> str | None:
-        """A name on the hub with its revision; a folder of this machine is nowhere else."""
-        return public_name(pretrained)
-
-    @classmethod
-    def fetch(cls, identity: Mapping[str, Any], source: str, room: Path) -> Self:
-        """As `make`."""
-        return cls.make({"model": source}, Material(None, 0, room, "cpu", None))
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:

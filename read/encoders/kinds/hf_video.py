@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from read.encoders.base import Encoder, Material, Wants
-from read.encoders.hub import from_hub, hub_source, kept_config, model_from_hub, name_of, public_name, weightless
+from read.encoders.base import Material, Wants
+from read.encoders.hub import from_hub, hub_source, kept_config, model_from_hub, name_of, weightless
+from read.encoders.of_hub import OfHub
 from read.encoders.weights import CONFIG, WEIGHTS, read_config, save_folder
 from read.errors import InputError, optional_imports
 from read.weights import check_fit, first_line, load_tensors, state_digest
@@ -47,7 +48,7 @@ FAMILIES = {
 }
 
 
-class HFVideo(Encoder):
+class HFVideo(OfHub):
     """A model and how clips are made into its input.
 
     Args:
@@ -89,16 +90,6 @@ class HFVideo(Encoder):
             "model": kept_config(model.config), **sight(family.processor, found, source), **hub_source(found),
         }  # fmt: skip
         return cls(model, config, material.device)
-
-    @classmethod
-    def public(cls, model: str, pretrained: str | None) -> str | None:
-        """A name on the hub with its revision; a folder of this machine is nowhere else."""
-        return public_name(pretrained)
-
-    @classmethod
-    def fetch(cls, identity: Mapping[str, Any], source: str, room: Path) -> Self:
-        """As `make`."""
-        return cls.make({"model": source}, Material(None, 0, room, "cpu", None))
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from read.encoders.base import Encoder, Material, Wants
+from read.encoders.base import Material, Wants
 from read.encoders.hub import from_hub, hub_source, kept_config, model_from_hub, name_of, weightless
-from read.encoders.kinds.hf_video import HFVideo, pixels, scale_of, sight, wants_of
+from read.encoders.kinds.hf_video import pixels, scale_of, sight, wants_of
+from read.encoders.of_hub import OfHub
 from read.encoders.tokens import TENSOR, Tokenizer
 from read.encoders.weights import CONFIG, WEIGHTS, read_config, save_folder
 from read.errors import InputError, optional_imports
@@ -31,7 +32,7 @@ OPTIONS = {"model": "microsoft/xclip-base-patch32"}  # a hub's name, with its re
 TEXT_BATCH = 256
 
 
-class XCLIP(Encoder):
+class XCLIP(OfHub):
     """The model, its tokenizer and how clips are made into its input.
 
     Args:
@@ -73,9 +74,6 @@ class XCLIP(Encoder):
             **sight("VideoMAEVideoProcessor", found, source), **hub_source(found),
         }  # fmt: skip
         return cls(model, Tokenizer.of(tokenizer, **_reading(model)), config, material.device)
-
-    public = HFVideo.public
-    fetch = classmethod(HFVideo.fetch.__func__)
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Self:
