@@ -19,15 +19,6 @@ pytestmark = pytest.mark.video
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    new_tiny_clip().save(folder / "clip")
-    SlowFast.create(TINY).save(folder / "slowfast")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def video(tmp_path_factory):
     path = tmp_path_factory.mktemp("video") / "noise.mp4"
     write_video(path, np.random.default_rng(0).integers(0, 255, (90, 96, 128, 3), dtype=np.uint8), 8)

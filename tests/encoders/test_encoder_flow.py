@@ -160,15 +160,6 @@ def test_a_cpu_takes_fewer_clips_where_they_are_large():
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    new_tiny_clip().save(folder / "clip")
-    SlowFast.create(TINY).save(folder / "slowfast")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def videos(tmp_path_factory):
     """Of 1, 13, 4 and 18 clips."""
     folder, rng = tmp_path_factory.mktemp("videos"), np.random.default_rng(0)
