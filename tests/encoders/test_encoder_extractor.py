@@ -5,13 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
 from read.encoders.base import Framing
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.frames import iter_clips, read_views, write_video
 from read.encoders.kinds.clip import Clip, new_tiny_clip
-from read.encoders.kinds.slowfast import KINETICS, TINY, SlowFast
+from read.encoders.kinds.slowfast import KINETICS, SlowFast
 from read.errors import InputError
 from read.files import read_json, write_json
 

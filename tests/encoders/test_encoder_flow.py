@@ -13,8 +13,6 @@ from read.encoders.base import Framing, Hears
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.encoders.flow import Flow, Lane, clips_at_once, cores, most_bytes
 from read.encoders.frames import write_video
-from read.encoders.kinds.clip import new_tiny_clip
-from read.encoders.kinds.slowfast import TINY, SlowFast
 from read.encoders.program import ffmpeg_binary
 from read.errors import InputError
 
