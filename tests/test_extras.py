@@ -11,8 +11,10 @@ import pytest
 from read.errors import EXTRAS, InputError, MissingPackageError, optional_imports
 
 ROOT = Path(__file__).parents[1]
-SERVED = ROOT / "read/app"  # imported by `read.app.serve` only, which looks for the packages first
-FILES = [path for path in sorted((ROOT / "read").rglob("*.py")) if path.parent != SERVED or path.name == "__init__.py"]
+SERVED = (ROOT / "read/app", ROOT / "read/studio")  # imported by their `serve`, which looks for the packages first
+FILES = [
+    path for path in sorted((ROOT / "read").rglob("*.py")) if path.parent not in SERVED or path.name == "__init__.py"
+]
 CORE = {"torch", "numpy", "safetensors", "ot", "scipy", "tqdm", "read", *sys.stdlib_module_names}
 
 
