@@ -8,6 +8,7 @@ import webbrowser
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from read.app import MAX_DISK
 from read.app.connections import Connection
@@ -29,35 +30,40 @@ def run(
     idle_seconds: float = IDLE_SECONDS,
 ) -> None:
     """Serve `predictor` until a signal comes; arguments as of `read.app.serve`."""  # fmt: skip
-    with _listening(host, port) as listening:
-        address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
+    with listening(host, port) as held:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{held.getsockname()[1]}"
         site = Site(predictor, max_bytes, max_seconds, idle_seconds, max_disk)
-        server = server_of(site, host)
-        if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
-            # A terminal that is closed ends the page as Ctrl-C does: with its files removed.
-            signal.signal(signal.SIGHUP, server.handle_exit)
-        print(f"The page: {address}   (Ctrl-C ends it)", flush=True)
         if not is_loopback(host):
             print(f"Whoever reaches {host} can use it: there is no password.", file=sys.stderr)
-        if open_browser:
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         try:
-            server.run(sockets=[listening])
+            serve_until_stopped(site.app(host), held, address, open_browser)
         finally:
             site.close()  # a second time, or the first, if the server never came up
 
 
-def server_of(site: Site, host: str) -> uvicorn.Server:
-    """A server of the page that is to listen on `host`."""
+def serve_until_stopped(app: ASGIApp, held: socket.socket, address: str, open_browser: bool) -> None:
+    """Serve `app` on a socket that listens, tell its address, and return when a signal has come."""
+    server = server_of(app)
+    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+        # A terminal that is closed ends the page as Ctrl-C does: with its files removed.
+        signal.signal(signal.SIGHUP, server.handle_exit)
+    print(f"The page: {address}   (Ctrl-C ends it)", flush=True)
+    if open_browser:
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    server.run(sockets=[held])
+
+
+def server_of(app: ASGIApp) -> uvicorn.Server:
+    """A server of a page."""
     config = uvicorn.Config(
-        site.app(host), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        app, log_level="warning", access_log=False, server_header=False, proxy_headers=False,
         http=Connection, ws="none", loop="asyncio", timeout_graceful_shutdown=3,
     )  # fmt: skip
     return uvicorn.Server(config)
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    """A socket that listens."""
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises InputError where the address cannot be had."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=100)

@@ -61,6 +61,10 @@ class Site:
 
     def app(self, bound: str) -> Guard:
         """The ASGI application of a server that listens on the address `bound`."""
+        return Guard(self.starlette(), bound)
+
+    def starlette(self) -> Starlette:
+        """The page without its guard, for a server that has one."""
         video = "/api/videos/{key}"
         routes = [
             Route("/", self.page),
@@ -79,7 +83,7 @@ class Site:
             InputError: lambda _, error: refusal(422, str(error)),
             Exception: lambda _, error: refusal(500, UNEXPECTED),
         }
-        return Guard(Starlette(routes=routes, exception_handlers=handlers, lifespan=self.lifespan), bound)
+        return Starlette(routes=routes, exception_handlers=handlers, lifespan=self.lifespan)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from read.commands import app, bundles, predict
+from read.commands import app, bundles, predict, studio
 from read.errors import InputError, show_everything
 
 ABOUT = """Adapted video-language models at work: moments, highlights and summaries of any video.
@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         "read-adapters", description=ABOUT, epilog=STATUS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = top.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    for module in (predict, bundles, app):
+    for module in (predict, bundles, app, studio):
         module.add_to(commands)
     return top
 

@@ -100,7 +100,7 @@ def make_video(path, seconds=12, bright=(6.0, 8.0), fps=8):
 def serving(predictor, max_bytes=10 * 1024**2, max_seconds=60.0, idle_seconds=600.0, host="127.0.0.1", **more):
     """The page on a free port of the loopback; yields (address, site)."""
     site = Site(predictor, max_bytes, max_seconds, idle_seconds, **more)
-    server = server_of(site, host)
+    server = server_of(site.app(host))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()

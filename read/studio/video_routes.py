@@ -1,0 +1,74 @@
+"""Requests about videos: their pictures, and what a model says of them."""
+
+from typing import TYPE_CHECKING
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from read.app.asked import asked_of, text_of
+from read.app.site import MAX_QUERY
+from read.studio.folder import Footage
+from read.studio.labels import Labels
+from read.studio.requests import query_of, video_of
+
+if TYPE_CHECKING:
+    from read.studio.reading import Reading
+
+
+class VideoRoutes:
+    """The videos of the folder."""
+
+    def __init__(self, labels: Labels, footage: Footage, reading: "Reading") -> None:
+        self.labels, self.footage, self.reading = labels, footage, reading
+
+    def routes(self) -> list[Route]:
+        """The addresses."""
+        video = "/api/videos/{vid}"
+        return [
+            Route(f"{video}/file", self.file),
+            Route(f"{video}/thumbnail", self.thumbnail),
+            Route(f"{video}/show", self.show, methods=["POST"]),
+            Route(f"{video}/moments", self.moments),
+            Route(f"{video}/answer", self.answer, methods=["POST"]),
+            Route("/api/order", self.order),
+        ]
+
+    async def file(self, request: Request) -> Response:
+        """A video as browsers play it, in ranges."""
+        shown = await run_in_threadpool(self.footage.shown, video_of(self.footage, request).vid)
+        if shown is None:
+            raise HTTPException(404, "There is no copy to play yet.")
+        return FileResponse(shown.path, media_type=shown.media_type)
+
+    async def thumbnail(self, request: Request) -> Response:
+        """Pictures of a video side by side; 404 as long as they are being made."""
+        path = await run_in_threadpool(self.footage.thumbnail, video_of(self.footage, request).vid)
+        if path is None:
+            raise HTTPException(404, "There are no pictures of it yet.")
+        return FileResponse(path, media_type="image/jpeg")
+
+    async def show(self, request: Request) -> Response:
+        """Make what browsers play of a video, and read it, before all others."""
+        video = video_of(self.footage, request)
+        await run_in_threadpool(self.footage.want, video.vid)
+        await run_in_threadpool(self.reading.want, video.vid)
+        return JSONResponse({"playable": video.playable})
+
+    async def moments(self, request: Request) -> Response:
+        """Where a model sees a sentence."""
+        video, query = video_of(self.footage, request), query_of(request.query_params.get("query", ""))
+        return JSONResponse(await run_in_threadpool(self.reading.moments, video.vid, query))
+
+    async def answer(self, request: Request) -> Response:
+        """The answer of the last training's model."""
+        video, asked = video_of(self.footage, request), await asked_of(request)
+        query, adapter = query_of(text_of(asked, "query", MAX_QUERY)), text_of(asked, "adapter", 200) or None
+        found = await run_in_threadpool(self.reading.answer, video.vid, query, adapter)
+        return JSONResponse(found, 200 if found["state"] == "done" else 202)
+
+    async def order(self, _: Request) -> Response:
+        """The unlabelled videos in the order in which they would teach most."""
+        return JSONResponse(await run_in_threadpool(self.reading.order, self.labels.all()))
