@@ -70,10 +70,11 @@ class FakeTraining:
         self.state = "idle"
 
     def status(self, labels):
+        plan = {"labelled": 3, "train": 2, "test": 1, "shots": [2], "params": [["dataset", "montage", "mine"]]}
+        stages = [{"name": "extract", "done": 1, "total": 4, "state": "running"}]
         return {
-            "state": self.state, "can": True, "why": "", "stages": [{"name": "extract", "done": 1, "total": 4, "state": "running"}],
-            "plan": {"labelled": 3, "train": 2, "test": 1, "shots": [2], "params": [["dataset", "montage", "mine"]]},
-            "share": 0.25, "left": 60.0, "error": "", "verdict": None, "report": False, "started": None, "ended": None,
+            "state": self.state, "can": True, "why": "", "plan": plan, "stages": stages, "share": 0.25, "left": 60.0,
+            "error": "", "verdict": None, "report": False, "started": None, "ended": None,
         }  # fmt: skip
 
     def start(self, labels):
