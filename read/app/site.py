@@ -30,7 +30,8 @@ from read.encoders.frames import transcode_for_web
 from read.errors import InputError
 
 STATIC = Path(__file__).parent / "static"
-PARTS = ("page.js", "timeline.js", "page.css")
+SHARED = ("common.js", "moments.js", "ruler.js", "timeline.js", "page.css")  # with the studio's page
+PARTS = ("page.js", *SHARED)
 MAX_QUERY, MAX_TRANSCRIPT = 400, 1_000_000  # characters
 SHOWN_WIDTH = 640  # pixels of the copy that browsers play
 CHECKED = 16 * 1024**2  # bytes of an upload after which the room on the disk is looked at again

@@ -10,6 +10,7 @@ import requests
 from read.app.guard import is_ours
 from read.app.media import inspect
 from read.app.sessions import shown_name, suffix_of
+from read.app.site import PARTS, STATIC
 from read.errors import InputError
 from tests.app.fake import FakePredictor, Person, files_of, make_video, serving, wait_until
 
@@ -255,10 +256,8 @@ def test_every_response_has_the_headers(person, path):
     assert "Access-Control-Allow-Origin" not in headers
 
 
-@pytest.mark.parametrize("name", ["page.html", "page.js", "timeline.js", "page.css"])
+@pytest.mark.parametrize("name", ["page.html", *PARTS])
 def test_nothing_comes_from_elsewhere(name):
-    from read.app.site import STATIC
-
     text = (STATIC / name).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     assert "http:" not in text and "https:" not in text and "//cdn" not in text
     assert "innerHTML" not in text and "eval(" not in text  # what people give is text, never markup

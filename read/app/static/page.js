@@ -1,8 +1,10 @@
 // The page: a video is added and read, sentences are asked, moments shown.
-import { Timeline, clock } from "./timeline.js";
+import { ask as request, call, find, held, hold, identify, on, save, say } from "./common.js";
+import { list, sentences } from "./moments.js";
+import { clock } from "./ruler.js";
+import { Timeline } from "./timeline.js";
 
-const find = (id) => document.getElementById(id);
-const [video, alert] = [find("video"), find("alert")];
+const video = find("video");
 const timeline = new Timeline(find("timeline"), video);
 const SOON = 400; // milliseconds between looks at how far a video is
 let visit = null; // what the server told of this visit: token, adapters, limits
@@ -21,26 +23,8 @@ function keep(change) {
   try { sessionStorage.setItem("read-page", JSON.stringify(kept)); } catch { /* full or forbidden: lost on a reload */ }
 }
 
-const say = (sentence) => { alert.textContent = sentence ?? ""; alert.hidden = !sentence; };
-
-async function call(path, options = {}) {
-  let response;
-  try {
-    response = await fetch(path, { ...options, headers: { "X-Token": visit?.token ?? "" } });
-  } catch {
-    throw new Error("The server does not answer; does it still run in its terminal?");
-  }
-  if (response.ok) return response;
-  throw new Error((await response.json().catch(() => ({}))).error ?? `The server answered with status ${response.status}.`);
-}
-const post = async (path, body) => (await call(path, { method: "POST", body: JSON.stringify(body) })).json();
+const post = (path, body) => request(path, "POST", body);
 const address = (part = "", id = current.id) => `api/videos/${id}${part}`;
-
-function save(blob, name) {
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
 
 // Adding a video
 
@@ -150,7 +134,7 @@ async function watch() {
   while (current?.id === id && ["waiting", "running"].includes(current.state)) {
     await new Promise((resolve) => setTimeout(resolve, SOON));
     try {
-      const told = await (await call(address("", id))).json();
+      const told = await request(address("", id));
       if (current?.id === id) { current = told; show(); }
     } catch (error) {
       if (current?.id === id) { close(); say(error.message); }
@@ -190,34 +174,12 @@ async function ask() {
 }
 
 function draw() {
-  const { moments, query, adapter, present, unknown_words: unknown } = answer;
-  find("asked").textContent = !moments.length ? `No moment found for “${query}”.` : present ? `“${query}”, by ${adapter}:`
-    : `“${query}” is not in this video, as far as ${adapter} can tell. What comes nearest:`;
-  find("unknown").textContent = unknown.length ? `The model has never seen: ${unknown.join(", ")}. It goes by the other words.` : "";
+  [find("asked").textContent, find("unknown").textContent] = sentences(answer);
   find("found").hidden = false;
-  const best = Math.max(...moments.map(({ score }) => score), 1e-9);
-  find("moments").replaceChildren(...moments.map((moment, rank) => row(moment, rank, best)));
+  list(find("moments"), answer, (start) => timeline.seek(start), cut);
   find("doubt").hidden = !find("moments").querySelector(".doubtful");
   timeline.show(answer);
 }
-
-function row({ start, end, score }, rank, best) {
-  const item = find("row").content.cloneNode(true).firstElementChild;
-  const [go, clip] = item.querySelectorAll("button");
-  const span = `${clock(start)} – ${clock(end)}`;
-  item.querySelector(".rank").textContent = rank + 1;
-  item.querySelector(".span").textContent = span;
-  item.querySelector(".score").textContent = score.toFixed(2);
-  item.querySelector("i").style.width = `${100 * Math.max(score / best, 0)}%`;
-  item.classList.toggle("doubtful", answer.threshold !== null && score < answer.threshold);
-  go.addEventListener("click", () => timeline.seek(start));
-  clip.querySelector(".unseen").textContent = ` of moment ${rank + 1}, as a file`;
-  clip.addEventListener("click", () => cut(clip, start, end));
-  return item;
-}
-
-const hold = (button, on) => button.setAttribute("aria-disabled", on); // a disabled button would lose the focus
-const held = (button) => button.getAttribute("aria-disabled") === "true";
 
 async function cut(button, start, end) {
   if (held(button)) return;
@@ -274,7 +236,6 @@ async function openSubtitles([file]) {
 
 // What a person does
 
-const on = (id, type, act) => find(id).addEventListener(type, act);
 on("pick", "change", ({ target }) => { if (target.files.length) add(target.files[0]); target.value = ""; });
 for (const type of ["dragenter", "dragover"]) {
   document.addEventListener(type, (event) => { event.preventDefault(); find("drop").classList.add("over"); });
@@ -309,13 +270,6 @@ on("transcript", "input", ({ target }) => { // what is pasted may be a file's co
   kind = /^\uFEFF?WEBVTT/.test(target.value) ? "vtt" : /^\uFEFF?\s*\d+\s*\n[\d:,.]+ -->/.test(target.value) ? "srt" : "text";
 });
 
-const modes = ["auto", "light", "dark"];
-on("theme", "click", ({ target }) => {
-  const { dataset } = document.documentElement;
-  dataset.theme = modes[(modes.indexOf(dataset.theme ?? "auto") + 1) % modes.length];
-  target.textContent = `Theme: ${dataset.theme}`;
-});
-
 function fill(task, select, choice) {
   const names = visit.adapters[task] ?? [];
   find(task).hidden = !names.length;
@@ -325,10 +279,11 @@ function fill(task, select, choice) {
 
 async function begin() {
   try {
-    visit = await (await call("api/session")).json();
+    visit = await request("api/session");
   } catch (error) {
     return say(error.message);
   }
+  identify(visit.token);
   find("bundle").textContent = visit.bundle;
   find("limits").textContent = `${visit.suffixes.join(" ")} · ${visit.limits}`;
   find("keeping").textContent = `Videos go to the machine that serves this page and nowhere else. They are removed with “Remove it”, when a visit is idle for ${visit.idle}, and when the server ends.`;

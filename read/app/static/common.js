@@ -1,0 +1,54 @@
+// What the pages share: asking the server, the alert, files to keep, buttons that wait, the theme.
+export const find = (id) => document.getElementById(id);
+export const on = (id, type, act) => find(id).addEventListener(type, act);
+
+export function make(tag, attributes = {}, ...inside) { // an element with what is in it: text stays text
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) if (value !== undefined) element.setAttribute(key, value);
+  element.append(...inside);
+  return element;
+}
+
+export function say(sentence) {
+  find("alert").textContent = sentence ?? "";
+  find("alert").hidden = !sentence;
+}
+
+let token = "";
+export const identify = (told) => { token = told; };
+
+export class Refused extends Error { // `status` is 0 where nobody answered; `told` is what the server said
+  constructor(sentence, status = 0, told = {}) {
+    super(sentence);
+    Object.assign(this, { status, told });
+  }
+}
+
+export async function call(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers: { "X-Token": token } });
+  } catch {
+    throw new Refused("The server does not answer; does it still run in its terminal?");
+  }
+  if (response.ok) return response;
+  const told = await response.json().catch(() => ({}));
+  throw new Refused(told.error ?? `The server answered with status ${response.status}.`, response.status, told);
+}
+export const ask = async (path, method = "GET", body = undefined) => (await call(path, { method, body: body && JSON.stringify(body) })).json();
+
+export function save(blob, name) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+export const hold = (button, waits) => button.setAttribute("aria-disabled", waits); // a disabled button would lose the focus
+export const held = (button) => button.getAttribute("aria-disabled") === "true";
+
+const modes = ["auto", "light", "dark"];
+on("theme", "click", ({ target }) => {
+  const { dataset } = document.documentElement;
+  dataset.theme = modes[(modes.indexOf(dataset.theme ?? "auto") + 1) % modes.length];
+  target.textContent = `Theme: ${dataset.theme}`;
+});

@@ -1,0 +1,29 @@
+// An answer as a list: its moments, the best first, each to be gone to and to be kept as a file.
+import { make } from "./common.js";
+import { clock } from "./ruler.js";
+
+export function sentences({ moments, query, adapter, present, unknown_words: unknown }) { // what to say of an answer
+  const asked = !moments.length ? `No moment found for “${query}”.` : present ? `“${query}”, by ${adapter}:`
+    : `“${query}” is not in this video, as far as ${adapter} can tell. What comes nearest:`;
+  return [asked, unknown.length ? `The model has never seen: ${unknown.join(", ")}. It goes by the other words.` : ""];
+}
+
+// Fill a list with the moments of an answer; `seek(start)` and `cut(button, start, end)` are what its buttons do.
+export function list(element, { moments, threshold }, seek, cut) {
+  const best = Math.max(...moments.map(({ score }) => score), 1e-9);
+  element.replaceChildren(...moments.map(({ start, end, score }, rank) => {
+    const share = make("i");
+    share.style.width = `${100 * Math.max(score / best, 0)}%`;
+    const go = make("button", { type: "button", class: "moment" }, make("span", { class: "unseen" }, "Moment "), make("span", { class: "rank" }, String(rank + 1)),
+      " ", make("span", { class: "span" }, `${clock(start)} – ${clock(end)}`), " ", make("span", { class: "share", "aria-hidden": "true" }, share),
+      " ", make("span", { class: "unseen" }, "score "), make("span", { class: "score num" }, score.toFixed(2)));
+    go.addEventListener("click", () => seek(start));
+    const item = make("li", threshold !== null && score < threshold ? { class: "doubtful" } : {}, go);
+    if (cut) {
+      const clip = make("button", { type: "button", class: "clip" }, "Clip", make("span", { class: "unseen" }, ` of moment ${rank + 1}, as a file`));
+      clip.addEventListener("click", () => cut(clip, start, end));
+      item.append(" ", clip);
+    }
+    return item;
+  }));
+}
