@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from read.app.asked import refusal
-from read.app.guard import Guard
+from read.app.guard import HEADERS, Guard
 from read.app.jobs import UNEXPECTED
 from read.app.site import MAX_QUERY
 from read.errors import InputError
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 STATIC = Path(__file__).parent / "static"
 SHARED = Path(__file__).parents[1] / "app" / "static"  # of the page that asks about an uploaded video
 PARTS = {path.name: path for folder in (SHARED, STATIC) for path in folder.iterdir() if path.suffix in (".js", ".css")}
+POLICY = HEADERS["Content-Security-Policy"].replace("img-src data:", "img-src 'self' data:")
 LOOK = 2.0  # seconds between looks at the folder and the training
 
 
@@ -104,8 +105,8 @@ class Studio:
         self.asking.look(self.reading.predictor)
 
     async def page(self, _: Request) -> Response:
-        """The page itself."""
-        return FileResponse(STATIC / "studio.html")
+        """The page itself, which shows pictures of the videos."""
+        return FileResponse(STATIC / "studio.html", headers={"Content-Security-Policy": POLICY})
 
     async def static(self, request: Request) -> Response:
         """Its scripts and styles: known names, and no others."""
