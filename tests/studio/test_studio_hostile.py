@@ -1,4 +1,4 @@
-"""What must not be possible in the studio: other users' and other sites' requests, files beyond the folder, bad labels."""
+"""What must not be possible in the studio: requests of other users and sites, files beyond the folder, bad labels."""
 
 import hashlib
 import http.client
@@ -25,10 +25,17 @@ PATHS = (
     "/ask/",
 )
 CHANGES = (
-    ("POST", "/api/labels"), ("PUT", "/api/labels/1"), ("DELETE", "/api/labels/1?rev=x"), ("POST", "/api/restore"),
-    ("PUT", "/api/videos/walk/texts"), ("POST", "/api/videos/walk/show"), ("POST", "/api/videos/walk/answer"),
-    ("POST", "/api/import?kind=jsonl"), ("POST", "/api/train"), ("POST", "/api/train/stop"),
-)  # fmt: skip
+    ("POST", "/api/labels"),
+    ("PUT", "/api/labels/1"),
+    ("DELETE", "/api/labels/1?rev=x"),
+    ("POST", "/api/restore"),
+    ("PUT", "/api/videos/walk/texts"),
+    ("POST", "/api/videos/walk/show"),
+    ("POST", "/api/videos/walk/answer"),
+    ("POST", "/api/import?kind=jsonl"),
+    ("POST", "/api/train"),
+    ("POST", "/api/train/stop"),
+)
 
 
 def raw(address, method, path, body=None, **headers):
@@ -91,10 +98,13 @@ def test_a_rebound_name_is_refused(served, cookie, host):
 @pytest.mark.parametrize(
     "headers",
     [
-        {"Origin": "https://evil.example"}, {"Origin": "null"}, {"Origin": "http://127.0.0.1:1"},
-        {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
     ],
-)  # fmt: skip
+)
 def test_other_pages_cannot_use_this_one(labeller, kept, headers):
     for method, path in (("GET", "/api/state"), ("GET", "/api/videos/walk/file"), *CHANGES):
         response = labeller.request(method, path, headers=headers, data=None if method == "GET" else b"{}")
@@ -104,16 +114,43 @@ def test_other_pages_cannot_use_this_one(labeller, kept, headers):
 @pytest.mark.parametrize(
     "path",
     [
-        "/../../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/site.py", "/studio.html", "//etc/passwd", "/page.css%00", "/.",
-        "/static/page.css", "/api", "/api/videos/..%2f..%2fetc%2fpasswd/file", "/api/videos/../../../etc/passwd",
-        "/api/videos/%2e%2e/file", "/api/videos/broken.mp4/file", "/api/videos/walk.mp4/file", "/api/videos//file",
-        "/api/videos/walk%00/thumbnail", "/api/videos/WALK/thumbnail", "/api/videos/../thumbnail", "/report/../scores.json",
-        "/report/index.html", "/report/%2e%2e/%2e%2e/params.yaml", "/ask/../api/state", "/ask/page.py", "/api/videos/x/moments?query=a",
-        "/api/export?kind=../jsonl", "/api/export?kind=", "/api/export?kind=srt&vid=../walk", "/api/export?kind=srt",
-        "/api/changes?since=x", "/api/changes?since=1e9", "/api/changes?since=" + "9" * 5000, "/api/train/log?tail=../../x",
-        "/api/videos/walk/moments", "/api/videos/walk/moments?query=%20", "/api/videos/walk/moments?query=" + "a" * 3000,
+        "/../../../etc/passwd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/site.py",
+        "/studio.html",
+        "//etc/passwd",
+        "/page.css%00",
+        "/.",
+        "/static/page.css",
+        "/api",
+        "/api/videos/..%2f..%2fetc%2fpasswd/file",
+        "/api/videos/../../../etc/passwd",
+        "/api/videos/%2e%2e/file",
+        "/api/videos/broken.mp4/file",
+        "/api/videos/walk.mp4/file",
+        "/api/videos//file",
+        "/api/videos/walk%00/thumbnail",
+        "/api/videos/WALK/thumbnail",
+        "/api/videos/../thumbnail",
+        "/report/../scores.json",
+        "/report/index.html",
+        "/report/%2e%2e/%2e%2e/params.yaml",
+        "/ask/../api/state",
+        "/ask/page.py",
+        "/api/videos/x/moments?query=a",
+        "/api/export?kind=../jsonl",
+        "/api/export?kind=",
+        "/api/export?kind=srt&vid=../walk",
+        "/api/export?kind=srt",
+        "/api/changes?since=x",
+        "/api/changes?since=1e9",
+        "/api/changes?since=" + "9" * 5000,
+        "/api/train/log?tail=../../x",
+        "/api/videos/walk/moments",
+        "/api/videos/walk/moments?query=%20",
+        "/api/videos/walk/moments?query=" + "a" * 3000,
     ],
-)  # fmt: skip
+)
 def test_no_address_leads_out(served, kept, cookie, path):
     status, body = raw(served[0], "GET", path, Cookie=cookie)
     assert 400 <= status < 500 and b"root:" not in body and b"Traceback" not in body
@@ -125,13 +162,24 @@ WINDOW = '[{"start": 1, "end": 2, "score": null}]'
 @pytest.mark.parametrize(
     "body",
     [
-        "", "null", "[]", "[" * 100_000, '{"vid": "walk"}', f'{{"vid": "walk", "query": "", "windows": {WINDOW}}}',
-        f'{{"vid": "walk", "query": "   ", "windows": {WINDOW}}}', f'{{"vid": "../walk", "query": "a", "windows": {WINDOW}}}',
-        f'{{"vid": ["walk"], "query": "a", "windows": {WINDOW}}}', f'{{"vid": "broken", "query": "a", "windows": {WINDOW}}}',
-        f'{{"vid": "walk", "query": "\\ud800", "windows": {WINDOW}}}', f'{{"vid": "walk", "query": 7, "windows": {WINDOW}}}',
-        f'{{"vid": "walk", "query": "{"a" * 3000}", "windows": {WINDOW}}}', f'{{"vid": "walk", "query": "a\\u0000b", "windows": {WINDOW}}}',
-        '{"vid": "walk", "query": "a", "windows": []}', '{"vid": "walk", "query": "a", "windows": {}}',
-        '{"vid": "walk", "query": "a", "windows": [1]}', '{"vid": "walk", "query": "a", "windows": [{"start": 1}]}',
+        "",
+        "null",
+        "[]",
+        "[" * 100_000,
+        '{"vid": "walk"}',
+        f'{{"vid": "walk", "query": "", "windows": {WINDOW}}}',
+        f'{{"vid": "walk", "query": "   ", "windows": {WINDOW}}}',
+        f'{{"vid": "../walk", "query": "a", "windows": {WINDOW}}}',
+        f'{{"vid": ["walk"], "query": "a", "windows": {WINDOW}}}',
+        f'{{"vid": "broken", "query": "a", "windows": {WINDOW}}}',
+        f'{{"vid": "walk", "query": "\\ud800", "windows": {WINDOW}}}',
+        f'{{"vid": "walk", "query": 7, "windows": {WINDOW}}}',
+        f'{{"vid": "walk", "query": "{"a" * 3000}", "windows": {WINDOW}}}',
+        f'{{"vid": "walk", "query": "a\\u0000b", "windows": {WINDOW}}}',
+        '{"vid": "walk", "query": "a", "windows": []}',
+        '{"vid": "walk", "query": "a", "windows": {}}',
+        '{"vid": "walk", "query": "a", "windows": [1]}',
+        '{"vid": "walk", "query": "a", "windows": [{"start": 1}]}',
         '{"vid": "walk", "query": "a", "windows": [{"start": 2, "end": 1}]}',
         '{"vid": "walk", "query": "a", "windows": [{"start": 2, "end": 2}]}',
         '{"vid": "walk", "query": "a", "windows": [{"start": -1, "end": 2}]}',
@@ -146,7 +194,7 @@ WINDOW = '[{"start": 1, "end": 2, "score": null}]'
         '{"vid": "walk", "query": "a", "windows": [{"start": 1, "end": 2, "score": 2.5}]}',
         f'{{"vid": "walk", "query": "a", "windows": [{", ".join([WINDOW[1:-1]] * 300)}]}}',
     ],
-)  # fmt: skip
+)
 def test_a_label_that_is_none_is_refused(labeller, kept, body):
     response = labeller.post("/api/labels", data=body.encode())
     assert 400 <= response.status_code < 500 and response.json()["error"]
