@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.engine import dvc, leases, records
-from pipeline.engine.holders import birth
 from read.files import machine
+from read.processes import birth
 
 STRANGERS = Path(".snakemake/strangers")
 DRAFT = re.compile(r"\..+?(?:\.([0-9a-f]{8})-(\d+))?\.[^.]+\.part")  # a folder in which `read.files.atomic_path` writes

@@ -10,6 +10,7 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 
 from read.files import machine
+from read.processes import birth
 
 OF_RUN = "READ_RUN"  # in the environment of jobs: the process of their run, as `Lease.process`
 JOBS = "pipeline.stages."
@@ -75,36 +76,6 @@ class Lease:
         if self.slurm:
             return f"scancel {self.slurm}"
         return f"kill {self.pid}" if self.machine == machine() else f"ssh {self.host} kill {self.pid}"
-
-
-def birth(pid: int) -> float | None:
-    """When a process began, in seconds since the machine did, whatever was done to its clock; None where it is gone."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time() - psutil.boot_time()
-    except psutil.NoSuchProcess:
-        return None
-
-
-def is_alive(pid: int, began: float) -> bool:
-    """Whether this process of this machine lives, and its number did not go to another.
-
-    One of another user, that a machine hides (mounts /proc with hidepid), counts as alive as long as its number does.
-    """
-    now = birth(pid)
-    return _is_hidden(pid) if now is None else abs(now - began) <= 1
-
-
-def _is_hidden(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def is_here(lease: Lease) -> bool:

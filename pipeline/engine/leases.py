@@ -24,9 +24,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.holders import Lease, is_alive, is_here
+from pipeline.engine.holders import Lease, is_here
 from read.errors import InputError
 from read.files import digest_of, machine
+from read.processes import is_alive
 
 FOLDER = Path(".snakemake/leases")
 RUN = "run"  # the lease of a run

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.engine import leases
-from pipeline.engine.holders import OF_RUN, birth, is_alive
+from pipeline.engine.holders import OF_RUN
 from read.errors import InputError
 from read.files import machine
+from read.processes import birth, is_alive
 
 PAUSE = 0.3  # seconds between two looks
 SHELLS = ("sh", "bash", "dash", "zsh", "fish")

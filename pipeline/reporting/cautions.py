@@ -18,6 +18,7 @@ def cut_short(view: View) -> Takeaway | None:
         f"{flagged} of {total} runs may be cut short",
         f"{listed(parts).capitalize()}; by strategy: {listed(rows)}. A wider grid or more steps could change these "
         "scores.",
+        caution=True,
     )
 
 
@@ -37,12 +38,12 @@ def warned(view: View) -> Takeaway | None:
         return None
     (who, sentence), more = found[0], len(found) - 1
     rest = f" {more} more stand{'s' * (more == 1)} below the scores." if more else ""
-    return Takeaway(f"{len(found)} warning{'s' * (more > 0)}", f"{who}: {sentence.rstrip('.')}.{rest}")
+    return Takeaway(f"{len(found)} warning{'s' * (more > 0)}", f"{who}: {sentence.rstrip('.')}.{rest}", caution=True)
 
 
 def _runs_told(view: View, title: str, count: Callable[[TableRow], int], text: str) -> Takeaway | None:
     parts = [f"{row.label} in {count(row)} of {len(row.runs)} runs" for row in view.ranked if count(row)]
-    return Takeaway(title, f"{listed(parts)}. {text}") if parts else None
+    return Takeaway(title, f"{listed(parts)}. {text}", caution=True) if parts else None
 
 
 def alignment(view: View) -> Takeaway | None:

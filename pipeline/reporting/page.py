@@ -1,7 +1,7 @@
 """The page: everything in one file, nothing fetched."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from pipeline.reporting.tables import (
     shots_of,
     warnings_of,
 )
-from pipeline.reporting.takeaways import takeaways
+from pipeline.reporting.view import Takeaway
 from read.data import reported_side
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -36,8 +36,8 @@ FEW_SEEDS = 3  # up to which a comparison is called small
 METRICS_BY_KIND = 3  # shown for each of two kinds; for more of them, as in the papers' tables, the primary one
 
 
-def render(report: Report) -> str:
-    """The page as HTML."""
+def render(report: Report, told: Mapping[str, Sequence[Takeaway]]) -> str:
+    """The page as HTML; `told` is what it states first of each task."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -47,7 +47,7 @@ def render(report: Report) -> str:
     )
     environment.filters |= {"size": size, "rate": rate, "percent": percent, "label": label}
     look = styles(report.tasks)
-    views = {results.task.name: view(results, look) for results in report.tasks}
+    views = {results.task.name: view(results, look, told[results.task.name]) for results in report.tasks}
     section = environment.get_template("task.html.j2")
     showcases = {name: shown["showcase"] for name, shown in views.items()}
     trained = [row for shown in views.values() for row in shown["trained"]]
@@ -77,7 +77,7 @@ def render(report: Report) -> str:
     )
 
 
-def view(results: Results, look: Styles) -> dict[str, Any]:
+def view(results: Results, look: Styles, told: Sequence[Takeaway]) -> dict[str, Any]:
     """What the section of a task shows."""
     rows = make_rows(results)
     trained = [row for row in rows if row.trained]
@@ -115,7 +115,7 @@ def view(results: Results, look: Styles) -> dict[str, Any]:
         "kinds": [*apart, AVERAGE] if len(apart) > 1 else [],
         "by_kind": by_kind,
         "best": best(trained, metrics, [None]) | best(trained, by_kind, [*apart, AVERAGE]),
-        "takeaways": takeaways(results),
+        "takeaways": told,
         "tests": _test_side(results),
         "styles": look,
         "charts": make_charts(results, look, results.inputs.panels),

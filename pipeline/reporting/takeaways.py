@@ -47,6 +47,7 @@ def against_plain(view: View) -> Takeaway | None:
             f"Training does not beat {listed(level)}",
             f"{start}. That is not shown to be better than {listed(level)}, which need{'s' * (len(level) == 1)} no "
             f"training. {differences}",
+            caution=True,
         )
     return Takeaway(f"Better than {listed(list(gaps))}", f"{start}, above what needs no training. {differences}")
 
@@ -60,6 +61,7 @@ def _within_chance(view: View) -> Takeaway | None:
         f"Not told apart from {listed([row.label for row in view.chance])}",
         f"The best strategy, {best.label}, has {view.spread(best)} of {view.metric} with {view.labelled}, which does "
         f"not lie above {names}. The order of the strategies says nothing.",
+        caution=True,
     )
 
 
@@ -108,7 +110,7 @@ def _not_above(view: View) -> Takeaway | None:
         return None
     parts = listed([f"{row.label} ({view.number(view.mean(row))})" for row in strong])
     names = listed([row.label for row in strong])
-    return Takeaway(f"No gain over {names}", f"No strategy’s mean {view.metric} exceeds that of {parts}.")
+    return Takeaway(f"No gain over {names}", f"No strategy’s mean {view.metric} exceeds that of {parts}.", caution=True)
 
 
 def beyond_the_subject(view: View) -> Takeaway | None:

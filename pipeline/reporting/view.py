@@ -12,10 +12,11 @@ from pipeline.reporting.task import ReportedTask
 
 @dataclass(frozen=True)
 class Takeaway:
-    """A headline of a few words and the sentence that carries its numbers."""
+    """A headline of a few words and the sentence that carries its numbers; a caution says what limits them."""
 
     title: str
     text: str
+    caution: bool = False
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ rule report:
         page="results/report/index.html",
         scores="results/report/scores.json",
         table="results/report/scores.csv",
+        takeaways="results/report/takeaways.json",
         metrics=[] if STORED else directory("results/report/metrics"),  # of DVC
     log:
         "logs/report.log",

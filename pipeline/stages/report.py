@@ -1,11 +1,13 @@
 """Stage 8: one self-contained page and flat tables of the scores, of every task.
 
-Writes index.html (works from the file system, no network), scores.json and scores.csv, all scores in one table, and
-metrics/, the table of a row per strategy that `dvc metrics show` draws.
+Writes index.html (works from the file system, no network), scores.json and scores.csv, all scores in one table,
+takeaways.json, the sentences that the page states first of each task, and metrics/, the table of a row per strategy
+that `dvc metrics show` draws.
 """
 
 import csv
 import io
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +20,7 @@ from pipeline.reporting.inputs import Inputs, load_report
 from pipeline.reporting.page import render
 from pipeline.reporting.records import Provenance
 from pipeline.reporting.summarization import SUMMARIZATION
+from pipeline.reporting.takeaways import takeaways
 from read.files import atomic_path, read_json, write_json, write_text
 from read.metrics.protocol import get_protocol
 
@@ -25,13 +28,14 @@ TASKS = {task.name: task for task in (GROUNDING, SUMMARIZATION)}
 
 
 def build_report(inputs: Inputs, out: Path) -> None:
-    """Write index.html, scores.json and scores.csv into `out`; each whole or not at all.
+    """Write index.html, scores.json, scores.csv, takeaways.json and metrics/ into `out`; each whole or not at all.
 
     Raises:
         InputError: a result is absent or does not fit the others; the message names the file.
     """
     report = load_report(inputs, TASKS)
-    page = render(report)
+    told = {results.task.name: takeaways(results) for results in report.tasks}
+    page = render(report, told)
     lines = [line for results in report.tasks for line in csv_rows(results)]
     table = io.StringIO()
     writer = csv.DictWriter(table, fieldnames=list(lines[0]), lineterminator="\n")
@@ -42,6 +46,7 @@ def build_report(inputs: Inputs, out: Path) -> None:
             write_json(draft / name, scores)
     write_json(out / "scores.json", {k: v for results in report.tasks for k, v in flat_scores(results).items()})
     write_text(out / "scores.csv", table.getvalue())
+    write_json(out / "takeaways.json", {task: [asdict(each) for each in own] for task, own in told.items()})
     write_text(out / "index.html", page)
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.engine import adopt, aside, confirm, dvc, records
 from pipeline.engine.dvc import LockedStage
-from pipeline.engine.holders import birth
 from read.errors import InputError
 from read.files import machine
+from read.processes import birth
 from tests.pipeline.test_collect import record
 
 FIRST, SECOND = Path("a"), Path("b")

@@ -16,6 +16,7 @@ import pytest
 from pipeline.engine import aside, holders, leases, stopping
 from pipeline.engine.holders import Lease
 from pipeline.sources.base import exclusive
+from read import processes
 from read.errors import InputError
 from read.files import atomic_path, machine
 
@@ -136,7 +137,7 @@ def test_the_clock_that_counts_is_the_file_servers(monkeypatch):
 
 
 def test_a_process_number_that_went_to_another_is_nobody():
-    lease = replace(Lease.own(JOB), began=holders.birth(os.getpid()) - 60)
+    lease = replace(Lease.own(JOB), began=processes.birth(os.getpid()) - 60)
     leases.FOLDER.mkdir(parents=True)
     leases._place(JOB).write_text(json.dumps(asdict(lease)))
     leases.take(JOB)
@@ -148,9 +149,9 @@ def test_a_process_of_another_user_that_the_machine_hides_is_not_taken_for_dead(
     def refuse(*_):
         raise error
 
-    monkeypatch.setattr(holders, "birth", lambda pid: None)
-    monkeypatch.setattr(holders.os, "kill", refuse)
-    assert holders.is_alive(7, 1.0) == alive
+    monkeypatch.setattr(processes, "birth", lambda pid: None)
+    monkeypatch.setattr(processes.os, "kill", refuse)
+    assert processes.is_alive(7, 1.0) == alive
 
 
 def test_who_lost_its_lease_ends(hold):

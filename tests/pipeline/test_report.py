@@ -210,6 +210,13 @@ def test_flat_scores_and_csv_agree_with_the_runs(out, inputs):
     assert ("summarization", "shuffled", "", "all", "ROUGE-L-whitespace") in rows
 
 
+def test_what_the_page_states_first_is_there_for_other_programs(page, out):
+    told = read_json(out / "takeaways.json")
+    assert told.keys() == METRICS.keys()
+    sentences = [each for own in told.values() for each in own]
+    assert sentences and all(each["title"] in page.text and each["text"] in page.text for each in sentences)
+
+
 def test_every_row_of_the_metrics_has_the_primary_one_first(out):
     files = list((out / "metrics").glob("*/*.json"))
     assert files and all(next(iter(read_json(file))) == METRICS[file.parent.name][0] for file in files)
@@ -487,6 +494,8 @@ def test_a_best_step_at_either_end_is_told(tmp_path, best, flag, title):
     page = small_report(tmp_path, best_step=best)
     assert flag in page.asides["grounding-score-table", "read", "3"]
     assert title in words_of(page)
+    told = read_json(tmp_path / "out/takeaways.json")["grounding"]
+    assert [each["caution"] for each in told if each["title"] == title] == [True]
 
 
 def test_a_gain_too_small_to_believe_is_told(tmp_path):

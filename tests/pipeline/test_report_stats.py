@@ -20,7 +20,7 @@ from pipeline.reporting.showcase import Candidate, as_json, pick_examples
 from pipeline.reporting.stats import ALPHA, SeedScores, bootstrap, holm, paired, summarise, two_level
 from pipeline.reporting.summarization import SUMMARIZATION, in_common, rouge_l
 from pipeline.reporting.tables import TableRow, make_rows, paired_rows, percent
-from pipeline.reporting.takeaways import against_control, against_plain, beyond_the_subject
+from pipeline.reporting.takeaways import against_control, against_plain, beyond_the_subject, takeaways
 from pipeline.reporting.view import View
 from read.data import Annotation, Summary
 from read.metrics.summarization import rouge
@@ -161,6 +161,7 @@ def test_one_seed_beats_a_row_by_its_mean(value, title):
     row, cosine = make_row("read", [50.0]), TableRow("cosine", 0, (), Reference(scores={"mAP": value}))
     found = against_plain(View(GROUNDING, "mAP", [row], [row], {"cosine": cosine}, []))
     assert title in found.title and "“Cosine, no training”" in found.title
+    assert found.caution == (title == "does not beat")
     assert f"{50 - value:+.1f} points (one seed, spread unknown)" in found.text
 
 
@@ -307,8 +308,8 @@ def any_results(draw):
 @settings(max_examples=40, deadline=None)
 @given(any_results())
 def test_any_runs_make_a_page_that_claims_no_order_within_chance(report):
-    text = render(report)
     results = report.tasks[0]
+    text = render(report, {results.task.name: takeaways(results)})
     assert all(f'data-row="{run.strategy}"' in text for run in results.runs)
     most = max(run.shots for run in results.runs)
     rows = [row for row in make_rows(results) if row.trained and row.shots == most]
