@@ -26,7 +26,8 @@ export class Ruler {
     this.element = element;
     this.video = video;
     element.addEventListener("pointerdown", (event) => this.pressed(event));
-    element.addEventListener("pointermove", (event) => { if (element.hasPointerCapture(event.pointerId)) this.seek(this.pointed(event)); });
+    element.addEventListener("pointermove", (event) => { if (element.hasPointerCapture(event.pointerId)) this.moved(event); });
+    element.addEventListener("lostpointercapture", () => this.released());
     element.addEventListener("keydown", (event) => this.#key(event));
     new ResizeObserver(() => { if (element.clientWidth !== this.#width) this.draw(); }).observe(element);
     const follow = () => { // every frame while playing: timeupdate comes only four times a second
@@ -47,6 +48,12 @@ export class Ruler {
     if (start === undefined) this.element.setPointerCapture(event.pointerId);
     this.seek(start === undefined ? this.pointed(event) : Number(start));
   }
+
+  moved(event) {
+    this.seek(this.pointed(event));
+  }
+
+  released() {}
 
   seek(to) {
     if (!this.duration) return;

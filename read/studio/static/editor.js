@@ -1,0 +1,170 @@
+// The sentence in the making, or the label that is chosen: its windows, the marks that are set, what is kept of it.
+import { say } from "./common.js";
+import { hear, labelOf, studio, tell } from "./model.js";
+import { round } from "./marks.js";
+import { clock } from "./ruler.js";
+import { duration } from "./stage.js";
+import { change } from "./undo.js";
+
+const blank = () => ({ query: "", windows: [], mark: {}, chosen: -1, asked: false, ghosts: null });
+let drafts = {}; // of new sentences, by vid: they outlive the tab
+export let vid = null;
+export let id = null; // of the chosen label; null while a sentence is new
+let draft = blank();
+
+const place = () => `read-studio-${studio.name}~drafts`;
+export const label = () => (id ? labelOf(id) : null);
+export const windows = () => label()?.windows ?? draft.windows;
+export const query = () => label()?.query ?? draft.query;
+export const { chosen, mark, asked, shownGhosts } = { chosen: () => draft.chosen, mark: () => draft.mark, asked: () => draft.asked, shownGhosts: () => draft.ghosts };
+
+function keep() {
+  if (!id) {
+    const used = draft.query || draft.windows.length || Object.keys(draft.mark).length;
+    if (used) drafts[vid] = draft; else delete drafts[vid];
+    try { localStorage.setItem(place(), JSON.stringify(drafts)); } catch { /* full or forbidden: kept as long as this tab lives */ }
+  }
+  tell("editor");
+}
+
+export function begin() {
+  try { drafts = JSON.parse(localStorage.getItem(place())) ?? {}; } catch { /* as if there were none */ }
+}
+
+export function open(to) {
+  [vid, id] = [to, null];
+  draft = { ...blank(), ...drafts[vid] };
+  tell("editor");
+}
+
+export function fresh(given = {}) { // the draft of this video, or a new one
+  id = null;
+  draft = { ...blank(), ...drafts[vid], ...given };
+  keep();
+}
+
+export function clear() {
+  delete drafts[vid];
+  fresh();
+}
+
+export function choose(to, window = 0) {
+  id = to;
+  draft = { ...blank(), chosen: window };
+  tell("editor");
+}
+
+export function type(text) {
+  if (id) return;
+  draft.query = text;
+  keep();
+}
+
+// Windows of a saved label are saved at once; those of a new sentence when it is.
+function set(next, active = null) {
+  const sorted = [...next].sort((a, b) => a.start - b.start);
+  draft.chosen = sorted.indexOf(active);
+  draft.mark = {};
+  const { vid: at, query: text } = label() ?? {};
+  if (id) change(id, { vid: at, query: text, windows: sorted }); else draft.windows = sorted;
+  keep();
+}
+
+export function pick(index) {
+  draft.chosen = index;
+  draft.mark = {};
+  keep();
+}
+
+export function put(side, at) { // I and O
+  const time = round(Math.min(Math.max(at, 0), duration()));
+  const window = windows()[draft.chosen];
+  say(null);
+  const next = { ...(window ?? draft.mark), [side]: time };
+  const both = next.start !== undefined && next.end !== undefined;
+  if (window && next.start >= next.end) {
+    return say(side === "start" ? `That is not before the end of this window, ${clock(window.end)}. W marks another window.`
+      : `That is not after the start of this window, ${clock(window.start)}. W marks another window.`);
+  }
+  if (window) return set(windows().map((one) => (one === window ? next : one)), next);
+  if (both && next.start < next.end) {
+    const made = { score: null, ...next };
+    return set([...windows(), made], made);
+  }
+  draft.mark = { [side]: time };
+  keep();
+}
+
+export function another() { // W
+  pick(-1);
+  tell("told", "Set the start (I) and the end (O) of another window.");
+}
+
+export function add(given) { // accepted suggestions
+  const made = given.map(({ start, end }) => ({ start: round(start), end: round(Math.min(end, duration() || end)), score: null }));
+  set([...windows(), ...made], made.at(-1));
+}
+
+export function move(index, { start, end }) {
+  const next = { ...windows()[index], start, end };
+  set(windows().with(index, next), next);
+}
+
+export function score(value) { // the same again takes it away
+  const window = windows()[draft.chosen];
+  if (!window) return say("Choose a window first; the score is one of a window.");
+  const next = { ...window, score: window.score === value ? null : value };
+  set(windows().with(draft.chosen, next), next);
+  tell("told", next.score === null ? "No score." : `Score ${next.score}.`);
+}
+
+export function drop(index) { // a window; the label with it if it is the last one
+  const rest = windows().filter((_, at) => at !== index);
+  if (id && !rest.length) return remove(id);
+  set(rest);
+}
+
+export function dropChosen() { // Delete
+  if (windows().length) return drop(draft.chosen < 0 ? windows().length - 1 : draft.chosen);
+  tell("told", "There is nothing to remove.");
+}
+
+export function remove(which) {
+  const gone = labelOf(which);
+  if (!gone) return;
+  change(which, null);
+  if (which === id) fresh();
+  tell("told", `Removed: “${gone.query}”.`);
+}
+
+export function save(text) { // Enter; true when there was something to save
+  const said = text.trim();
+  say(null);
+  if (!said) return void say("Type what happens, in a sentence.");
+  if (id) {
+    const { vid: at, windows: had } = label();
+    change(id, { vid: at, query: said, windows: had });
+    return true;
+  }
+  if (!draft.windows.length) {
+    return void say(draft.mark.start !== undefined ? "Set the end as well: play on and press O." : draft.mark.end !== undefined ? "Set the start as well: go back and press I."
+      : "Mark when it happens: I sets the start at the head, O the end.");
+  }
+  change(null, { vid, query: said, windows: draft.windows, ...(draft.asked ? { asked: true } : {}) });
+  delete drafts[vid];
+  draft = blank();
+  keep();
+  return true;
+}
+
+hear("renamed", ({ from, to }) => { if (id === from) id = to; });
+hear("labels", () => { // it may have been removed in another tab, or its windows be others
+  if (id && !labelOf(id)) fresh();
+  else if (draft.chosen >= windows().length) draft.chosen = windows().length - 1;
+  tell("editor");
+});
+hear("refused", ({ kind, label: lost }) => { // what was typed comes back
+  if (kind !== "add") return;
+  drafts[lost.vid] = { ...blank(), query: lost.query, windows: lost.windows, asked: !!lost.asked };
+  if (lost.vid === vid && !id) fresh();
+});

@@ -1,0 +1,52 @@
+// Suggestions for a sentence: where a model or an encoder thinks that it happens, to be accepted or corrected.
+import { ask } from "./common.js";
+import { hear, studio, tell } from "./model.js";
+import * as editor from "./editor.js";
+
+const TYPED = 500; // milliseconds after the last key
+const AGAIN = 1000; // milliseconds between looks at a video that is still read
+let timer = null;
+let wanted = null; // {vid, query} that the suggestions are of
+let found = [];
+let note = "";
+
+const overlap = (a, b) => Math.max(Math.min(a.end, b.end) - Math.max(a.start, b.start), 0);
+const alike = (a, b) => overlap(a, b) / (Math.max(a.end, b.end) - Math.min(a.start, b.start)) > 0.7;
+
+export const about = () => (editor.shownGhosts() ? "Where the model saw it:" : note);
+export const ghosts = () => (editor.shownGhosts() ?? found).map((ghost, place) => ({ ...ghost, place })).filter((ghost) => !editor.windows().some((window) => alike(window, ghost)));
+
+export function accept(place) {
+  const all = ghosts();
+  const given = place === undefined ? all : all.filter((ghost) => ghost.place === place);
+  if (!given.length) return tell("told", "There is no suggestion to accept.");
+  editor.add(given);
+  tell("told", given.length === 1 ? "Suggestion accepted." : `${given.length} suggestions accepted.`);
+}
+export const acceptFirst = () => accept(ghosts()[0]?.place ?? -1);
+
+async function look(asked) {
+  let told;
+  try {
+    told = await ask(`api/videos/${encodeURIComponent(asked.vid)}/moments?query=${encodeURIComponent(asked.query)}`);
+  } catch (error) {
+    told = { state: "failed", moments: [], error: error.message };
+  }
+  if (asked !== wanted) return;
+  found = told.moments ?? [];
+  const waits = ["waiting", "running"].includes(told.state);
+  note = waits ? "Suggestions come as soon as the video has been read …" : told.error ? `No suggestions: ${told.error}`
+    : found.length ? `Suggested by ${told.by === "bundle" ? "your trained model" : "a public encoder"}:` : "";
+  if (waits) timer = setTimeout(look, AGAIN, asked);
+  tell("ghosts");
+}
+
+function want() {
+  const query = editor.query().trim();
+  if (wanted?.vid === editor.vid && wanted.query === query) return;
+  clearTimeout(timer);
+  wanted = { vid: editor.vid, query };
+  [found, note] = [[], ""];
+  if (query && studio.by && !editor.shownGhosts()) timer = setTimeout(look, TYPED, wanted);
+}
+hear("editor", want);

@@ -1,0 +1,96 @@
+// The time line of labels: the chosen sentence with its windows and suggestions, below it all other sentences of the video.
+import { Ruler, clock, node } from "./ruler.js";
+
+const LEAST = 0.1; // seconds that a window keeps while it is dragged
+const ROWS = 6; // of other sentences, before they lie over each other
+export const round = (seconds) => Math.round(seconds * 100) / 100;
+
+export class Marks extends Ruler {
+  #told = { chosen: [], others: [], ghosts: [], mark: {} };
+  #drag = null;
+
+  // `chosen(id, index)` when a window is pressed, `dragged(id, index, window)` when an edge was let go.
+  constructor(element, video, chosen, dragged) {
+    super(element, video);
+    Object.assign(this, { chosen, dragged });
+  }
+
+  show(duration, told) {
+    this.#told = told;
+    if (this.duration !== duration) this.time = Math.min(this.time, duration);
+    this.duration = duration;
+    if (!this.#drag) this.draw();
+  }
+
+  pressed(event) {
+    const { id, index, side } = event.target.dataset;
+    if (side) {
+      const bar = event.target.parentNode;
+      this.#drag = { id, index: Number(index), side, bar, window: { start: Number(bar.dataset.start), end: Number(bar.dataset.end) } };
+      this.element.setPointerCapture(event.pointerId);
+    } else if (id !== undefined) {
+      this.seek(Number(event.target.parentNode.dataset.start));
+      this.chosen(id, Number(index));
+    } else super.pressed(event);
+  }
+
+  moved(event) {
+    if (!this.#drag) return super.moved(event);
+    const { side, window, bar } = this.#drag;
+    const to = round(Math.min(Math.max(this.pointed(event), 0), this.duration));
+    window[side] = side === "start" ? Math.min(to, round(window.end - LEAST)) : Math.max(to, round(window.start + LEAST));
+    this.#drag.far = true;
+    this.#place(bar, window);
+    this.seek(window[side]);
+  }
+
+  released() {
+    const drag = this.#drag;
+    this.#drag = null;
+    if (drag?.far) this.dragged(drag.id, drag.index, drag.window);
+    if (drag) this.draw();
+  }
+
+  #place(bar, { start, end }) {
+    const [from, to] = [this.x(start), Math.max(this.x(end), this.x(start) + 3)];
+    const [body, left, right] = bar.querySelectorAll("rect");
+    body.setAttribute("x", from);
+    body.setAttribute("width", to - from);
+    left?.setAttribute("x", from - 8);
+    right?.setAttribute("x", to - 2);
+  }
+
+  #bar(svg, window, y, height, kind, name, id, index) {
+    const bar = node("g", { class: `piece ${kind}`, "data-start": window.start, "data-end": window.end }, svg);
+    const at = { "data-id": id, "data-index": index };
+    const body = node("rect", { class: "window", y, height, rx: 3, ...at }, bar);
+    node("title", {}, body, `${name}: ${clock(window.start)} to ${clock(window.end)}`);
+    for (const side of kind === "ghost" ? [] : ["start", "end"]) node("rect", { class: "edge", y: y - 2, height: height + 4, width: 10, "data-side": side, ...at }, bar);
+    this.#place(bar, window);
+  }
+
+  lanes(svg, width) {
+    const { chosen, others, ghosts, mark, window: active } = this.#told;
+    const lane = { class: "lane", x: this.left, width: width - this.right - this.left, rx: 3 };
+    node("text", { x: 0, y: 42 }, svg, "this one");
+    node("rect", { ...lane, y: 26, height: 26 }, svg);
+    ghosts.forEach((ghost) => this.#bar(svg, ghost, 29, 20, "ghost", "suggested", "ghost", ghost.place));
+    chosen.forEach((window, index) => this.#bar(svg, window, 29, 20, index === active ? "chosen active" : "chosen", "this one", "", index));
+    for (const [side, at] of Object.entries(mark)) {
+      const x = this.x(at);
+      node("path", { class: "mark", d: side === "start" ? `M${x + 6},27 H${x} V51 H${x + 6}` : `M${x - 6},27 H${x} V51 H${x - 6}` }, svg);
+    }
+    if (!others.length) return 56;
+    const ends = []; // of the rows, each as long as its last window
+    const pieces = others.flatMap(({ id, query, windows }) => windows.map((window, index) => ({ id, query, window, index })));
+    pieces.sort((a, b) => a.window.start - b.window.start);
+    node("text", { x: 0, y: 68 }, svg, "others");
+    for (const { id, query, window, index } of pieces) {
+      let row = ends.findIndex((end) => end <= window.start);
+      if (row < 0) row = ends.length < ROWS ? ends.length : ends.indexOf(Math.min(...ends));
+      ends[row] = window.end;
+      this.#bar(svg, window, 59 + 15 * row, 11, "other", query, id, index);
+    }
+    return 60 + 15 * ends.length;
+  }
+}

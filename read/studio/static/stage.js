@@ -1,0 +1,67 @@
+// The player: one video, its steps, and what stands there while a browser cannot play it yet.
+import { ask, find, on, say } from "./common.js";
+import { hear, studio, videos } from "./model.js";
+
+export const player = find("player");
+let vid = null;
+let frame = null; // seconds; measured as soon as the video plays
+let asked = null; // the vid for which a copy was asked
+
+export const current = () => videos.get(vid) ?? null;
+export const address = (part) => `api/videos/${encodeURIComponent(vid)}${part}`;
+export const duration = () => current()?.seconds ?? (Number.isFinite(player.duration) ? player.duration : 0);
+
+export function open(to) {
+  if (to === vid) return;
+  vid = to;
+  frame = null;
+  player.removeAttribute("src");
+  player.load();
+  show();
+}
+
+async function want() { // a copy that browsers play
+  if (asked === vid) return;
+  asked = vid;
+  try {
+    await ask(address("/show"), "POST", {});
+  } catch (error) {
+    asked = null;
+    say(error.message);
+  }
+}
+
+function show() {
+  const video = current();
+  const plays = !!video?.playable;
+  player.hidden = !plays;
+  find("blank").hidden = plays;
+  if (plays) { if (!player.getAttribute("src")) player.src = address("/file"); return; }
+  find("blank").textContent = !video ? "Choose a video." : video.state === "failed" ? video.error ?? "This file could not be read as a video."
+    : video.state === "unread" ? "The file is being looked at …" : "A copy that browsers play is being made …";
+  if (video?.state === "ready") want();
+}
+hear("videos", (changed) => { if (changed.has(vid)) show(); });
+
+player.addEventListener("error", () => { if (player.getAttribute("src")) say(`${current()?.file}: your browser does not play this file.`); });
+
+if (player.requestVideoFrameCallback) {
+  let last = Infinity;
+  const look = (_, { mediaTime }) => {
+    const step = mediaTime - last; // frames that the browser left out make it longer, never shorter
+    if (!player.paused && step > 1 / 130 && step < Math.min(frame ?? 1, 1 / 4)) frame = step;
+    last = mediaTime;
+    player.requestVideoFrameCallback(look);
+  };
+  player.requestVideoFrameCallback(look);
+}
+
+for (const [type, word] of [["play", "Pause"], ["pause", "Play"]]) player.addEventListener(type, () => { find("play").textContent = word; });
+player.addEventListener("click", () => { if (!player.controls) play(); });
+on("speed", "change", ({ target }) => { player.defaultPlaybackRate = player.playbackRate = Number(target.value); });
+export const play = () => { if (player.getAttribute("src")) player[player.paused ? "play" : "pause"](); };
+export function step(by, one = false) { // a clip, or one frame
+  if (!player.getAttribute("src")) return;
+  player.pause();
+  player.currentTime = Math.min(Math.max(player.currentTime + by * (one ? frame ?? 1 / 25 : studio.clip_len), 0), duration());
+}
