@@ -10,7 +10,7 @@ STAGES = (
 )  # fmt: skip
 STAGE_OF = {"annotations": "download", "encoder": "encoders", "references": "evaluate", "linear_map": "evaluate"}
 TOTALS = re.compile(r"^\d+ jobs: (.+)$")
-FINISHED = re.compile(r"^ *\d+/\d+  (\w+)\b.*? +(?:(\d+) h )?(?:(\d+) min )?(?:([\d.]+) s)?$")
+FINISHED = re.compile(r"^ *\d+/\d+  (\w+)\b.*? +(?:(\d+) h ?)?(?:(\d+) min ?)?(?:([\d.]+) s)?$")
 NOTHING = "Nothing to be done"
 STOPPED = "stopped; run again to go on"
 FAILURES = ("Error in rule ", "WorkflowError", "Exiting because", "Traceback (most recent call last)", "error: ")
