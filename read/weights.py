@@ -2,7 +2,7 @@
 
 import argparse
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,19 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def parts_of_tensors(state: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """Named tensors, with those that are made of several, such as torchao's in 8 bits, as these."""
+    for name, value in state:
+        if hasattr(value, "__tensor_flatten__") and not hasattr(
+            value, "device_mesh"
+        ):  # a sharded one is one all the same
+            names: list[str] = value.__tensor_flatten__()[0]
+            parts = ((f"{name}.{part}", getattr(value, part)) for part in names)
+            yield from parts_of_tensors((key, part) for key, part in parts if isinstance(part, Tensor))
+        else:
+            yield name, value
 
 
 def check_fit(state: Mapping[str, Tensor], own: Mapping[str, Tensor], source: str | Path, of: str) -> None:

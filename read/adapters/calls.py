@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from read.adapters.families import family_of
 from read.adapters.layer import State
 from read.adapters.masks import real_tokens, tensors
+from read.adapters.modalities import Told, compact, tells, told
 from read.adapters.recurrent_cache import States, cached_tokens, recall, remember
-from read.adapters.segments import TokenLayout, TokenSegment, lay_out, lay_out_frames
+from read.adapters.segments import TokenLayout, TokenSegment, lay_out, lay_out_chains, lay_out_frames
 from read.adapters.sub_blocks import Place
 from read.adapters.surroundings import mask_argument
 from read.errors import InputError
@@ -56,6 +57,8 @@ class Call:
         keep: the recurrences' states are wanted for a cache.
         sides: masks that were given by modality.
         adapters: of the model, or of the replica, whose call it is.
+        told: what the tokens are in a video-language model; None: of one kind.
+        untold: the module whose call would tell, where it is not running.
         new_states: of the recurrences, after this call.
     """
 
@@ -68,6 +71,8 @@ class Call:
     keep: bool = False
     sides: dict[str, Tensor | None] = field(default_factory=dict)
     adapters: "Adapters | None" = None
+    told: Told | None = None
+    untold: str | None = None
     new_states: States = field(default_factory=dict)
     layouts: dict[tuple, TokenLayout] = field(default_factory=dict)
 
@@ -89,6 +94,13 @@ class Call:
     def layout(self, place: Place, tokens: Tensor) -> TokenLayout | None:
         """As `sequences`, laid out for a mixer; None where they are one, without padding."""
         batch, length = tokens.shape[:2]
+        if self.untold is not None:
+            raise InputError(
+                f"{place.name} runs outside the forward call of {self.untold or 'the model'}, whose token ids alone "
+                "tell frames from words; call that"
+            )
+        if self.told is not None:
+            return self._chained(self.told, place, batch, length)
         framed = self.frame > 1 and length % self.frame == 0  # not so where a pretraining task drops tokens
         if self.segments is None and self.mask is None and not framed:
             return None
@@ -100,6 +112,30 @@ class Call:
             else:
                 self.layouts[key] = lay_out(segments or self.sequences(place, tokens), batch, length, tokens.device)
         return self.layouts[key]
+
+    def _chained(self, told: Told, place: Place, batch: int, length: int) -> TokenLayout:
+        if told.chains.shape != (batch, length):
+            raise InputError(
+                f"{place.name}: its tokens are ({batch}, {length}, ...), but the token ids of the call, which tell "
+                f"frames from words, are {tuple(told.chains.shape)}"
+            )
+        if (key := (batch, length)) not in self.layouts:
+            mask = real_tokens(self.mask, self.past, batch, length, f"{place.modality} 0:{length}, {place.name}")
+            self.layouts[key] = lay_out_chains(told.chains, told.count, mask)
+        return self.layouts[key]
+
+    def sides_of(self, place: Place, tokens: Tensor) -> Iterable[tuple[str, Tensor, Tensor | None]]:
+        """The tokens (B, T, r) at a place by modality, with their masks, for what is aligned."""
+        if self.told is None:
+            for part in self.sequences(place, tokens):
+                yield part.modality, tokens[:, part.start : part.stop], part.mask
+            return
+        for modality, mask in zip(MODALITIES, (self.told.video, self.told.prompt), strict=True):
+            if not mask.any(1).all():
+                sample = int((~mask.any(1)).nonzero()[0])
+                why = "; labels are -100 at what the model is not to write, the prompt" if modality == "text" else ""
+                raise InputError(f"no states to align: sample {sample} of the batch has no {modality} tokens{why}")
+            yield modality, *compact(tokens, mask)
 
     def state(self, key: tuple[str, str]) -> State | None:
         """What the recurrence at a place goes on from. Raises InputError where the cache does not hold it."""
@@ -118,6 +154,7 @@ class Call:
 
     def _masks(self) -> Iterable[Tensor | None]:
         yield from tensors(self.mask)
+        yield None if self.told is None else self.told.chains
         for segments in self.segments.values() if isinstance(self.segments, dict) else [self.segments or ()]:
             yield from (segment.mask for segment in segments)
 
@@ -167,6 +204,8 @@ class Stack:
         self.frame = family.frame(module) if family else 1
         self.arguments = list(inspect.signature(module.forward).parameters)
         self.mask = mask_argument(self.arguments)
+        self.tells = tells(module)
+        self.teller: Stack | None = None  # the one whose calls tell what the tokens are
         self.wanted: list[str] | None = None
         if hasattr(module, "segments"):
             self.wanted = list(inspect.signature(module.segments).parameters)
@@ -217,7 +256,13 @@ class Stack:
         if use_cache is None:
             use_cache = getattr(getattr(module, "config", None), "use_cache", False)
         past = cached_tokens(cache)
-        return Call(None, mask, self.frame, cache, past, recall(cache) if past else None, bool(use_cache), sides)
+        call = Call(None, mask, self.frame, cache, past, recall(cache) if past else None, bool(use_cache), sides)
+        if self.tells:
+            call.told = told(module, given, past)
+        if self.teller and given.get("encoder_hidden_states") is None:  # which what a decoder writes attends to
+            outer = self.teller.thread.running
+            call.told, call.untold = (outer[-1].told, None) if outer else (None, self.teller.name)
+        return call
 
     def end(self, module: nn.Module, args: tuple, output: Any) -> None:
         """Forward hook of the stack's module; the output is None where the call failed."""

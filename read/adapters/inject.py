@@ -194,8 +194,12 @@ States = tuple[Tensor, Tensor | None]  # of one modality in a layer, and their m
 
 
 def _narrow_states(adapters: Adapters) -> list[tuple[States, ...]]:
-    """Pairs of video and text; places of one width go together, those beside input projections first."""
+    """Pairs of video and text; places of one width go together, those beside input projections first.
+
+    Of a video-language model, whose decoder layers see both, these alone: its tower of pictures sees no words.
+    """
     kinds = ("projection", "", "joint")
+    joint: list[tuple[States, ...]] = []
     sides: dict[str, dict[str, list[States]]] = {kind: {side: [] for side in MODALITIES} for kind in kinds}
     for key in adapters.keys_of[adapters.active or ""]:
         place = adapters.places[key]
@@ -204,11 +208,12 @@ def _narrow_states(adapters: Adapters) -> list[tuple[States, ...]]:
         if name not in thread.narrow:
             raise InputError(f"no states to align: {name} has not run in this thread since the strategy was applied")
         call, narrow = thread.narrow[name]
-        for segment in call.sequences(place, narrow):
-            if segment.modality in MODALITIES:
-                part = narrow[:, segment.start : segment.stop]
-                sides[place.kind if place.kind in kinds else ""][segment.modality].append((part, segment.mask))
-    return [pair for found in sides.values() for pair in zip(*found.values(), strict=False)]
+        parts = [part for part in call.sides_of(place, narrow) if part[0] in MODALITIES]
+        if call.told is not None:
+            joint.append(tuple((tokens, mask) for _, tokens, mask in parts))
+        for modality, tokens, mask in parts:
+            sides[place.kind if place.kind in kinds else ""][modality].append((tokens, mask))
+    return joint or [pair for found in sides.values() for pair in zip(*found.values(), strict=False)]
 
 
 def _build(model: nn.Module, places: Iterable[Place], config: AdapterConfig) -> tuple[nn.ModuleDict, dict[str, str]]:

@@ -19,7 +19,7 @@ from read.adapters.sub_blocks import OWN, fitted_parameters
 from read.adapters.wrapped import is_sharded, original, part_here, plain, unwrap, unwrap_to_change, whole
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
-from read.weights import check_fit, load_tensors, save_tensors, state_digest
+from read.weights import check_fit, load_tensors, parts_of_tensors, save_tensors, state_digest
 
 WEIGHTS, CONFIG = "adapter.safetensors", "adapter.json"
 PRECISIONS = (torch.float32, torch.bfloat16, torch.float16)
@@ -162,7 +162,7 @@ def backbone_digest(model: nn.Module, trained: Collection[str] = ()) -> str:
 def _frozen(model: nn.Module, trained: Collection[str]) -> dict[str, Tensor]:
     state = {original(key): value for key, value in model.state_dict(keep_vars=True).items() if _is_own(key)}
     changed = {id(state[key]) for key in map(original, [*trained, *fitted_parameters(model)]) if key in state}
-    return {key: value for key, value in sorted(state.items()) if id(value) not in changed}
+    return dict(parts_of_tensors((key, value) for key, value in sorted(state.items()) if id(value) not in changed))
 
 
 def _is_backbone(model: nn.Module, trained: Collection[str], digest: str) -> bool:

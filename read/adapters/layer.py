@@ -156,8 +156,11 @@ class Bottleneck(nn.Module):
         weights = self.up.weight.dtype
         with torch.autocast(narrow.device.type, enabled=False):  # on a CPU, cells have no rule for it
             rows = narrow.to(weights) if layout is None else layout.deal(narrow).to(weights)
-            mixed, state = self.mixer(rows, None if layout is None else layout.lengths, state, keep)
-            mixed = mixed if layout is None else layout.gather(mixed)
+            if layout is None:
+                mixed, state = self.mixer(rows, None, state, keep)
+            else:
+                mixed, state = self.mixer(rows, layout.lengths, layout.taken_up(state), keep)
+                mixed, state = layout.gather(mixed), layout.left(state)
             mixed = (mixed if self.alpha is None else self.alpha * mixed).to(narrow.dtype)
         return narrow + mixed if self.residual else mixed, state
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from read.adapters.calls import Stack, recomputing
 from read.adapters.config import AdapterConfig
 from read.adapters.layer import Bottleneck
+from read.adapters.modalities import teller_of
 from read.adapters.sub_blocks import Place
 from read.adapters.wrapped import peft_layer
 from read.errors import InputError
@@ -52,15 +53,8 @@ class Adapters(nn.ModuleDict):
                 model.register_forward_pre_hook(self.begin),
                 model.register_forward_hook(self.end, always_call=True),
             ]
-        for name in ("", place.stack):  # the model itself, since its outputs may hold what is to be aligned
-            if name in self.stacks:
-                continue
-            module = model.get_submodule(name)
-            stack = self.stacks[name] = Stack(name, module, self)
-            self.handles[f"stack {name}"] = [
-                module.register_forward_pre_hook(stack.begin, with_kwargs=True),
-                module.register_forward_hook(stack.end, always_call=True),
-            ]
+        self._hook_stack(model, "")  # since the model's outputs may hold what is to be aligned
+        self._hook_stack(model, place.stack)
         if place.key not in self.places:
             self.places[place.key] = place
             hook = Hook(place, self.stacks[place.stack], self)
@@ -68,6 +62,19 @@ class Adapters(nn.ModuleDict):
                 model.get_submodule(place.entry).register_forward_pre_hook(hook.enter, with_kwargs=True),
                 model.get_submodule(place.name).register_forward_hook(hook.leave),
             ]
+
+    def _hook_stack(self, model: nn.Module, name: str) -> Stack:
+        if name in self.stacks:
+            return self.stacks[name]
+        module = model.get_submodule(name)
+        stack = self.stacks[name] = Stack(name, module, self)
+        self.handles[f"stack {name}"] = [
+            module.register_forward_pre_hook(stack.begin, with_kwargs=True),
+            module.register_forward_hook(stack.end, always_call=True),
+        ]
+        if (teller := teller_of(model, name)) is not None:
+            stack.teller = self._hook_stack(model, teller)
+        return stack
 
     def begin(self, module: Any, args: tuple) -> None:
         """Forward pre-hook of the model: what layers recorded that do not run in this pass is not of this pass."""
@@ -103,6 +110,7 @@ class Adapters(nn.ModuleDict):
         used = {place for keys in self.keys_of.values() for place in keys}
         self.places = {key: place for key, place in self.places.items() if key in used}
         needed = {place.stack for place in self.places.values()} | ({""} if used else set())
+        needed |= {teller.name for name in needed if (teller := self.stacks[name].teller)}
         self.stacks = {name: stack for name, stack in self.stacks.items() if name in needed}
         kept = used | {f"stack {name}" for name in needed} | ({"model"} if used else set())
         for name in self.handles.keys() - kept:

@@ -35,12 +35,14 @@ class TokenLayout:
         real: (R, L) True where a place holds a real token.
         place: (B, T) index into the R * L places; that of padded tokens is any that is not real, or the row's last.
         lengths: (R,) real tokens per row.
+        lasting: how many rows, the first, go on in the next call; None: all.
     """
 
     source: Tensor
     real: Tensor
     place: Tensor
     lengths: Tensor
+    lasting: int | None = None
 
     def deal(self, tokens: Tensor) -> Tensor:
         """(B, T, r) -> (R, L, r), zero where there is no real token."""
@@ -49,6 +51,17 @@ class TokenLayout:
     def gather(self, rows: Tensor) -> Tensor:
         """(R, L, r) -> (B, T, r)."""
         return rows.flatten(0, 1)[self.place]
+
+    def taken_up(self, state: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+        """The state of all rows, of that of the lasting ones: the others start from zero."""
+        if state is None or self.lasting is None:
+            return state
+        new = len(self.lengths) - self.lasting
+        return tuple(torch.cat((part, part.new_zeros(new, *part.shape[1:]))) for part in state)
+
+    def left(self, state: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
+        """The state of the lasting rows, of that of all."""
+        return state if state is None else tuple(part[: self.lasting] for part in state)
 
 
 def lay_out(segments: Sequence[TokenSegment], batch: int, tokens: int, device: torch.device) -> TokenLayout:
@@ -94,6 +107,28 @@ def lay_out_frames(batch: int, tokens: int, frame: int, device: torch.device) ->
     place = torch.argsort(source.flatten()).view(batch, tokens)
     lengths = torch.full((len(source),), tokens // frame, device=device)
     return TokenLayout(source, torch.ones_like(source, dtype=torch.bool), place, lengths)
+
+
+def lay_out_chains(chains: Tensor, count: int, mask: Tensor | None) -> TokenLayout:
+    """The layout of `count` sequences that may stand among each other, of which those of each sample's words last.
+
+    Args:
+        chains: (B, T) which sequence a token is of; sequence b < B is of sample b.
+        count: R.
+        mask: (B, T) True at real tokens; None: all are.
+    """
+    batch, tokens = chains.shape
+    real = torch.ones_like(chains, dtype=torch.bool) if mask is None else mask.to(chains.device) != 0
+    chain = chains.masked_fill(~real, count).flatten()  # padding is the last of all
+    lengths = torch.bincount(chain, minlength=count + 1)[:count]
+    longest = int(lengths.max())
+    order = torch.argsort(chain, stable=True)[: int(lengths.sum())]
+    rank = torch.arange(len(order), device=chains.device) - (lengths.cumsum(0) - lengths)[chain[order]]
+    index = chain[order] * longest + rank
+    source, place = chains.new_zeros(count * longest), chains.new_full((batch * tokens,), longest - 1)
+    source[index], place[order] = order, index
+    rows = torch.arange(longest, device=chains.device) < lengths[:, None]
+    return TokenLayout(source.view(count, -1), rows, place.view(batch, tokens), lengths, batch)
 
 
 def reversal(lengths: Tensor, places: int) -> Tensor:
