@@ -54,7 +54,7 @@ def _check(method: str, options: Mapping[str, Any]) -> None:
     from read.adapters.registry import ALIGNMENT_OPTIONS, get_strategy  # seconds of torch, only where it is needed
     from read.alignment import Alignment
 
-    strategy = get_strategy(method)
+    strategy = get_strategy(method).of(options)
     complete = strategy.complete(options)
     if strategy.alignment:
         Alignment(**{name: complete[name] for name in ALIGNMENT_OPTIONS})

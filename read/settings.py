@@ -32,9 +32,9 @@ def check_types(settings: Any, name: str) -> None:
     faults = []
     for field in dataclasses.fields(settings):
         value, kind = getattr(settings, field.name), kinds[field.name]
-        if not _fits(value, kind):
+        if not fits(value, kind):
             choice = get_origin(kind) is Literal and isinstance(value, str)
-            reason = none_of(value, map(str, get_args(kind))) if choice else f"is {shown(value)}, not {_words(kind)}"
+            reason = none_of(value, map(str, get_args(kind))) if choice else f"is {shown(value)}, not {words(kind)}"
             faults.append(f"{field.name} {reason}")
     if faults:
         raise InputError(f"{name}: {'; '.join(faults)}")
@@ -52,24 +52,26 @@ def make_settings(kind: type[Made], values: Mapping[str, Any], name: str) -> Mad
     return kind(**values)
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value is what an annotation says; a whole number does for a float, true and false are no numbers."""
     inner = get_args(kind)
     if get_origin(kind) in (Union, types.UnionType):
-        return any(_fits(value, one) for one in inner)
+        return any(fits(value, one) for one in inner)
     if get_origin(kind) is Literal:
         return any(value == one and type(value) is type(one) for one in inner)
     if get_origin(kind) is tuple and inner[1:] == (...,):
-        return isinstance(value, tuple) and all(_fits(one, inner[0]) for one in value)
+        return isinstance(value, tuple) and all(fits(one, inner[0]) for one in value)
     if kind in (int, float):
         number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
         return number and math.isfinite(value)
     return isinstance(value, kind) if kind in WORDS else True
 
 
-def _words(kind: Any) -> str:
+def words(kind: Any) -> str:
+    """An annotation, in words."""
     inner = get_args(kind)
     if get_origin(kind) in (Union, types.UnionType):
-        return " or ".join(map(_words, inner))
+        return " or ".join(map(words, inner))
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, inner))}"
-    return f"a tuple of which each is {_words(inner[0])}" if inner else WORDS[kind]
+    return f"a tuple of which each is {words(inner[0])}" if inner else WORDS[kind]

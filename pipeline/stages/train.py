@@ -46,7 +46,7 @@ def terms(strategy: str, settings: SimpleNamespace, model: nn.Module) -> Terms:
         model: a fresh backbone.
     """
     method, own = method_of(strategy, settings.strategies[strategy])
-    kind, common = get_strategy(method), {"train_head": settings.train.train_head}
+    kind, common = get_strategy(method).of(own), {"train_head": settings.train.train_head}
     if "after" in kind.options:
         common["after"] = settings.train.places
     budget = settings.train.budget if kind.budget and kind.budget not in own else None
@@ -71,7 +71,7 @@ def train_run(task: str, strategy: str, shots: int, seed: int, settings: SimpleN
     pretrained = read_json(paths.backbone(task) / "pretrain.json")
     check_features(pretrained["features"], spec)
     method, options, budget = terms(strategy, settings, work.backbone())
-    kind = get_strategy(method)
+    kind = get_strategy(method).of(options)
     complete = kind.complete(options)
     alignment = {name: complete[name] for name in ALIGNMENT_OPTIONS} if kind.alignment else None
     how = TrainSettings(

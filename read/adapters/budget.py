@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -54,19 +55,26 @@ def match_budget(strategy: str, model: nn.Module, n: int, **options: Any) -> dic
     Raises:
         InputError: the strategy has no size to choose.
     """
-    size = get_strategy(strategy).budget
+    kind = get_strategy(strategy).of(options)
+    size = kind.budget
     if size is None:
-        raise InputError(f"strategy {strategy} has no option that sets its size")
+        named = f"{strategy}, type {options['type']}," if "type" in options else strategy
+        raise InputError(f"strategy {named} has no option that sets its size")
     if n < 1:
         raise InputError(f"a budget of {n} parameters cannot be matched")
 
     model = unwrap(model)
 
-    def count(value: int) -> int:
-        sized = apply_strategy(strategy, _skeleton(model), **{**options, size: value})
-        return trainable_parameters(sized).total
+    def count(value: int) -> float:
+        copied = _skeleton(model) if kind.weightless else copy.deepcopy(model)
+        try:
+            return trainable_parameters(apply_strategy(strategy, copied, **{**options, size: value})).total
+        except InputError:
+            if value == 1:
+                raise
+            return inf  # more than the model's layers can take
 
-    low, high, before, idle = 1, 1, 0, 0
+    low, high, before, idle = 1, 1, 0.0, 0
     while (reached := count(high)) < n:
         idle = idle + 1 if reached == before else 0
         if idle == STALLED:

@@ -24,8 +24,9 @@ class Applied:
     """A strategy in a model: what was asked for, which parameters train, and which of the model's own it changes.
 
     `fitted` names those of the model that were fitted to labelled videos before the strategy trained; they belong to
-    the run and are saved with it. `values` holds, while the adapter is not active, its values of the model's own
-    parameters (those of a trained head, and what was fitted); while it is active, the values that they had before.
+    the run and are saved with it, and so is `drawn`, what does not train of all that the strategy has put in. `values`
+    holds, while the adapter is not active, its values of the model's own parameters (those of a trained head, and what
+    was fitted); while it is active, the values that they had before.
     """
 
     strategy: str | None
@@ -33,12 +34,13 @@ class Applied:
     trained: frozenset[str]
     alignment: bool = False
     fitted: frozenset[str] = frozenset()
+    drawn: frozenset[str] = frozenset()
     values: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def saved(self) -> frozenset[str]:
-        """Names of all parameters that are the run's."""
-        return self.trained | self.fitted
+        """Names of all parameters and buffers that are the run's."""
+        return self.trained | self.fitted | self.drawn
 
 
 class AlignmentStates(NamedTuple):
@@ -149,6 +151,11 @@ def remove(model: nn.Module, name: str) -> None:
         del model.adapters
         model.__dict__.pop("save_pretrained", None)
         unhook_attention(model)
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters and buffers of a model, by name."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 def copies_of(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:

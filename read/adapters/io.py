@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from read.adapters.config import AdapterConfig
-from read.adapters.inject import activate, applied, deactivate, inject, remove
+from read.adapters.inject import activate, applied, deactivate, inject, remove, tensors_of
 from read.adapters.registry import apply_strategy
 from read.adapters.runtime import Adapters
 from read.adapters.sub_blocks import OWN, fitted_parameters
-from read.adapters.wrapped import is_sharded, original, part_here, plain, unwrap, unwrap_to_change, whole
+from read.adapters.wrapped import added_by_peft, is_sharded, original, part_here, plain, unwrap, unwrap_to_change, whole
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 from read.weights import check_fit, load_tensors, parts_of_tensors, save_tensors, state_digest
@@ -49,12 +49,13 @@ def save_adapter(
     strays = [key for key, value in parameters.items() if value.requires_grad and key not in record.trained]
     if name == _active(model) and strays:
         raise InputError(f"{', '.join(strays)} train but are not part of {record.strategy or name}, so would be lost")
-    if lost := sorted(record.saved - parameters.keys()):
+    tensors = tensors_of(model)
+    if lost := sorted(record.saved - tensors.keys()):
         raise InputError(f"{', '.join(lost)} are no parameters of the model any more; was it changed, as by peft?")
     if any("_fsdp_wrapped_module" in key for key in parameters) or "FullyShardedDataParallel" in str(type(given)):
         raise InputError("FullyShardedDataParallel holds shards only; shard by torch.distributed.fsdp.fully_shard")
     held = {} if name == _active(model) else record.values
-    weights = {plain(key): whole(held.get(key, parameters[key])) for key in sorted(record.saved)}
+    weights = {plain(key): whole(held.get(key, tensors[key])) for key in sorted(record.saved)}
     values = {
         "strategy": record.strategy,
         "options": record.options,
@@ -118,7 +119,8 @@ def _load(
         inject(model, AdapterConfig.from_dict(values["options"]), adapter)
     else:
         apply_strategy(values["strategy"], model, adapter=adapter, **values["options"])
-    expected = {plain(key): model.get_parameter(key) for key in applied(model)[adapter].saved}
+    tensors = tensors_of(model)
+    expected = {plain(key): tensors[key] for key in applied(model)[adapter].saved}
     try:
         check_fit(weights, expected, folder / WEIGHTS, "this adapter")
     except InputError:
@@ -126,8 +128,8 @@ def _load(
             remove(model, adapter)
         raise
     with torch.no_grad():
-        for key, parameter in expected.items():
-            parameter.copy_(weights[key])
+        for key, tensor in expected.items():
+            tensor.copy_(weights[key])
 
 
 def adapter_config(folder: str | Path) -> dict[str, Any]:
@@ -160,7 +162,9 @@ def backbone_digest(model: nn.Module, trained: Collection[str] = ()) -> str:
 
 
 def _frozen(model: nn.Module, trained: Collection[str]) -> dict[str, Tensor]:
-    state = {original(key): value for key, value in model.state_dict(keep_vars=True).items() if _is_own(key)}
+    added = added_by_peft(model)
+    everything = model.state_dict(keep_vars=True).items()
+    state = {original(key): value for key, value in everything if key.split(".")[0] not in OWN and key not in added}
     changed = {id(state[key]) for key in map(original, [*trained, *fitted_parameters(model)]) if key in state}
     return dict(parts_of_tensors((key, value) for key, value in sorted(state.items()) if id(value) not in changed))
 
@@ -182,10 +186,6 @@ def _stamp(value: Tensor) -> tuple:
     value = part_here(value)
     version = 0 if value.is_inference() else value._version
     return value.data_ptr(), version, *value.detach().flatten()[:: max(1, value.numel() // 4)].tolist()
-
-
-def _is_own(key: str) -> bool:
-    return key.split(".")[0] not in OWN and ".lora_" not in key
 
 
 def _portable(key: str, adapter: str) -> str:

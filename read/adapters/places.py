@@ -8,7 +8,7 @@ from torch import nn
 from read.adapters.config import SUB_BLOCKS
 from read.adapters.families import family_of
 from read.adapters.sub_blocks import Place, head_parameters, matches, sub_blocks
-from read.adapters.wrapped import unwrap
+from read.adapters.wrapped import added_by_peft, original, unwrap, without_peft
 
 KINDS = ("projection", "attention", "feed_forward", "joint", "heads", "other")
 
@@ -48,7 +48,9 @@ def trained_places(model: nn.Module) -> list[str]:
     prompts at attention.
     """
     model = unwrap(model)
-    parts, heads, found = parts_of(model), set(head_parameters(model)), set()
+    with without_peft(model):
+        parts = parts_of(model)
+    added, heads, found = added_by_peft(model), set(head_parameters(model)), set()
     hooked = _hooked(model, parts)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -58,10 +60,10 @@ def trained_places(model: nn.Module) -> list[str]:
             found |= hooked[rest[0], rest[1]]
         elif own == "prompts":
             found.add("attention")
-        elif name in heads and ".lora_" not in name:  # an update of a linear layer in a head is not the head's own
+        elif name in heads and name not in added:  # an update of a linear layer in a head is not the head's own
             found.add("heads")
         else:
-            found.add(kind_at(name.replace("base_layer.", ""), parts) or "other")  # peft wraps a layer as `base_layer`
+            found.add(kind_at(original(name), parts) or "other")
     return [kind for kind in KINDS if kind in found]
 
 

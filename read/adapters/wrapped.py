@@ -1,6 +1,7 @@
 """Models inside what others put around them, or into them: torch's parallel wrappers and compiler, peft."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ WRAPPERS = {
     "peft.BaseTuner": ("model", False),
 }
 PARTS = ("_orig_mod", "_checkpoint_wrapped_module")  # in names, of wrappers that are inside a model
+INNER = ("base_layer", "original_module", "base_model", "model")  # of what is peft's: the part that it stands around
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -53,7 +55,52 @@ def refuse_peft(model: nn.Module) -> None:
 
 def peft_layer(model: nn.Module) -> str | None:
     """The name of the first module that is of peft, where there is one."""
-    return next((name for name, module in model.named_modules() if type(module).__module__.startswith("peft.")), None)
+    return next((name for name, module in model.named_modules() if is_peft(module)), None)
+
+
+def is_peft(module: nn.Module) -> bool:
+    """Whether a module's class is of peft."""
+    return type(module).__module__.startswith("peft.")
+
+
+def added_by_peft(model: nn.Module) -> frozenset[str]:
+    """Names of the parameters and buffers that layers of peft hold beside what they stand around."""
+    around = {name for name, module in model.named_modules() if is_peft(module) and inner_of(module) is not None}
+    if not around:
+        return frozenset()
+    tensors = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
+    return frozenset(name for name, _ in tensors if _is_beside(name, around))
+
+
+@contextmanager
+def without_peft(model: nn.Module) -> Iterator[None]:
+    """A model whose layers stand where peft has put its own, for who looks at its structure; no forward pass is run."""
+    swapped = []
+    for parent in list(model.modules()):
+        if is_peft(parent):
+            continue
+        for name, child in parent._modules.items():
+            inner = child
+            while inner is not None and is_peft(inner):
+                inner = inner_of(inner)
+            if inner is not None and inner is not child:
+                swapped.append((parent, name, child))
+                parent._modules[name] = inner
+    try:
+        yield
+    finally:
+        for parent, name, child in swapped:
+            parent._modules[name] = child
+
+
+def inner_of(module: nn.Module) -> nn.Module | None:
+    """What a module of peft stands around; None: nothing."""
+    return next((module._modules[name] for name in INNER if module._modules.get(name) is not None), None)
+
+
+def _is_beside(name: str, around: set[str]) -> bool:
+    parts = name.split(".")
+    return any(".".join(parts[:end]) in around and parts[end] not in INNER for end in range(len(parts)))
 
 
 def plain(name: str) -> str:
@@ -62,8 +109,8 @@ def plain(name: str) -> str:
 
 
 def original(name: str) -> str:
-    """A parameter's name before LoRA, or another, wrapped the module that holds it."""
-    return plain(name.replace(".base_layer", ""))
+    """A parameter's name before a layer of peft was put around the module that holds it."""
+    return plain(name.replace(".base_layer", "").replace(".original_module", ""))
 
 
 def is_sharded(value: Tensor) -> bool:

@@ -144,8 +144,10 @@ def _check_models(draft: Path, named: dict[tuple[str, str], TrainedRun]) -> None
     from read.adapters import load_adapter
     from read.backbones.tokenizer import load_tokenizer
     from read.bundle.models import load_model
+    from read.bundle.shapes import check_adapter
 
     for task, name in named:
+        check_adapter(task, draft / task, draft / task / "adapters" / name)
         load_adapter(load_model(task, draft / task), draft / task / "adapters" / name)
         if task == "summarization":
             load_tokenizer(draft / task / "tokenizer")

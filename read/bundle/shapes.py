@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from read.adapters import AdapterConfig, apply_strategy, inject
-from read.adapters.inject import applied
+from read.adapters import AdapterConfig, apply_strategy, get_strategy, inject
+from read.adapters.inject import applied, tensors_of
 from read.backbones import build_backbone
 from read.backbones.visual_guidance import VisualGuidance
 from read.bundle import accepted
@@ -56,13 +56,17 @@ def check_adapter(task: str, backbone: Path, folder: Path) -> None:
     path = folder / ADAPTER[1]
     values = read_document(path, accepted.ADAPTER)
     model, shapes = check_model(task, backbone), _header(folder / ADAPTER[0], path, {})
+    strategy = values["strategy"]
     with _weightless(path):
-        if values["strategy"] is None:
+        if strategy is not None and not get_strategy(strategy).of(values["options"]).weightless:
+            raise InputError(f"{path}: such an adapter takes memory before it can be checked, so no bundle holds one")
+        if strategy is None:
             inject(model, AdapterConfig.from_dict(values["options"]))
         else:
-            apply_strategy(values["strategy"], model, **values["options"])
+            apply_strategy(strategy, model, **values["options"])
         saved = applied(model)["default"].saved
-    wanted = {key.replace("adapters.default.", "adapters.", 1): model.get_parameter(key) for key in saved}
+    tensors = tensors_of(model)
+    wanted = {key.replace("adapters.default.", "adapters.", 1): tensors[key] for key in saved}
     check_fit(shapes, wanted, folder / ADAPTER[0], f"what {ADAPTER[1]} describes")
 
 

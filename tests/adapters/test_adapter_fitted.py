@@ -126,7 +126,7 @@ def test_a_switch_brings_its_own_map(awake, tmp_path):
     assert torch.equal(outputs(model), plain)
 
 
-@pytest.mark.parametrize("name", sorted(set(strategy_names()) - {"partial", "prompt", "proj"}))  # no part for these
+@pytest.mark.parametrize("name", sorted({*strategy_names()} - {"partial", "peft", "prompt", "proj"}))  # no part of it
 def test_what_is_fitted_trains_only_where_the_strategy_says_so(name):
     def trains(model):
         return {key for key in trainable_parameters(model).names if key.startswith("space.")}

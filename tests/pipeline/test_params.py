@@ -253,6 +253,9 @@ def test_unknown_strategies_and_options_are_named_all_at_once():
                 "read": {"bottelneck": 8},
                 "adapter": {"bottleneck": "wide"},
                 "full": {},
+                "vera": {"method": "peft", "type": "vera", "rank": 16},
+                "ia3": {"method": "peft", "type": "ia4"},
+                "oft": {"method": "peft", "type": "oft", "oft_block_sise": 4},
             }
         )
     assert str(error.value).splitlines() == [
@@ -260,6 +263,8 @@ def test_unknown_strategies_and_options_are_named_all_at_once():
         "params.yaml: strategies.mine: no strategy 'lroa'; did you mean lora?",
         "params.yaml: strategies.read: strategy read has no option 'bottelneck'; did you mean bottleneck?",
         "params.yaml: strategies.adapter: strategy adapter: bottleneck is 'wide', which is no int",
+        "params.yaml: strategies.ia3: strategy peft: peft has no type 'ia4'; did you mean ia3?",
+        "params.yaml: strategies.oft: strategy peft has no option 'oft_block_sise'; did you mean oft_block_size?",
     ]
 
 

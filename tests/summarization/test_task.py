@@ -94,7 +94,7 @@ def test_words_alone_tell_who(tokenizer, task):
     assert all(vid.split("_")[0] in text for vid, text in written.items())
 
 
-@pytest.mark.parametrize("name", strategy_names())
+@pytest.mark.parametrize("name", sorted({*strategy_names()} - {"peft"}))  # lora, by another name
 def test_every_strategy_trains_is_saved_and_loads(name, tokenizer, samples, task, ever_better, tmp_path):
     base = small(tokenizer)
     fit(base, task, samples, samples, replace(SHORT, steps=4))
