@@ -16,10 +16,6 @@ from read.plugins import none_of
 
 CATALOG = Path("data/catalog")
 CARD = "card.yaml"
-VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".m4a", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".divx", ".mpg", ".mpeg", ".vob", ".ts"),
-    *(".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogg", ".mxf", ".rm", ".rmvb", ".y4m", ".gif"),
-)
 SUBTITLE_SUFFIXES = (".srt", ".vtt")
 
 

@@ -194,7 +194,11 @@ def require(row: Mapping[str, Any], keys: Iterable[str]) -> None:
 
 def is_broken(text: str) -> bool:
     """Whether a text holds half of a surrogate pair, which is no character and which no file and no tokenizer takes."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def vid_of(vid: Any, name: str) -> str:

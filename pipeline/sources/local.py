@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.card import VIDEO_SUFFIXES
 from pipeline.sources.base import UnavailableError
 from read.errors import InputError
 from read.files import sha256_of
+from read.video_files import videos_in
 
 FICLONE = 0x40049409  # Linux's request for a copy that shares its blocks (btrfs, xfs)
 
@@ -42,7 +42,7 @@ class Folder:
         if not folder.is_dir() and not optional:
             raise InputError(f"{folder}: no such folder of videos")
         self.folder = folder
-        self.extensions = {suffix.lower() for suffix in extensions or VIDEO_SUFFIXES}
+        self.extensions = extensions
         self.deep = deep
         self.name = name or str(folder)
 
@@ -50,11 +50,10 @@ class Folder:
     def _files(self) -> dict[str, list[Path]]:
         """Files by id; a file is also found by its whole name. Links to nothing are among them."""
         files: dict[str, list[Path]] = {}
-        for path in sorted(self.folder.glob("**/*" if self.deep else "*")):
-            if path.suffix.lower() in self.extensions and (path.is_file() or path.is_symlink()):
-                for name in (path.stem, path.name):
-                    # Composed, as ids are: some systems and some archives take letters and their accents apart.
-                    files.setdefault(unicodedata.normalize("NFC", name), []).append(path)
+        for path in videos_in(self.folder, self.extensions, deep=self.deep):
+            for name in (path.stem, path.name):
+                # Composed, as ids are: some systems and some archives take letters and their accents apart.
+                files.setdefault(unicodedata.normalize("NFC", name), []).append(path)
         return files
 
     def find(self, vid: str) -> Path:

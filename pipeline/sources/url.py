@@ -13,10 +13,10 @@ from urllib.parse import quote, urljoin, urlsplit
 import requests
 import urllib3
 
-from pipeline.card import VIDEO_SUFFIXES
 from pipeline.sources.base import UnavailableError, exclusive, told
 from read.addresses import leads_inside
 from read.files import sha256_of, write_json
+from read.video_files import VIDEO_SUFFIXES
 
 TRANSIENT = {408, 425, 429, *range(500, 600)}  # statuses that a later try may not meet
 LONGEST_WAIT = 300.0  # seconds that a server may ask us to wait

@@ -19,7 +19,7 @@ from read.encoders import tiny
 from read.encoders.base import KIND, Material, check_frames, complete, kind_of, reads
 from read.encoders.frames import frames_per_clip
 from read.encoders.light import import_encoders
-from read.encoders.tiny import Footage, LabelledSegment, load_footage
+from read.encoders.tiny import LabelledSegment, SegmentFootage, load_footage
 from read.encoders.weights import CONFIG, WEIGHTS
 from read.errors import InputError
 from read.files import read_json, read_jsonl, sha256_of, write_json
@@ -43,7 +43,7 @@ def make(entry: str, settings: SimpleNamespace, footage: Path) -> None:
     encoder.save(paths.ENCODERS / entry)
 
 
-def _footage(settings: SimpleNamespace, size: int, footage: Path) -> Footage:
+def _footage(settings: SimpleNamespace, size: int, footage: Path) -> SegmentFootage:
     """The labelled segments of what pretraining may see, in pictures of `size` pixels a side, from `footage`."""
     folder = paths.raw(settings.source)
     videos, seen = read_json(folder / "manifest.json")["videos"], encoder_videos(settings.source, settings)

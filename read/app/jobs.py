@@ -108,10 +108,10 @@ class Line:
         self._thread = threading.Thread(target=self._go, name="encoding", daemon=True)
         self._thread.start()
 
-    def add(self, job: Job) -> Job:
-        """Put a job at the end."""
+    def add(self, job: Job, *, first: bool = False) -> Job:
+        """Put a job at the end, or before all that wait."""
         with self._change:
-            self._waiting.append(job)
+            (self._waiting.appendleft if first else self._waiting.append)(job)
             self._change.notify()
         return job
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from read.encoders.program import look
+from read.encoders.program import cut_short, look
 from read.errors import InputError
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
@@ -58,6 +58,8 @@ def inspect(path: Path, max_seconds: float, name: str) -> Media:
         raise InputError(f"{name}: the pictures are too large, or their size is not told; {most}")
     if status:
         raise InputError(f"{name}: could not be read as a video (ffmpeg: {_reason(log)})")
+    if cut_short(log.splitlines()):
+        raise InputError(f"{name}: the file is cut short or damaged: it ends before the video does")
     times = [int(hours) * 3600 + int(minutes) * 60 + float(rest) for hours, minutes, rest in _TIME.findall(said)]
     if not times:
         raise InputError(f"{name}: the video has no pictures")

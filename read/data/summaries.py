@@ -52,7 +52,7 @@ def load_summaries(path: str | Path) -> list[Summary]:
     first_line: dict[str, int] = {}
 
     def once(row: dict[str, Any], number: int) -> Summary:
-        summary = _parse(row)
+        summary = parse_summary(row)
         _check_once(summary.vid, number, first_line)
         return summary
 
@@ -125,7 +125,8 @@ def load_how2(transcripts: str | Path, summaries: str | Path, split: str = "") -
     return [Summary(vid, said[vid], summary, split) for vid, summary in told.items()]
 
 
-def _parse(row: dict[str, Any]) -> Summary:
+def parse_summary(row: dict[str, Any]) -> Summary:
+    """Check one row. Raises InputError with all that is wrong with it."""
     fields = Fields(row, "vid")
     fields.require(REQUIRED)
     vid, summary = fields.vid(), fields.text("summary")

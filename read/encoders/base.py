@@ -62,8 +62,8 @@ class Material:
     """What an encoder may be made of.
 
     Attributes:
-        footage: gives a `Footage`, labelled segments of the source dataset in pictures of a size, for an encoder that
-            is trained here.
+        footage: gives a `SegmentFootage`, labelled segments of the source dataset in pictures of a size, for an encoder
+            that is trained here.
         clip_frames: T.
         folder: where what is downloaded is kept.
         device: where it is trained.

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
@@ -78,14 +78,14 @@ def _version(binary: str) -> str:
     return f"ffmpeg {found[1] if found else 'of an unknown version'}"
 
 
-def source(path: str | Path) -> ffmpeg.Stream:
-    """A video file as input, under the limits that all calls share.
+def source(path: str | Path, **options: object) -> ffmpeg.Stream:
+    """A video file as input, under the limits that all calls share, with options of ffmpeg's inputs.
 
     Raises:
         InputError: there is no such file.
     """
     # Filters outlive a change of the picture's size: made anew, they would begin their time line once more.
-    return ffmpeg.input(url(existing(path)), nostdin=None, v="error", threads=1, reinit_filter=0, **INPUT)
+    return ffmpeg.input(url(existing(path)), nostdin=None, v="error", threads=1, reinit_filter=0, **INPUT, **options)
 
 
 def on_time_line(file: ffmpeg.Stream, written: ffmpeg.Stream) -> ffmpeg.Stream:
@@ -169,6 +169,11 @@ def sound_codec(path: str | Path) -> str | None:
     return found[1] if found else None
 
 
+def cut_short(lines: Iterable[str]) -> str | None:
+    """What a log says of a file that ends before its content does, where it does."""
+    return next((line for line in lines if _CUT_SHORT.search(line)), None)
+
+
 class Running:
     """An ffmpeg at work.
 
@@ -248,7 +253,7 @@ def running(
         lines = work.said()
     if status:
         raise InputError(f"{path}: {_reason(status, lines)}")
-    if cut := next((line for line in lines if _CUT_SHORT.search(line)), None):
+    if cut := cut_short(lines):
         raise InputError(f"{path}: the file is cut short or damaged (ffmpeg: {cut})")
 
 

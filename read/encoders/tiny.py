@@ -38,7 +38,7 @@ class LabelledSegment:
 
 
 @dataclass(frozen=True)
-class Footage:
+class SegmentFootage:
     """The frames of segments, one after the other.
 
     Attributes:
@@ -65,7 +65,7 @@ class Footage:
         return chosen, self.frames[self.first[chosen, None] + within].to(device)
 
 
-def load_footage(segments: Iterable[LabelledSegment], fps: float, size: int) -> Footage:
+def load_footage(segments: Iterable[LabelledSegment], fps: float, size: int) -> SegmentFootage:
     """Decode the segments; each video once.
 
     Memory: 3 * size^2 bytes a frame.
@@ -88,11 +88,11 @@ def load_footage(segments: Iterable[LabelledSegment], fps: float, size: int) -> 
                 raise InputError(f"{path}: no frames from {seconds}; the video lasts {len(video) / fps} s")
             frames[filled : filled + end - start] = video[start:end]
             filled += end - start
-    return Footage(segments, torch.from_numpy(frames), count.cumsum(0) - count, count)
+    return SegmentFootage(segments, torch.from_numpy(frames), count.cumsum(0) - count, count)
 
 
 def train_clip(
-    footage: Footage,
+    footage: SegmentFootage,
     *,
     steps: int = 250,
     batch: int = 128,
@@ -129,7 +129,7 @@ def train_clip(
 
 
 def train_slowfast(
-    footage: Footage,
+    footage: SegmentFootage,
     clip_frames: int,
     *,
     steps: int = 150,

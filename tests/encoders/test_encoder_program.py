@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.card import VIDEO_SUFFIXES
 from read.app.media import inspect
 from read.encoders import program
 from read.encoders.cut import cut
 from read.encoders.frames import iter_clips, read_clips, transcode_for_web, write_video
 from read.encoders.program import ffmpeg_binary, ffmpeg_version, stated_seconds
 from read.errors import InputError
+from read.video_files import VIDEO_SUFFIXES
 
 pytestmark = pytest.mark.video
 ROOT = Path(__file__).parents[2]

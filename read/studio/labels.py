@@ -1,0 +1,457 @@
+"""The labels of a folder of videos: the card's own files, which the pipeline reads, saved with each change."""
+
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from read.data.annotations import Once
+from read.data.annotations import parse as parse_annotation
+from read.data.summaries import parse_summary
+from read.errors import InputError
+from read.files import digest_of
+from read.rows import Fields, id_key, vid_of
+from read.studio.card import note_in_card
+from read.studio.checks import Window, checked_sentence, checked_text, checked_windows, rounded
+from read.studio.journal import Version
+from read.studio.scores import KEYS, score_rows, window_scores
+from read.studio.sides import sides_of
+from read.studio.tables import Exchanges, Ledger, Record, Table, difference
+
+__all__ = ["Brought", "Conflict", "Imported", "Label", "Labels", "Texts", "Version", "Window"]
+
+LARGEST_QID = 2**52  # ids that come after it are numbers that a browser can tell from their neighbours
+
+
+@dataclass(frozen=True)
+class Label:
+    """A sentence and its moments in a video.
+
+    `asked` says that it corrects an answer; `side` is that of its video, empty until something is saved where somebody
+    else wrote the file; `rev` changes with the label. `line` is what stands in the file, and not to be changed.
+    """
+
+    qid: int | str
+    vid: str
+    query: str
+    windows: tuple[Window, ...]
+    asked: bool
+    side: str
+    rev: str
+    line: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A label that comes from elsewhere. `line` is what a file of our own form says of it beside all this."""
+
+    vid: str
+    query: str
+    windows: tuple[Window, ...]
+    duration: float | None = None
+    place: str = ""
+    line: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What came of an import: labels that are new, those that were there already, and what is wrong.
+
+    Where anything is wrong nothing was saved.
+    """
+
+    added: int
+    same: int
+    mistakes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What is said in a video, and its summary; each may be empty."""
+
+    transcript: str
+    summary: str
+    rev: str
+
+
+class Conflict(InputError):  # noqa: N818 - nothing is wrong with the input, somebody was faster
+    """Somebody else has changed it since. `label` is what it is now; None: it is gone."""
+
+    def __init__(self, message: str, label: Label | None = None) -> None:
+        super().__init__(message)
+        self.label = label
+
+
+class Labels:
+    """The store of labels and texts; several threads may use it, one process at a time.
+
+    Args:
+        folder: of the card. The history is kept in it.
+        annotations: the file of labels; by default annotations.jsonl in the folder.
+        summaries: the file of summaries; by default summaries.jsonl there.
+        clip_len: seconds per clip, in which scores are written.
+
+    Raises:
+        InputError: a file has mistakes, each told with its line; or another process has the labels open.
+    """
+
+    def __init__(
+        self, folder: Path, annotations: Path | None = None, summaries: Path | None = None, clip_len: float = 2.0
+    ) -> None:
+        self.folder, self.clip_len = Path(folder), clip_len
+        self.annotations = annotations or self.folder / "annotations.jsonl"
+        self.summaries = summaries or self.folder / "summaries.jsonl"
+        self._known: dict[str, tuple[Record, Label]] = {}
+        self._last_qid = -1
+        self._ledger = Ledger(
+            {
+                "labels": Table(self.annotations, lambda line: id_key(line["qid"]), self._label_checker),
+                "summaries": Table(self.summaries, video_of, _summary_checker),
+                # What is said in a video that has no summary yet: the pipeline reads none without.
+                "transcripts": Table(self.folder / "transcripts.jsonl", video_of, _transcript_checker),
+            },
+            self.folder / "history.jsonl",
+        )
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each change that is saved; also where somebody else wrote a file."""
+        with self._tables():
+            return self._ledger.version
+
+    def close(self) -> None:
+        """Let another process have the labels."""
+        self._ledger.close()
+
+    def all(self) -> list[Label]:
+        """All labels, in the order of the file. Raises InputError where somebody has broken it."""
+        with self._tables() as tables:
+            return [self._label(key, line) for key, line in tables["labels"].lines.items()]
+
+    def add(
+        self, vid: str, query: str, windows: Sequence[Window], duration: float | None, asked: bool = False
+    ) -> Label:
+        """Save a new label.
+
+        Args:
+            vid: the video.
+            query: what happens.
+            windows: when, in seconds.
+            duration: of the video, in seconds; None where it is not known.
+            asked: it corrects an answer, so its video leaves the side that is reported.
+
+        Raises:
+            InputError: anything about it is wrong, or it could not be saved.
+        """
+        with self._tables() as tables:
+            vid = vid_of(vid, "video")
+            query, kept = checked_sentence(query), checked_windows(windows, duration, self.clip_len)
+            self._check_new(vid, query)
+            line = {"qid": self._next_qid(tables["labels"].lines), "query": query, "vid": vid}
+            line |= self._times(kept, duration) | ({"asked": True} if asked else {})
+            self._save(f"added “{query}” in {vid}", labels=[(None, line)])
+            return self._present(id_key(line["qid"]))
+
+    def change(
+        self,
+        qid: int | str,
+        rev: str,
+        *,
+        query: str | None = None,
+        windows: Sequence[Window] | None = None,
+        vid: str | None = None,
+        duration: float | None = None,
+    ) -> Label:
+        """Save a label anew; what is not given stays.
+
+        Args:
+            qid: of the label.
+            rev: of what the person saw.
+            query: what happens.
+            windows: when; with other windows or scores, rows of saliency that somebody else gave are dropped.
+            vid: another video.
+            duration: of the video; by default what the label says of its own.
+
+        Raises:
+            Conflict: it is not what the person saw, or gone.
+            InputError: as `add`.
+        """
+        with self._tables():
+            old = self._matching(qid, rev)
+            line, moved = dict(old.line), vid is not None and vid_of(vid, "video") != old.vid
+            known = duration if duration is not None or moved else line.get("duration")
+            if query is not None and query != old.query:
+                line["query"] = checked_sentence(query)
+            if moved:
+                line["vid"] = vid_of(vid, "video")
+            if duration is not None or moved:
+                line |= {"duration": None if duration is None else rounded(duration)}
+            if windows is not None or moved:
+                kept = checked_windows(old.windows if windows is None else windows, known, self.clip_len)
+                if kept != old.windows:
+                    line = {key: value for key, value in line.items() if key not in KEYS} | self._times(kept, known)
+            line = {key: value for key, value in line.items() if value is not None or key in old.line}
+            if (line["vid"], line["query"]) != (old.line["vid"], old.line["query"]):
+                self._check_new(video_of(line), line["query"])
+            if line != old.line:
+                self._save(f"changed “{line['query']}” in {line['vid']}", labels=[(dict(old.line), line)])
+            return self._present(id_key(qid))
+
+    def remove(self, qid: int | str, rev: str) -> None:
+        """Delete a label. Raises Conflict as `change`."""
+        with self._tables():
+            old = self._matching(qid, rev)
+            self._save(f"deleted “{old.query}” in {old.vid}", labels=[(dict(old.line), None)])
+
+    def put_back(self, qid: int | str) -> Label:
+        """Have a label again that was deleted, with all that its line said.
+
+        Raises:
+            InputError: there is it still, or the history does not know it.
+        """
+        with self._tables() as tables:
+            key = id_key(qid)
+            if key in tables["labels"].lines:
+                raise InputError(f"label {qid} is there")
+            line = None
+            for entry in self._ledger.journal.entries():
+                for before, after in entry["changes"].get("labels", []):
+                    if after is None and id_key(before["qid"]) == key:
+                        line = before
+            if line is None:
+                raise InputError(f"no label {qid} was ever deleted")
+            self._check_new(video_of(line), line["query"])
+            self._save(f"put back “{line['query']}” in {line['vid']}", labels=[(None, line)])
+            return self._present(key)
+
+    def history(self, limit: int = 100) -> list[Version]:
+        """The last versions, newest first."""
+        with self._tables():
+            return self._ledger.journal.versions(limit)
+
+    def restore(self, version: int) -> None:
+        """Make everything what it was after a version (0: before the first), as a new version.
+
+        Raises:
+            InputError: there is no such version.
+        """
+        with self._tables() as tables:
+            state, reached = self._ledger.state_at(version)
+            if not reached:
+                raise InputError(f"there is no version {version} of the labels; the last is {self._ledger.version}")
+            changes = {name: difference(table.lines, state[name]) for name, table in tables.items()}
+            if any(changes.values()):
+                self._save(f"back to version {version}", **changes)
+
+    def bring(self, imported: Sequence[Imported], dry: bool = False) -> Brought:
+        """Take labels from elsewhere, all of them as one version, or none where anything is wrong.
+
+        Args:
+            imported: the labels; a sentence that is here already with the same windows and scores counts as same.
+            dry: only tell what would come of it.
+        """
+        with self._tables() as tables:
+            lines = dict(tables["labels"].lines)
+            here = {(label.vid, label.query): label for label in self.all()}
+            added: Exchanges = []
+            same, mistakes = 0, []
+            for one in imported:
+                try:
+                    kept = checked_windows(one.windows, one.duration, self.clip_len)
+                    vid, query = vid_of(one.vid, "video"), checked_sentence(one.query)
+                    if (known := here.get((vid, query))) is None:
+                        line = self._line_of(one, vid, query, kept, lines)
+                        lines[id_key(line["qid"])] = line
+                        here[vid, query] = self._made(line, "")
+                        added.append((None, line))
+                    elif known.windows == kept:
+                        same += 1
+                    else:
+                        raise InputError(f"{vid} has “{query}” already, with other moments: delete or change one")
+                except InputError as error:
+                    mistakes += [f"{one.place}: {part}".removeprefix(": ") for part in str(error).split("\n")]
+            if not mistakes and added:
+                mistakes += self._clashes(lines)
+            if not mistakes and added and not dry:
+                self._save(f"brought in {len(added)} label{'s' * (len(added) > 1)}", labels=added)
+            return Brought(0 if mistakes else len(added), same, tuple(mistakes))
+
+    def texts(self, vid: str) -> Texts:
+        """The transcript and the summary of a video."""
+        with self._tables() as tables:
+            line = tables["summaries"].lines.get(vid) or tables["transcripts"].lines.get(vid) or {}
+            texts = {key: line.get(key) or "" for key in ("transcript", "summary")}
+            return Texts(**texts, rev=digest_of(texts)[:12])
+
+    def set_texts(self, vid: str, rev: str, transcript: str, summary: str) -> Texts:
+        """Save the transcript and the summary of a video.
+
+        Raises:
+            Conflict: they are not what the person saw.
+            InputError: they hold what no text holds, or could not be saved.
+        """
+        with self._tables() as tables:
+            vid = vid_of(vid, "video")
+            old = self.texts(vid)
+            if old.rev != rev:
+                raise Conflict(f"the texts of {vid} were changed meanwhile; look at them again")
+            transcript, summary = checked_text(transcript, "the transcript"), checked_text(summary, "the summary")
+            told, said = tables["summaries"].lines.get(vid), tables["transcripts"].lines.get(vid)
+            rest = {key: value for key, value in (told or {}).items() if key not in ("vid", "transcript", "summary")}
+            texts = {"vid": vid, "transcript": transcript}
+            now = texts | {"summary": summary} | rest if summary else None
+            waits = texts if transcript and not summary else None
+            if (transcript, summary) != (old.transcript, old.summary):
+                pairs = {"summaries": [(told, now)], "transcripts": [(said, waits)]}
+                changed = {name: [pair for pair in part if pair != (None, None)] for name, part in pairs.items()}
+                self._save(f"texts of {vid}", **changed)
+            return self.texts(vid)
+
+    @contextmanager
+    def _tables(self) -> Iterator[dict[str, Table]]:
+        with self._ledger.up_to_date():
+            yield self._ledger.tables
+
+    def _label(self, key: str, line: Record) -> Label:
+        """The label of a line, made once."""
+        known = self._known.get(key)
+        if known is None or known[0] is not line:
+            known = self._known[key] = (line, self._made(line, self._ledger.tables["labels"].rev(key)))
+        return known[1]
+
+    def _made(self, line: Record, rev: str) -> Label:
+        spans = [(float(start), float(end)) for start, end in line["relevant_windows"]]
+        scores = window_scores(line, spans, self.clip_len)
+        windows = tuple(Window(*span, score) for span, score in zip(spans, scores, strict=True))
+        asked, side = line.get("asked") is True, line.get("split") or ""
+        return Label(line["qid"], video_of(line), line["query"], windows, asked, side, rev, line)
+
+    def _present(self, key: str) -> Label:
+        return self._label(key, self._ledger.tables["labels"].lines[key])
+
+    def _matching(self, qid: int | str, rev: str) -> Label:
+        key = id_key(qid)
+        if key not in self._ledger.tables["labels"].lines:
+            raise Conflict("this label was deleted meanwhile")
+        if (label := self._present(key)).rev != rev:
+            raise Conflict("this label was changed meanwhile; look at it again", label)
+        return label
+
+    def _check_new(self, vid: str, query: str) -> None:
+        """A sentence stands once in a video: its moments are windows of one label."""
+        if any(label.query == query and label.vid == vid for label in self.all()):
+            raise InputError(f"{vid} has “{query}” already: add the moment to that one, or say what differs")
+
+    def _next_qid(self, lines: Mapping[str, Record]) -> int:
+        """A number that no label has, nor had while this is open."""
+        qids = (line["qid"] for line in lines.values())
+        number = max([self._last_qid, *(qid for qid in qids if isinstance(qid, int) and qid < LARGEST_QID)]) + 1
+        while id_key(number) in lines:
+            number += 1
+        self._last_qid = number
+        return number
+
+    def _times(self, windows: Sequence[Window], duration: float | None) -> Record:
+        """The keys of a line that say when."""
+        lasts = None if duration is None else rounded(duration)
+        told = {} if lasts is None else {"duration": lasts}
+        told |= {"relevant_windows": [[window.start, window.end] for window in windows]}
+        return told | score_rows(windows, lasts, self.clip_len, self._annotators())
+
+    def _annotators(self) -> int:
+        """Of how many people scores are from: all lines have to have as many."""
+        rows = (line.get("saliency_scores") for line in self._ledger.tables["labels"].lines.values())
+        first = next((row[0] for row in rows if row), 0)
+        return len(first) if isinstance(first, list) else 1
+
+    def _line_of(
+        self, one: Imported, vid: str, query: str, windows: Sequence[Window], lines: Mapping[str, Record]
+    ) -> Record:
+        """A line for what was imported; a line of our own form stays as it is, but for an id that is taken."""
+        qid = one.line.get("qid")
+        if qid is None or id_key(qid) in lines:
+            qid = self._next_qid(lines)
+        return {"qid": qid, "query": query, "vid": vid} | (
+            {key: value for key, value in one.line.items() if key not in ("qid", "query", "vid")}
+            or self._times(windows, one.duration)
+        )
+
+    def _clashes(self, lines: Mapping[str, Record]) -> list[str]:
+        """What is wrong with lines that are to stand in one file."""
+        check = self._label_checker()
+        for number, line in enumerate(lines.values(), start=1):
+            try:
+                check(line, number)
+            except InputError as error:
+                return [str(error)]
+        return []
+
+    def _save(self, what: str, **changes: Exchanges) -> None:
+        """Save a change with what follows from it: the sides of videos, and what the card names."""
+        tables = self._ledger.tables
+        now = {name: tables[name].draft(changes.get(name, [])).lines for name in ("labels", "summaries")}
+        sides = sides_of((video_of(line), line) for lines in now.values() for line in lines.values())
+        for name, lines in now.items():
+            pairs = changes.setdefault(name, [])
+            fresh = {id(after): number for number, (_, after) in enumerate(pairs)}
+            for line in lines.values():
+                if line.get("split") != (side := sides[video_of(line)]):
+                    placed = line | {"split": side}
+                    if id(line) in fresh:
+                        pairs[fresh[id(line)]] = (pairs[fresh[id(line)]][0], placed)
+                    else:
+                        pairs.append((line, placed))
+        check = self._label_checker()
+        for number, (_, after) in enumerate(changes["labels"], start=1):
+            if after is not None:
+                check(after, number)
+        scored = any(KEYS[2] in line for line in now["labels"].values())
+        note_in_card(self.folder, self.summaries if now["summaries"] else None, self.clip_len if scored else None)
+        self._ledger.save(what, changes)
+
+    def _label_checker(self) -> Callable[[Record, int], Any]:
+        once = Once()
+
+        def check(line: Record, number: int) -> None:
+            once.check(parse_annotation(line, self.clip_len), f"on line {number}")
+
+        return check
+
+
+def video_of(line: Mapping[str, Any]) -> str:
+    """The id of a line's video, in the form that everything goes by."""
+    return _composed(line["vid"])
+
+
+@lru_cache(10_000)
+def _composed(vid: str) -> str:
+    return unicodedata.normalize("NFC", vid)
+
+
+def _summary_checker() -> Callable[[Record, int], Any]:
+    return _once_each(parse_summary)
+
+
+def _transcript_checker() -> Callable[[Record, int], Any]:
+    def check(line: Record) -> None:
+        fields = Fields(line, "vid")
+        fields.require(("vid", "transcript"))
+        fields.vid()
+        fields.text("transcript")
+        fields.check()
+
+    return _once_each(check)
+
+
+def _once_each(check: Callable[[Record], Any]) -> Callable[[Record, int], Any]:
+    first: dict[str, int] = {}
+
+    def checked(line: Record, number: int) -> None:
+        check(line)
+        if first.setdefault(video_of(line), number) != number:
+            raise InputError(f"video {line['vid']} stands already on line {first[video_of(line)]}")
+
+    return checked

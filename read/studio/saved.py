@@ -1,0 +1,102 @@
+"""What has been saved is on the disk: files written whole, lines appended, and one process that holds a folder."""
+
+import errno
+import fcntl
+import glob
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from read.errors import InputError
+from read.files import atomic_path
+
+LOCK = ".studio.lock"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+Signature = tuple[int, int, int, int] | None
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; it and its name are on the disk when this returns.
+
+    Raises:
+        InputError: there is no room for it, or no right; the file is what it was.
+    """
+    with refused(path), atomic_path(path) as draft, draft.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(path.resolve().parent)
+
+
+def append_durably(path: Path, content: bytes, size: int) -> None:
+    """Append to a file of `size` bytes, and cut it back to them where that fails. Raises as `write_durably`."""
+    with refused(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+        finally:
+            os.close(descriptor)
+    if not size:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder be on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def signature(path: Path) -> Signature:
+    """What changes when somebody else writes a file; None: it is not there."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@contextmanager
+def refused(path: Path) -> Iterator[None]:
+    """What the system refuses is told as a person would."""
+    try:
+        yield
+    except OSError as error:
+        why = "the disk is full" if error.errno in FULL else (error.strerror or str(error)).lower()
+        raise InputError(f"{path.name} could not be saved: {why}; nothing was changed") from None
+
+
+def hold(folder: Path) -> int:
+    """Lock a folder for this process until the descriptor that is returned is closed, or the process ends.
+
+    Raises:
+        InputError: another process holds it; the message has its number.
+    """
+    path = folder / LOCK
+    with refused(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise InputError(f"{folder}: its labels are open already, in process {holder}; stop that one first") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return descriptor
+
+
+def sweep(path: Path) -> None:
+    """Remove what writers of a file left that were killed; to be called by who holds its folder."""
+    for draft in path.parent.glob(f".{glob.escape(path.name[:32])}.*.part"):
+        shutil.rmtree(draft, ignore_errors=True)

@@ -1,0 +1,106 @@
+"""The card of a folder: the one that names it, or a new one that the pipeline takes."""
+
+import pytest
+
+from pipeline.card import load_card
+from read.errors import InputError
+from read.studio.card import find_or_make_card, name_for, note_in_card
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    for name in ("Snakefile", "params.yaml"):
+        (tmp_path / "checkout").mkdir(exist_ok=True)
+        (tmp_path / "checkout" / name).touch()
+    return tmp_path / "checkout"
+
+
+def videos(tmp_path, name="My clips"):
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["My clips", 'a "b": {c} #d', "- é\n", "видео", "x-synthetic", "n" * 200])
+def test_a_new_card_is_one_that_the_pipeline_takes(tmp_path, checkout, name):
+    folder = videos(tmp_path, name)
+    place = find_or_make_card(checkout, folder)
+    card = load_card(place.name, checkout / "data/catalog")
+    assert card.title == name and card.path(card.videos.folder) == folder.resolve()
+    assert card.path(card.annotations) == place.annotations == place.folder / "annotations.jsonl"
+    assert place.name == name_for(name) and not place.name.endswith("-synthetic") and len(place.name) <= 60
+    assert find_or_make_card(checkout, folder) == place, "the card that is there is used"
+    assert list(folder.iterdir()) == []
+
+
+def test_the_name_of_another_folder_is_not_taken_twice(tmp_path, checkout):
+    first, second = videos(tmp_path / "a", "clips"), videos(tmp_path / "b", "Clips")
+    assert [find_or_make_card(checkout, folder).name for folder in (first, second, first)] == [
+        "clips", "clips-2", "clips",
+    ]  # fmt: skip
+
+
+def write_card(checkout, text, name="own"):
+    path = checkout / "data/catalog" / name / "card.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_card_with_the_folder_is_used_with_the_files_that_it_names(tmp_path, checkout):
+    folder = videos(tmp_path)
+    (tmp_path / "link").symlink_to(folder)
+    write_card(checkout, ": [broken", "aaa")
+    text = f"""\
+title: Own
+licence: mine
+annotations: labels/mine.jsonl
+clip_len: 1.0
+videos: {{source: local, folder: "{tmp_path}/link", extensions: [.mp4]}}  # here
+"""
+    write_card(checkout, text)
+    place = find_or_make_card(checkout, folder)
+    assert (place.name, place.extensions, place.clip_len) == ("own", (".mp4",), 1.0)
+    assert place.annotations == checkout / "data/catalog/own/labels/mine.jsonl"
+
+
+@pytest.mark.parametrize(
+    "line, why",
+    [
+        ("annotations: {url: 'https://x.org/a', sha256: " + "0" * 64 + "}", "annotations is no single file"),
+        ("subtitles: subs", "queries come from subtitles"),
+        ("summaries: summaries.jsonl", "there is no line `annotations`"),
+    ],
+)
+def test_labels_that_are_not_one_file_are_not_edited(tmp_path, checkout, line, why):
+    write_card(checkout, f"title: t\nlicence: l\n{line}\nvideos: {{source: local, folder: '{videos(tmp_path)}'}}\n")
+    with pytest.raises(InputError, match=why):
+        find_or_make_card(checkout, tmp_path / "My clips")
+
+
+def test_what_is_no_folder_or_no_checkout_is_told(tmp_path, checkout):
+    with pytest.raises(InputError, match="no such folder"):
+        find_or_make_card(checkout, tmp_path / "none")
+    with pytest.raises(InputError, match="is a file"):
+        find_or_make_card(checkout, checkout / "Snakefile")
+    with pytest.raises(InputError, match="has no Snakefile"):
+        find_or_make_card(tmp_path, videos(tmp_path))
+
+
+def test_a_card_names_summaries_while_there_are_any_and_keeps_its_comments(tmp_path, checkout):
+    text = f"""\
+title: "Own"   # of mine
+licence: mine
+
+annotations: annotations.jsonl  # by hand
+videos:
+  source: local
+  folder: {videos(tmp_path)}   # there
+"""
+    path = write_card(checkout, text)
+    note_in_card(path.parent, path.parent / "summaries.jsonl", 2.0)
+    card = load_card("own", checkout / "data/catalog")
+    assert (card.summaries, card.clip_len) == ("summaries.jsonl", 2.0)
+    assert path.read_text() == text + "summaries: summaries.jsonl\nclip_len: 2.0\n"
+    note_in_card(path.parent, None, None)
+    assert path.read_text() == text + "clip_len: 2.0\n", "scores stay bound to their clips"
