@@ -113,6 +113,7 @@ ENCODERS = Plugins("encoder", "read.encoders.kinds", "ENCODER")
 QUERY_LAYOUTS = Plugins("layout", "read.data.layouts.queries", "convert")
 SUMMARY_LAYOUTS = Plugins("layout", "read.data.layouts.summaries", "load")
 PACKAGE_LAYOUTS = Plugins("layout", "read.data.layouts.packages", "FORMS")
+LABEL_FORMATS = Plugins("format of labels", "read.studio.formats", "FORMAT")
 PROTOCOLS = Plugins("metric", "read.metrics.protocols", "PROTOCOL")
 
 

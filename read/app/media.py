@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from read.encoders.program import cut_short, look
+from read.data.lengths import ROUNDED
+from read.encoders.program import cut_short, look, stated_in
 from read.errors import InputError
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
@@ -71,7 +72,10 @@ def inspect(path: Path, max_seconds: float, name: str) -> Media:
         raise InputError(f"{name}: {much} are more than this page takes")
     container, codec = _CONTAINER.search(log), _CODEC.search(log)
     played_as, codecs = _PLAYED.get(container[1] if container else "", (None, ()))
-    return Media(times[-1], played_as if codec and codec[1] in codecs and codec[2] else None)
+    # The last packet begins where the last picture does, or before; what the file says is believed where it is near.
+    stated = stated_in(log) or 0.0
+    seconds = stated if times[-1] <= stated <= times[-1] + ROUNDED else times[-1]
+    return Media(seconds, played_as if codec and codec[1] in codecs and codec[2] else None)
 
 
 def spoken(seconds: float) -> str:

@@ -113,26 +113,39 @@ def untagged(text: str) -> str:
 
 def _captions(path: Path) -> list[tuple[float, float, list[str]]]:
     """Start and end in seconds, and the lines without tags, of every caption that the file has."""
+    kind = path.suffix.lower()
+    if kind not in TIME:
+        raise InputError(f"{path}: subtitles are read from {' and '.join(TIME)} files")
+    return captions_in(_lines(path), kind, str(path))
+
+
+def captions_in(lines: list[str], kind: str, name: str) -> list[tuple[float, float, list[str]]]:
+    """The captions of a text, each with start and end in seconds and its lines without tags.
+
+    Args:
+        lines: of the text.
+        kind: `.srt` or `.vtt`.
+        name: what messages call it.
+
+    Raises:
+        InputError: it has mistakes; all are listed, each with its line.
+    """
     with optional_imports():
         from webvtt import WebVTT
         from webvtt.errors import MalformedFileError
 
-    kind = path.suffix.lower()
-    if kind not in TIME:
-        raise InputError(f"{path}: subtitles are read from {' and '.join(TIME)} files")
-    lines = _lines(path)
     if kind == ".srt":
         lines = [line.strip() for line in lines]
         if not any(lines):
             return []  # as transcribers write it where nobody speaks
-    refuse([f"{path}:{number}: {reason}" for number, reason in sorted(_mistakes(lines, kind))])
+    refuse([f"{name}:{number}: {reason}" for number, reason in sorted(_mistakes(lines, kind))])
     if kind == ".srt":
         lines = lines[next(number for number, line in enumerate(lines) if line) :]
     try:
         parsed = WebVTT.from_buffer(lines, format=kind[1:]).captions
     except MalformedFileError:
         first = {".srt": "the number and the time of a caption", ".vtt": "WEBVTT"}[kind]
-        raise InputError(f"{path}:1: not {kind[1:].upper()}, which begins with {first}") from None
+        raise InputError(f"{name}:1: not {kind[1:].upper()}, which begins with {first}") from None
     return [
         (
             caption.start_time.in_milliseconds() / 1000,
@@ -157,6 +170,11 @@ def _lines(path: Path) -> list[str]:
             f"{path}:{number}: not UTF-8 ({error.reason}); the file does not tell which encoding it is in, so convert "
             "it, as by iconv -f latin1 -t utf-8"
         ) from None
+    return split_lines(text)
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text, with any of the three ends of lines."""
     return re.split(r"\r\n|\r|\n", text)
 
 

@@ -156,7 +156,12 @@ def look(path: str | Path, *output: str, max_pixels: int = LARGEST) -> tuple[int
 
 def stated_seconds(path: str | Path) -> float | None:
     """How long a file says it is; None where it does not. It is not always true."""
-    found = _DURATION.search(look(path)[2])
+    return stated_in(look(path)[2])
+
+
+def stated_in(log: str) -> float | None:
+    """How long a file says it is, by the log of `look`; None where it does not."""
+    found = _DURATION.search(log)
     return sum(float(part) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from read.app.jobs import Job, Line
 from read.app.media import Media, inspect
@@ -45,6 +46,13 @@ class VideoFile:
     playable: bool = False
     played_as: str | None = None
     key: str = ""
+
+
+class Shown(NamedTuple):
+    """What a browser plays."""
+
+    path: Path
+    media_type: str
 
 
 class Footage:
@@ -119,15 +127,17 @@ class Footage:
             return None
         return path
 
-    def shown(self, vid: str) -> Path | None:
+    def shown(self, vid: str) -> Shown | None:
         """What browsers play of a video: its file, or a copy; None: there is none yet."""
         video = self.videos.get(vid)
         if video is None or not video.playable:
             return None
-        return video.path if video.played_as else self._cached(video, "copies", ".mp4")
+        if video.played_as:
+            return Shown(video.path, video.played_as)
+        return Shown(self._cached(video, "copies", ".mp4"), "video/mp4")
 
-    def show(self, vid: str) -> None:
-        """Have a copy made that browsers play, where they do not play the file."""
+    def want(self, vid: str) -> None:
+        """Have a video read, and a copy made where browsers do not play it, before all others."""
         video = self.videos.get(vid)
         if video is not None and video.state != "failed" and not video.playable:
             self._want("copy", vid, self._copy, first=True)
@@ -226,6 +236,11 @@ class Footage:
             self._put(video)
 
     def _copy(self, video: VideoFile) -> None:
+        if video.state == "unread":
+            self._probe(video)
+            video = self.videos.get(video.vid, video)
+        if video.state != "ready" or video.playable:
+            return
         transcode_for_web(video.path, self._cached(video, "copies", ".mp4"), width=SHOWN_WIDTH)
         self._put(replace(self.videos.get(video.vid, video), playable=True))
 

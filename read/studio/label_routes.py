@@ -66,7 +66,10 @@ class LabelRoutes:
         windows = windows_of(asked) if "windows" in asked else None
         vid = video_named(self.footage, asked["vid"]).vid if "vid" in asked else None
         rev = text_of(asked, "rev", 100)
-        label = await run_in_threadpool(lambda: self.labels.change(qid, rev, query=query, windows=windows, vid=vid))
+        lengths = lengths_of(self.footage)
+        label = await run_in_threadpool(
+            lambda: self.labels.change(qid, rev, query=query, windows=windows, vid=vid, lengths=lengths)
+        )
         return self._saved(label, 200)
 
     async def remove(self, request: Request) -> Response:

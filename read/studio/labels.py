@@ -23,6 +23,7 @@ from read.studio.tables import Exchanges, Ledger, Record, Table, difference
 
 __all__ = ["Brought", "Conflict", "Imported", "Label", "Labels", "Texts", "Version", "Window"]
 
+Lengths = Mapping[str, float | None]  # seconds of videos by id; None where they are not known
 LARGEST_QID = 2**52  # ids that come after it are numbers that a browser can tell from their neighbours
 
 
@@ -46,12 +47,14 @@ class Label:
 
 @dataclass(frozen=True)
 class Imported:
-    """A label that comes from elsewhere. `line` is what a file of our own form says of it beside all this."""
+    """A label that comes from elsewhere, as from line 7 of a file, which is its `place`.
+
+    `line` is the whole line of a file of our own form; the windows of such a label have their scores in it.
+    """
 
     vid: str
     query: str
     windows: tuple[Window, ...]
-    duration: float | None = None
     place: str = ""
     line: Mapping[str, Any] = field(default_factory=dict)
 
@@ -149,6 +152,8 @@ class Labels:
         with self._tables() as tables:
             vid = vid_of(vid, "video")
             query, kept = checked_sentence(query), checked_windows(windows, duration, self.clip_len)
+            if (same := self._same(vid, query)) and same.windows == kept and not asked:
+                return same  # saved before, by who did not get to hear of it
             self._check_new(vid, query)
             line = {"qid": self._next_qid(tables["labels"].lines), "query": query, "vid": vid}
             line |= self._times(kept, duration) | ({"asked": True} if asked else {})
@@ -163,7 +168,7 @@ class Labels:
         query: str | None = None,
         windows: Sequence[Window] | None = None,
         vid: str | None = None,
-        duration: float | None = None,
+        lengths: Lengths | None = None,
     ) -> Label:
         """Save a label anew; what is not given stays.
 
@@ -173,7 +178,7 @@ class Labels:
             query: what happens.
             windows: when; with other windows or scores, rows of saliency that somebody else gave are dropped.
             vid: another video.
-            duration: of the video; by default what the label says of its own.
+            lengths: seconds of the videos; of one that is not told, what the label says of its own.
 
         Raises:
             Conflict: it is not what the person saw, or gone.
@@ -182,18 +187,16 @@ class Labels:
         with self._tables():
             old = self._matching(qid, rev)
             line, moved = dict(old.line), vid is not None and vid_of(vid, "video") != old.vid
-            known = duration if duration is not None or moved else line.get("duration")
             if query is not None and query != old.query:
                 line["query"] = checked_sentence(query)
             if moved:
                 line["vid"] = vid_of(vid, "video")
-            if duration is not None or moved:
-                line |= {"duration": None if duration is None else rounded(duration)}
-            if windows is not None or moved:
-                kept = checked_windows(old.windows if windows is None else windows, known, self.clip_len)
-                if kept != old.windows:
-                    line = {key: value for key, value in line.items() if key not in KEYS} | self._times(kept, known)
-            line = {key: value for key, value in line.items() if value is not None or key in old.line}
+            if (windows is not None and tuple(windows) != old.windows) or moved:
+                duration = (lengths or {}).get(video_of(line)) or (None if moved else line.get("duration"))
+                kept = checked_windows(old.windows if windows is None else windows, duration, self.clip_len)
+                dropped = (*KEYS, "duration") if kept != old.windows else ("duration",)
+                line = {key: value for key, value in line.items() if key not in dropped}
+                line |= self._times(kept, duration) if kept != old.windows else told_length(duration)
             if (line["vid"], line["query"]) != (old.line["vid"], old.line["query"]):
                 self._check_new(video_of(line), line["query"])
             if line != old.line:
@@ -246,38 +249,43 @@ class Labels:
             if any(changes.values()):
                 self._save(f"back to version {version}", **changes)
 
-    def bring(self, imported: Sequence[Imported], dry: bool = False) -> Brought:
+    def bring(
+        self, imported: Sequence[Imported], lengths: Lengths, mistakes: Sequence[str] = (), *, dry: bool = False
+    ) -> Brought:
         """Take labels from elsewhere, all of them as one version, or none where anything is wrong.
 
         Args:
             imported: the labels; a sentence that is here already with the same windows and scores counts as same.
+            lengths: seconds of the videos, as far as they are known.
+            mistakes: what was found wrong before, with which nothing is saved.
             dry: only tell what would come of it.
         """
         with self._tables() as tables:
             lines = dict(tables["labels"].lines)
             here = {(label.vid, label.query): label for label in self.all()}
             added: Exchanges = []
-            same, mistakes = 0, []
+            same, wrong = 0, [*mistakes]
             for one in imported:
                 try:
-                    kept = checked_windows(one.windows, one.duration, self.clip_len)
-                    vid, query = vid_of(one.vid, "video"), checked_sentence(one.query)
-                    if (known := here.get((vid, query))) is None:
-                        line = self._line_of(one, vid, query, kept, lines)
+                    line = self._line_of(one, lengths.get(one.vid), lines)
+                    made = self._made(line, "")
+                    if (known := here.get((made.vid, made.query))) is None:
                         lines[id_key(line["qid"])] = line
-                        here[vid, query] = self._made(line, "")
+                        here[made.vid, made.query] = made
                         added.append((None, line))
-                    elif known.windows == kept:
+                    elif _settled(known.windows) == _settled(made.windows):
                         same += 1
                     else:
-                        raise InputError(f"{vid} has “{query}” already, with other moments: delete or change one")
+                        raise InputError(
+                            f"{made.vid} has “{made.query}” already, with other moments; delete one of them"
+                        )
                 except InputError as error:
-                    mistakes += [f"{one.place}: {part}".removeprefix(": ") for part in str(error).split("\n")]
-            if not mistakes and added:
-                mistakes += self._clashes(lines)
-            if not mistakes and added and not dry:
+                    wrong += [f"{one.place}: {part}".removeprefix(": ") for part in str(error).split("\n")]
+            if added and not wrong:
+                wrong += self._clashes(lines)
+            if added and not wrong and not dry:
                 self._save(f"brought in {len(added)} label{'s' * (len(added) > 1)}", labels=added)
-            return Brought(0 if mistakes else len(added), same, tuple(mistakes))
+            return Brought(0 if wrong else len(added), same, tuple(wrong))
 
     def texts(self, vid: str) -> Texts:
         """The transcript and the summary of a video."""
@@ -342,8 +350,11 @@ class Labels:
 
     def _check_new(self, vid: str, query: str) -> None:
         """A sentence stands once in a video: its moments are windows of one label."""
-        if any(label.query == query and label.vid == vid for label in self.all()):
+        if self._same(vid, query):
             raise InputError(f"{vid} has “{query}” already: add the moment to that one, or say what differs")
+
+    def _same(self, vid: str, query: str) -> Label | None:
+        return next((label for label in self.all() if label.query == query and label.vid == vid), None)
 
     def _next_qid(self, lines: Mapping[str, Record]) -> int:
         """A number that no label has, nor had while this is open."""
@@ -356,10 +367,9 @@ class Labels:
 
     def _times(self, windows: Sequence[Window], duration: float | None) -> Record:
         """The keys of a line that say when."""
-        lasts = None if duration is None else rounded(duration)
-        told = {} if lasts is None else {"duration": lasts}
-        told |= {"relevant_windows": [[window.start, window.end] for window in windows]}
-        return told | score_rows(windows, lasts, self.clip_len, self._annotators())
+        spans = [[window.start, window.end] for window in windows]
+        rows = score_rows(windows, None if duration is None else rounded(duration), self.clip_len, self._annotators())
+        return told_length(duration) | {"relevant_windows": spans} | rows
 
     def _annotators(self) -> int:
         """Of how many people scores are from: all lines have to have as many."""
@@ -367,17 +377,15 @@ class Labels:
         first = next((row[0] for row in rows if row), 0)
         return len(first) if isinstance(first, list) else 1
 
-    def _line_of(
-        self, one: Imported, vid: str, query: str, windows: Sequence[Window], lines: Mapping[str, Record]
-    ) -> Record:
+    def _line_of(self, one: Imported, duration: float | None, lines: Mapping[str, Record]) -> Record:
         """A line for what was imported; a line of our own form stays as it is, but for an id that is taken."""
+        vid, query = vid_of(one.vid, "video"), checked_sentence(one.query)
+        windows = checked_windows(one.windows, duration, self.clip_len)
         qid = one.line.get("qid")
         if qid is None or id_key(qid) in lines:
             qid = self._next_qid(lines)
-        return {"qid": qid, "query": query, "vid": vid} | (
-            {key: value for key, value in one.line.items() if key not in ("qid", "query", "vid")}
-            or self._times(windows, one.duration)
-        )
+        told = told_length(duration) | one.line if one.line else self._times(windows, duration)
+        return {"qid": qid, "query": query, "vid": vid} | told | {"qid": qid, "query": query, "vid": vid}
 
     def _clashes(self, lines: Mapping[str, Record]) -> list[str]:
         """What is wrong with lines that are to stand in one file."""
@@ -419,6 +427,16 @@ class Labels:
             once.check(parse_annotation(line, self.clip_len), f"on line {number}")
 
         return check
+
+
+def _settled(windows: Sequence[Window]) -> list[tuple[float, float, int | None]]:
+    """Windows as they are compared with those of a file: in the order of time, to the millisecond."""
+    return sorted((round(window.start, 3), round(window.end, 3), window.score) for window in windows)
+
+
+def told_length(duration: float | None) -> Record:
+    """The key of a line that says how long the video is, where that is known."""
+    return {} if duration is None else {"duration": rounded(duration)}
 
 
 def video_of(line: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from read.studio.labels import Labels
 from read.studio.reading import Reading
 from read.studio.site import Studio
 from read.studio.training import Training
+from read.studio.working import ParamsFile
 
 HOST = "127.0.0.1"
 
@@ -23,9 +24,10 @@ def open_studio(held: ExitStack, folder: Path, working: Path) -> Studio:
     """
     place = find_or_make_card(working, folder)
     cache = working / ".studio" / place.name
-    labels = Labels(place.folder)
+    clip_len = place.clip_len or ParamsFile(working).get("clip_len")
+    labels = Labels(place.folder, place.annotations, place.summaries, clip_len)
     held.callback(labels.close)
-    footage = Footage(folder, cache)
+    footage = Footage(folder, cache, place.extensions)
     held.callback(footage.close)
     reading = Reading(footage, cache, working)
     held.callback(reading.close)

@@ -7,13 +7,13 @@ import time
 from contextlib import ExitStack, contextmanager
 
 import requests
-from read.studio.card import find_or_make_card
-from read.studio.folder import Footage
-from read.studio.labels import Labels
 
 from read.app.server import server_of
 from read.app.sessions import unguessable
 from read.errors import InputError
+from read.studio.card import find_or_make_card
+from read.studio.folder import Footage
+from read.studio.labels import Labels
 from read.studio.site import Studio
 
 
@@ -91,6 +91,8 @@ class FakeTraining:
 def serving(folder, working, reading=FakeReading, training=FakeTraining):
     """A studio on a free port; yields (address with its key, studio)."""
     with ExitStack() as held:
+        for name in ("Snakefile", "params.yaml"):
+            (working / name).touch()
         place = find_or_make_card(working, folder)
         labels, footage = Labels(place.folder), Footage(folder, working / ".studio" / place.name)
         held.callback(labels.close)

@@ -8,7 +8,9 @@ from read.data.annotations import load_annotations
 from read.data.summaries import load_summaries
 from read.errors import InputError
 from read.files import read_jsonl
-from read.studio.labels import Conflict, Imported, Labels, Window
+from read.studio.labels import Brought, Conflict, Imported, Labels, Window
+
+LENGTHS = {"walk": 30.0, "run": 9.0, "v": None}
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_a_label_is_changed_deleted_and_put_back_as_it_was(labels):
     label = labels.change("q", label.rev, windows=[Window(2, 6, 1)])
     (row,) = read_jsonl(labels.annotations)
     assert row["saliency_scores"] == [[1.0] * 3, [1.0] * 3], "a file has as many annotators in every line"
-    label = labels.change("q", label.rev, vid="run", duration=12.0)
+    label = labels.change("q", label.rev, vid="run", lengths={"run": 12.0})
     assert (label.vid, label.windows, labels.all()[0].line["duration"]) == ("run", (Window(2, 6, 1),), 12.0)
     labels.remove("q", label.rev)
     assert labels.all() == []
@@ -191,12 +193,12 @@ def test_what_is_written_by_hand_becomes_a_version_and_what_is_broken_is_left_al
 
 def test_an_import_is_one_version_or_none(labels):
     add(labels)
-    brought = [Imported("walk", "a dog jumps", (Window(2, 4),), 30.0), Imported("run", "new", (Window(0, 1, 4),), 9.0)]
-    assert labels.bring(brought, dry=True) == labels.bring(brought[::-1]) == labels.bring([]).__class__(1, 1)
+    brought = [Imported("walk", "a dog jumps", (Window(2, 4),)), Imported("run", "new", (Window(0, 1, 4),))]
+    assert labels.bring(brought, LENGTHS, dry=True) == labels.bring(brought[::-1], LENGTHS) == Brought(1, 1)
     assert labels.version == 2 and [label.query for label in labels.all()] == ["a dog jumps", "new"]
-    wrong = [Imported("walk", "a dog jumps", (Window(7, 8),), 30.0, "line 2"), Imported("v", "", (), None, "line 3")]
-    result = labels.bring([*wrong, Imported("v", "fine", (Window(0, 1),))])
-    assert result.added == 0 and [mistake[:7] for mistake in result.mistakes] == ["line 2:", "line 3:"]
+    wrong = [Imported("walk", "a dog jumps", (Window(7, 8),), "line 2"), Imported("v", "", (), "line 3")]
+    result = labels.bring([*wrong, Imported("v", "fine", (Window(0, 1),))], LENGTHS, ["line 9: x"])
+    assert result.added == 0 and [mistake[:7] for mistake in result.mistakes] == ["line 9:", "line 2:", "line 3:"]
     assert labels.version == 2
 
 
