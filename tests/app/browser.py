@@ -100,10 +100,10 @@ class Page:
         self.send("Page.navigate", url=address)
         self.until("document.readyState === 'complete'")
 
-    def slow(self, latency=0):
-        """Wait `latency` milliseconds for each answer."""
+    def slow(self, latency=0, offline=False):
+        """Wait `latency` milliseconds for each answer, or get none."""
         speed = {"downloadThroughput": -1, "uploadThroughput": -1}
-        self.send("Network.emulateNetworkConditions", offline=False, latency=latency, **speed)
+        self.send("Network.emulateNetworkConditions", offline=offline, latency=latency, **speed)
 
     def size(self, width, height, scale=1):
         self.send(
@@ -140,6 +140,11 @@ class Page:
         for kind in ("dragEnter", "dragOver", "drop"):
             self.send("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
+    def drag(self, start, end):
+        """Move the mouse with its button down from a point to another."""
+        for kind, (x, y) in (("mousePressed", start), ("mouseMoved", end), ("mouseReleased", end)):
+            self.send("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
     def middle(self, selector):
         script = f"""(() => {{ const e = document.querySelector({json.dumps(selector)});
             e.scrollIntoView({{block: 'center'}}); const b = e.getBoundingClientRect();
@@ -155,7 +160,8 @@ class Page:
     def type(self, text):
         self.send("Input.insertText", text=text)
 
-    def key(self, name, code=0, text=None):
+    def key(self, name, code=0, text=None, modifiers=0):
+        """Press a key; `modifiers` adds up 1 Alt, 2 Ctrl, 4 Meta, 8 Shift."""
         typed = {"text": text} if text else {}
         for kind in ("keyDown", "keyUp"):
             self.send(
@@ -164,6 +170,7 @@ class Page:
                 key=name,
                 code=name,
                 windowsVirtualKeyCode=code,
+                modifiers=modifiers,
                 **(typed if kind == "keyDown" else {}),
             )
 

@@ -34,6 +34,12 @@ def served(videos, tmp_path_factory):
 
 
 @pytest.fixture
+def card(studio):
+    """The folder of its labels."""
+    return studio.labels.folder
+
+
+@pytest.fixture
 def studio(served):
     return served[1]
 

@@ -7,44 +7,53 @@ import { duration } from "./stage.js";
 import { change } from "./undo.js";
 
 const blank = () => ({ query: "", windows: [], mark: {}, chosen: -1, asked: false, ghosts: null });
-let drafts = {}; // of new sentences, by vid: they outlive the tab
 export let vid = null;
 export let id = null; // of the chosen label; null while a sentence is new
 let draft = blank();
 
-const place = () => `read-studio-${studio.name}~drafts`;
+const place = (of) => `read-studio/${studio.name}/draft/${of}`; // a new sentence outlives the tab, one for each video
+const drafts = new Map();
+function keepDraft(of, kept) {
+  drafts.set(of, kept);
+  try {
+    if (kept) localStorage.setItem(place(of), JSON.stringify(kept)); else localStorage.removeItem(place(of));
+  } catch { /* full or forbidden: kept as long as this tab lives */ }
+}
+function draftOf(of) {
+  if (drafts.has(of)) return { ...blank(), ...drafts.get(of) };
+  try { return { ...blank(), ...JSON.parse(localStorage.getItem(place(of))) }; } catch { return blank(); }
+}
+
 export const label = () => (id ? labelOf(id) : null);
 export const windows = () => label()?.windows ?? draft.windows;
 export const query = () => label()?.query ?? draft.query;
-export const { chosen, mark, asked, shownGhosts } = { chosen: () => draft.chosen, mark: () => draft.mark, asked: () => draft.asked, shownGhosts: () => draft.ghosts };
+export const chosen = () => draft.chosen; // which window
+export const mark = () => draft.mark; // {start} or {end}, until both are set
+export const asked = () => draft.asked; // whether the model's answer was seen first
+export const shownGhosts = () => draft.ghosts; // what it answered then
 
 function keep() {
   if (!id) {
     const used = draft.query || draft.windows.length || Object.keys(draft.mark).length;
-    if (used) drafts[vid] = draft; else delete drafts[vid];
-    try { localStorage.setItem(place(), JSON.stringify(drafts)); } catch { /* full or forbidden: kept as long as this tab lives */ }
+    keepDraft(vid, used ? draft : null);
   }
   tell("editor");
 }
 
-export function begin() {
-  try { drafts = JSON.parse(localStorage.getItem(place())) ?? {}; } catch { /* as if there were none */ }
-}
-
 export function open(to) {
   [vid, id] = [to, null];
-  draft = { ...blank(), ...drafts[vid] };
+  draft = draftOf(vid);
   tell("editor");
 }
 
 export function fresh(given = {}) { // the draft of this video, or a new one
   id = null;
-  draft = { ...blank(), ...drafts[vid], ...given };
+  draft = { ...draftOf(vid), ...given };
   keep();
 }
 
 export function clear() {
-  delete drafts[vid];
+  keepDraft(vid, null);
   fresh();
 }
 
@@ -151,7 +160,6 @@ export function save(text) { // Enter; true when there was something to save
       : "Mark when it happens: I sets the start at the head, O the end.");
   }
   change(null, { vid, query: said, windows: draft.windows, ...(draft.asked ? { asked: true } : {}) });
-  delete drafts[vid];
   draft = blank();
   keep();
   return true;
@@ -165,6 +173,6 @@ hear("labels", () => { // it may have been removed in another tab, or its window
 });
 hear("refused", ({ kind, label: lost }) => { // what was typed comes back
   if (kind !== "add") return;
-  drafts[lost.vid] = { ...blank(), query: lost.query, windows: lost.windows, asked: !!lost.asked };
+  keepDraft(lost.vid, { query: lost.query, windows: lost.windows, asked: Boolean(lost.asked) });
   if (lost.vid === vid && !id) fresh();
 });

@@ -1,6 +1,6 @@
 // The view of files: labels brought in and taken out, and the versions that were saved.
 import { call, find, hold, held, make, on, say } from "./common.js";
-import { refresh, studio, tell, videos } from "./model.js";
+import { hear, refresh, studio, tell, videos } from "./model.js";
 
 const KINDS = { // what people call them, and the suffixes that say so
   jsonl: ["JSON lines (QVHighlights)", ["jsonl"]],
@@ -79,11 +79,11 @@ async function add() {
   hold(find("import"), true);
   try {
     const { added } = await bring(false);
-    find("trial").hidden = true;
     given = null;
-    tell("told", `Imported: ${many(added, "sentence")}.`);
     await refresh();
     await history();
+    find("trial").hidden = true;
+    tell("told", `Imported: ${many(added, "sentence")}.`);
     find("pick-file").focus();
   } catch (error) {
     find("trial-told").textContent = error.message;
@@ -121,6 +121,7 @@ export async function show() {
   await history().catch((error) => say(error.message));
 }
 
+hear("labels", () => { if (!find("files").hidden) history().catch((error) => say(error.message)); });
 on("pick-file", "change", ({ target }) => { if (target.files.length) take(target.files[0]); target.value = ""; });
 on("import-kind", "change", trial);
 on("import-video", "change", trial);

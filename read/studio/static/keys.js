@@ -4,6 +4,7 @@ import { find, make, on } from "./common.js";
 import * as editor from "./editor.js";
 import { accept, acceptFirst } from "./ghosts.js";
 import { save, setEnd, setStart, toField, toTimeline } from "./label.js";
+import { studio } from "./model.js";
 import { play, step } from "./stage.js";
 import { redo, undo } from "./undo.js";
 
@@ -31,6 +32,7 @@ const TABLE = [ // [keys, what is shown, in which views, what is told, what is d
   [["a"], "A", "label", "accept the first suggestion", acceptFirst],
   [["Shift+a"], "Shift A", "label", "accept all suggestions", () => accept()],
   [["0", "1", "2", "3", "4"], "0 – 4", "label", "highlight score of the window; again: none", (key) => editor.score(Number(key))],
+  [["Escape"], "Esc", "label", "leave the field, or the chosen sentence", () => editor.fresh()],
   [["Delete", "Backspace"], "Delete", "label", "remove the window; the sentence with its last one", editor.dropChosen],
   [["x"], "X", "ask", "this answer is wrong: make it a label", wrong],
   [["?"], "?", "label ask train files", "show the keys", () => find("keys").showModal()],
@@ -65,9 +67,9 @@ function press(event) {
 document.addEventListener("keydown", press, { capture: true }); // before the player's own keys
 
 export function begin() {
-  find("keys-list").replaceChildren(...TABLE.flatMap(([, shown, , told]) => [make("dt", {}, make("kbd", {}, shown)), make("dd", {}, told)]),
-    make("dt", {}, make("kbd", {}, "Ctrl Z")), make("dd", {}, "undo; with Shift: redo"), make("dt", {}, make("kbd", {}, "Esc")), make("dd", {}, "leave the field, to the time line"));
+  const told = [...TABLE.map(([, shown, , does]) => [shown, does]), ["Ctrl Z", "undo; with Shift: redo"]];
+  find("keys-list").replaceChildren(...told.map(([shown, does]) => make("div", {}, make("dt", {}, make("kbd", {}, shown)), make("dd", {}, does))));
   on("show-keys", "click", () => find("keys").showModal());
   on("letters", "change", ({ target }) => { letters = target.checked; });
-  find("keys-steps").textContent = "A clip is as long as what the model tells apart; a frame is measured while the video plays.";
+  find("keys-steps").textContent = `A clip is ${studio.clip_len} s long, as the model reads videos; how long a frame is, is measured while the video plays.`;
 }

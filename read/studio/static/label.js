@@ -18,7 +18,7 @@ const marks = new Marks(find("marks"), stage.player, (id, index) => {
 const span = ({ start, end }) => `${clock(start)} – ${clock(end)}`;
 export const head = () => (stage.player.getAttribute("src") ? stage.player.currentTime : marks.time);
 export const seek = (to) => marks.seek(to);
-export const toTimeline = () => find("marks").focus({ preventScroll: true });
+export const toTimeline = () => [find("marks"), find("answer-line")].find((one) => one.checkVisibility())?.focus({ preventScroll: true });
 export function toField() { field.focus(); field.select(); }
 export const setStart = () => editor.put("start", head());
 export const setEnd = () => editor.put("end", head());

@@ -26,7 +26,7 @@ function keep() {
 
 // Each tab keeps its changes under a name of its own, and takes over those of tabs that are gone.
 export async function begin(name) {
-  const prefix = `read-studio-${name}-`;
+  const prefix = `read-studio/${name}/unsaved/`;
   const claim = (key) => new Promise((resolve) => { // held until this tab ends
     navigator.locks.request(key, { ifAvailable: true }, (lock) => { resolve(!!lock); return lock && new Promise(() => {}); });
   });
@@ -134,11 +134,9 @@ export async function pump() {
     const [change] = waiting;
     try {
       await one(change);
-      if (held) say(null);
       held = null;
     } catch (error) {
       if (error instanceof Refused) setTimeout(pump, AGAIN);
-      if (!held) say(`${error.message} What you change is kept in this browser and saved as soon as possible.`);
       held = error.message;
       change.doubt = true;
     }

@@ -39,7 +39,7 @@ function show() {
   if (plays) { if (!player.getAttribute("src")) player.src = address("/file"); return; }
   find("blank").textContent = !video ? "Choose a video." : video.state === "failed" ? video.error ?? "This file could not be read as a video."
     : video.state === "unread" ? "The file is being looked at …" : "A copy that browsers play is being made …";
-  if (video?.state === "ready") want();
+  if (video && video.state !== "failed") want();
 }
 hear("videos", (changed) => { if (changed.has(vid)) show(); });
 

@@ -85,6 +85,7 @@ model.hear("saving", () => {
   const { count, why } = outbox.unsaved();
   find("saved").textContent = why ? `${count} not saved yet` : count ? "Saving …" : "All saved";
   find("saved").classList.toggle("warn", Boolean(why));
+  tellAway();
 });
 model.hear("chosen", ({ vid: of }) => { if (of !== vid) to(of); });
 model.hear("videos", (changed) => { if (changed.has(vid)) about(); else if (!vid) show(); });
@@ -103,18 +104,24 @@ for (const type of ["dragover", "drop"]) {
 }
 addEventListener("pagehide", texts.leave); // what is typed goes with the changes that are kept
 
-let away = false;
+let away = null; // why nothing can be asked at the moment
+function tellAway() {
+  const { count, why } = outbox.unsaved();
+  const sentence = why ? `${why} What you change is kept in this browser (${count} so far) and saved as soon as that is possible.` : away;
+  if (find("away").textContent !== (sentence ?? "")) find("away").textContent = sentence ?? ""; // told once
+  find("away").hidden = !sentence;
+}
+
 async function look() {
   if (!document.hidden) {
     try {
       await model.refresh();
-      if (away) say(null);
-      away = false;
+      away = null;
     } catch (error) {
       if (error.status === 403) await model.begin().catch(() => {}); // started anew, and opened in another tab
-      if (!away && !outbox.unsaved().why) say(error.message);
-      away = true;
+      away = error.message;
     }
+    tellAway();
   }
   setTimeout(look, LOOK);
 }
@@ -127,7 +134,6 @@ async function begin() {
   }
   const { name, folder } = model.studio;
   find("folder").textContent = find("folder").title = folder;
-  editor.begin();
   await outbox.begin(name);
   keys.begin();
   files.begin();
