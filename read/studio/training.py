@@ -23,7 +23,7 @@ from read.processes import birth, is_alive
 from read.studio.plan import Plan, Sided, plan_training
 from read.studio.run_log import RunLog
 from read.studio.verdict import BUNDLE, REPORT, VERDICT, pack
-from read.studio.working import PARAMS, ParamsFile, jobs_at_work, run_at_work
+from read.studio.working import PARAMS, ParamsFile, card_file, jobs_at_work, run_at_work
 
 RUN, LOG = "run.json", "train.log"  # of the last run
 TIMES = Path(".snakemake/seconds.json")  # rule -> mean seconds of its jobs in earlier runs
@@ -78,6 +78,7 @@ class Training:
         self._lock = threading.RLock()
         self._process: subprocess.Popen | None = None  # kept to be waited for, else it would stay as a zombie
         self._packing: threading.Thread | None = None
+        self._plan: tuple[Any, Plan] | None = None  # the last one, and what it rests on
 
     @property
     def working_here(self) -> bool:
@@ -105,7 +106,7 @@ class Training:
         """What a training would do, and whether it may begin. Raises InputError where params.yaml cannot be read."""
         if not self.working_here:
             return Plan(why=f"{self.working.resolve()} has no Snakefile; start the studio in a checkout of READ")
-        found = plan_training(self.working, self.name, labels)
+        found = self._planned(list(labels))
         if other := run_at_work(self.working):
             where = "" if other.get("machine") == machine() else f" on {other.get('host')}"
             return replace(
@@ -176,6 +177,15 @@ class Training:
             "started": run.started if run else None, "ended": ended,
         }  # fmt: skip
 
+    def _planned(self, labels: list[Sided]) -> Plan:
+        """The plan, made anew only where something it rests on has changed: a page asks every other second."""
+        files = [self.working / PARAMS, card_file(self.working, self.name, "summaries")]
+        about = [(file, stat.st_mtime_ns, stat.st_size) for file in files if file and (stat := file.stat())]
+        key = (about, [(label.vid, label.side, len(label.windows)) for label in labels])
+        if self._plan is None or self._plan[0] != key:
+            self._plan = key, plan_training(self.working, self.name, labels)
+        return self._plan[1]
+
     def _state(self, run: StartedRun | None, log: RunLog) -> tuple[str, str]:
         """The state in a word, and what went wrong."""
         if run is None:
@@ -208,6 +218,8 @@ class Training:
             run = self._last()
             if run is None or run.packed or run.failed or run.lives or self._is_packing() or not self._log().complete:
                 return
+            if run_at_work(self.working):
+                return  # another one, which may be writing what would be packed
             self._packing = threading.Thread(target=self._pack, args=(run,), daemon=True)
             self._packing.start()
 

@@ -21,7 +21,7 @@ from typing import Any
 from read.bundle.workspace import TrainedRun, find_run
 from read.errors import InputError
 from read.files import atomic_path, digest_of, read_json, read_jsonl, write_json
-from read.studio.working import card_file
+from read.studio.working import ParamsFile, card_file
 
 BUNDLE, REPORT, VERDICT = "bundle", "report.html", "verdict.json"
 GROUNDING = "grounding"
@@ -41,7 +41,7 @@ Z = 1.96  # of a normal distribution, 95 % two-sided
 
 
 @dataclass(frozen=True)
-class Found:
+class Findings:
     """How many of the test queries a run finds: those whose first window has an IoU of .5 or more with a true one."""
 
     count: int
@@ -64,10 +64,12 @@ def pack(working: Path, name: str, cache: Path) -> None:
     that of the verdict.
 
     Raises:
-        InputError: something is not there, or does not fit.
+        InputError: something is not there, or does not fit, or is of another dataset.
     """
     from read.bundle.pack import export
 
+    if (other := ParamsFile(working).get("dataset")) != name:
+        raise InputError(f"what lies in {working / 'results/report'} is of {other} by now; train {name} again")
     before = read_json(cache / VERDICT).get("test") if (cache / VERDICT).is_file() else None
     best, runs = _ranked(working, name, GROUNDING)
     others = _ranked(working, name, "summarization")[1] if _runs(working, name, "summarization") else []
@@ -106,7 +108,7 @@ def tell(working: Path, name: str, best: str, before: str | None = None) -> dict
     test = _digest(folder / best / f"k{most}-s{min(own[most])}", truth)
     changed = [CHANGED] if before not in (None, test) else []
     return {
-        "sentence": f"{sentence(first)} {outlook(curve)}",
+        "sentence": " ".join([sentence(first), *_beside(folder, first.queries), outlook(curve)]),
         "metric": metric,
         "rows": _rows(folder, metric, best, own[most], first.queries),
         "cautions": [*changed, *_own_cautions(first), *_report_cautions(working)],
@@ -116,7 +118,7 @@ def tell(working: Path, name: str, best: str, before: str | None = None) -> dict
     }
 
 
-def sentence(found: Found) -> str:
+def sentence(found: Findings) -> str:
     """How many test queries are found, with an interval."""
     low, high = found.interval
     return (
@@ -126,7 +128,18 @@ def sentence(found: Found) -> str:
     )
 
 
-def outlook(curve: Sequence[tuple[int, Sequence[Found]]]) -> str:
+def _beside(folder: Path, queries: int) -> list[str]:
+    """The same of chance and of the model before training, where their scores tell it."""
+    sources = _untrained(folder)
+    told = [
+        f"{words} {finds:.1f}".removesuffix(".0")
+        for name, words in (("random", "chance finds"), ("zero_shot", "the model before training"))
+        if (finds := _finds(sources.get(name, []), queries)) is not None
+    ]
+    return [f"{', '.join(told).capitalize()}."] if told else []
+
+
+def outlook(curve: Sequence[tuple[int, Sequence[Findings]]]) -> str:
     """What more labelled videos would give, or why the learning curve does not tell.
 
     Args:
@@ -157,7 +170,7 @@ def counted(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"
 
 
-def found_by(run: Path, truth: Mapping[str, Mapping[str, Any]]) -> Found:
+def found_by(run: Path, truth: Mapping[str, Mapping[str, Any]]) -> Findings:
     """What the predictions of a run find of the test queries."""
     from read.metrics.grounding import evaluate
 
@@ -167,7 +180,7 @@ def found_by(run: Path, truth: Mapping[str, Mapping[str, Any]]) -> Found:
         raise InputError(f"{run / 'predictions.jsonl'}: is not of these labels; run the pipeline to its end")
     windows = [{key: row[key] for key in ("qid", "pred_relevant_windows")} for row in rows]
     share = evaluate(windows, labels)["exact"]["full"]["MR-R1"]["0.5"] / 100
-    return Found(round(share * len(rows)), len(rows), len({label["vid"] for label in labels}))
+    return Findings(round(share * len(rows)), len(rows), len({label["vid"] for label in labels}))
 
 
 def _digest(run: Path, truth: Mapping[str, Any]) -> str:
@@ -221,18 +234,26 @@ def _rows(
     folder: Path, metric: str, best: str, own: Mapping[int, dict[str, Any]], queries: int
 ) -> list[dict[str, Any]]:
     """The strategy beside what needs no training, each with the report's metric and about how many queries it finds."""
+    sources = _untrained(folder)
+    rows = [(label, sources[name], note) for name, label, note in ROWS if name in sources]
+    rows.append((best, [row["scores"] for row in own.values()], _training(own)))
+    found = []
+    for label, scores, note in rows:
+        finds = _finds(scores, queries)
+        told = "" if finds is None else f"; finds {finds:.1f}".removesuffix(".0") + f" of {queries}"
+        found.append({"name": label, "value": fmean(row[metric] for row in scores), "note": f"{note}{told}"})
+    return found
+
+
+def _untrained(folder: Path) -> dict[str, list[dict[str, float]]]:
+    """The scores of what needs no training, of one run or of several seeds."""
     references = read_json(folder / "references.json")
     sources = {name: [references[name]["scores"]] for name in ("random", "cosine") if name in references}
     for name in ("map", "zero_shot"):
         if (folder / name).is_dir():
             scores = _scores(folder, name)
             sources[name] = [row["scores"] for row in scores[max(scores)].values()]
-    rows = [(label, sources[name], note) for name, label, note in ROWS if name in sources]
-    rows.append((best, [row["scores"] for row in own.values()], _training(own)))
-    return [
-        {"name": label, "value": fmean(row[metric] for row in scores), "note": f"{note}{_finds(scores, queries)}"}
-        for label, scores, note in rows
-    ]
+    return sources
 
 
 def _training(own: Mapping[int, dict[str, Any]]) -> str:
@@ -242,13 +263,14 @@ def _training(own: Mapping[int, dict[str, Any]]) -> str:
     return f"trained on {counted(count, 'labelled video')}{seeds}"
 
 
-def _finds(scores: Sequence[Mapping[str, float]], queries: int) -> str:
-    if any(FOUND not in row for row in scores):
-        return ""
-    return f"; finds {fmean(row[FOUND] for row in scores) * queries / 100:.1f} of {queries}".replace(".0 of", " of")
+def _finds(scores: Sequence[Mapping[str, float]], queries: int) -> float | None:
+    """How many queries rows of scores stand for on average; None where the dataset's metrics do not tell."""
+    if not scores or any(FOUND not in row for row in scores):
+        return None
+    return fmean(row[FOUND] for row in scores) * queries / 100
 
 
-def _own_cautions(found: Found) -> list[str]:
+def _own_cautions(found: Findings) -> list[str]:
     if found.queries >= ENOUGH and found.videos >= ENOUGH_VIDEOS:
         return []
     return [

@@ -126,12 +126,22 @@ def _replaced(text: str, start: int, end: int, new: str) -> str:
 
 
 def card_file(working: Path, name: str, key: str) -> Path | None:
-    """The file beside a dataset's card that a key of the card names; None where it names none, or none is there."""
+    """The file beside a dataset's card that a key of the card names; None where it names none, or none is there.
+
+    Raises:
+        InputError: the card is gone, or broken.
+    """
     with optional_imports():
         from ruamel.yaml import YAML
+        from ruamel.yaml.error import YAMLError
 
     card = working / "data/catalog" / name / "card.yaml"
-    named = (YAML(typ="safe", pure=True).load(read_text(card)) or {}).get(key)
+    try:
+        named = YAML(typ="safe", pure=True).load(read_text(card)).get(key)
+    except FileNotFoundError:
+        raise InputError(f"{card}: no such file; open the folder of videos in the studio again") from None
+    except (YAMLError, AttributeError) as error:
+        raise InputError(f"{card}: not valid YAML, or no mapping: {' '.join(str(error).split())[:400]}") from None
     path = card.parent / named if isinstance(named, str) else None
     return path if path is not None and path.is_file() else None
 

@@ -99,6 +99,12 @@ def test_a_protocol_that_the_labels_do_not_allow_is_the_reason(working):
     assert "val_share is 'none', not" in plan_training(working, "mine", labels_of(9, 3)).why
     (working / "params.yaml").write_text(text.replace("val_share: 0.25  ", "# "))
     assert "split or runs.seeds" in plan_training(working, "mine", labels_of(9, 3)).why
+    (working / "params.yaml").write_text(text)
+    card = working / "data/catalog/mine/card.yaml"
+    for broken in ("title: [", "- 1\n"):
+        card.write_text(broken)
+        with pytest.raises(InputError, match=r"card.yaml: not valid YAML"):
+            plan_training(working, "mine", labels_of(9, 3))
     (working / "params.yaml").write_text("task: [")
     with pytest.raises(InputError, match="not valid YAML"):
         plan_training(working, "mine", labels_of(9, 3))

@@ -195,6 +195,20 @@ def test_no_training_begins_beside_another_run(training, working, lease, age, he
         assert (working / "params.yaml").read_text() == before and not training.cache.exists()
 
 
+def test_a_plan_is_made_anew_where_labels_params_or_summaries_changed(training, working, monkeypatch):
+    made = []
+    plan = module.plan_training
+    monkeypatch.setattr(module, "plan_training", lambda *given: made.append(1) or plan(*given))
+    assert training.plan(LABELS).notes == training.plan(iter(LABELS)).notes and len(made) == 1
+    assert training.plan(LABELS[:5]).labelled == 5 and len(made) == 2
+    text = (working / "params.yaml").read_text()
+    (working / "params.yaml").write_text(text.replace("val_share: 0.25", "val_share: 0.5"))
+    training.plan(LABELS[:5])
+    (working / "data/catalog/mine/card.yaml").write_text("title: Mine\nsummaries: texts.jsonl\n")
+    (working / "data/catalog/mine/texts.jsonl").write_text('{"vid": "v1", "summary": "a walk"}\n')
+    assert training.plan(LABELS[:5]).notes and len(made) == 4
+
+
 def test_where_nothing_can_be_trained_the_reason_is_told(training, working):
     (working / "params.yaml").write_text("task: [")
     told = training.status(LABELS)

@@ -7,14 +7,14 @@ import pytest
 
 from read.errors import InputError
 from read.files import write_json, write_jsonl
-from read.studio.verdict import CHANGED, Found, found_by, outlook, sentence, tell
+from read.studio.verdict import CHANGED, Findings, found_by, outlook, pack, sentence, tell
 from read.studio.verdict import _ranked as ranked
 
 METRIC = "MR-full-mAP"
 
 
 def curve(*points: tuple[int, list[int]], queries: int = 40) -> list:
-    return [(shots, [Found(count, queries, 9) for count in counts]) for shots, counts in points]
+    return [(shots, [Findings(count, queries, 9) for count in counts]) for shots, counts in points]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_more_videos_are_promised_something_only_where_the_curve_supports_it(poi
     assert ("expect" in outlook(curve(*points))) == ("expect" in told)
 
 
-@pytest.mark.parametrize("found", [Found(12, 20, 4), Found(0, 6, 2), Found(6, 6, 2), Found(447, 694, 100)])
+@pytest.mark.parametrize("found", [Findings(12, 20, 4), Findings(0, 6, 2), Findings(6, 6, 2), Findings(447, 694, 100)])
 def test_the_interval_is_where_a_true_share_would_still_be_likely(found):
     """Its ends are the shares from which the count is 1.96 standard errors away (Wilson)."""
     shares = [share / 1e4 for share in range(10001)]
@@ -96,7 +96,7 @@ def test_a_verdict_counts_the_queries_whose_first_window_is_right(tmp_path):
     make_results(tmp_path)
     told = tell(tmp_path, "mine", "read")
     assert told["sentence"].startswith("2 of 3 test queries found") and "on 2 videos" in told["sentence"]
-    assert "cannot be told from so few" in told["sentence"]
+    assert " Chance finds 1, the model before training 1. What more " in told["sentence"]
     rows = {row["name"]: (row["value"], row["note"]) for row in told["rows"]}
     assert [*rows] == ["random", "cosine", "zero-shot", "read"] and told["metric"] == METRIC
     assert rows["zero-shot"][0] == 25 and rows["random"][1].endswith("; finds 1 of 3")
@@ -112,6 +112,14 @@ def test_scores_of_another_test_side_are_not_compared(tmp_path):
     assert CHANGED not in tell(tmp_path, "mine", "read", before)["cautions"]
     make_results(tmp_path, test=("b", "d"))
     assert tell(tmp_path, "mine", "read", before)["cautions"][0] == CHANGED
+
+
+def test_what_another_dataset_left_is_not_packed(tmp_path):
+    make_results(tmp_path)
+    (tmp_path / "params.yaml").write_text("dataset: other\n")
+    with pytest.raises(InputError, match="is of other by now; train mine again"):
+        pack(tmp_path, "mine", tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
 
 
 def test_predictions_of_other_labels_are_no_result(tmp_path):
