@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 import torch
+from torch import nn
 
 from read.bundle import Bundle, differences
 from read.bundle.models import Models
@@ -178,35 +179,12 @@ class Predictor:
             progress(features.seconds, features.seconds)
         return EncodedVideo(self, path, features)
 
-    def _ground(self, video: "EncodedVideo", queries: list[str], adapter: str | None) -> list[Answer]:
+    def ground(self, video: "EncodedVideo", queries: list[str], adapter: str | None) -> list[Answer]:
+        """What `EncodedVideo.answer` gives."""
         name = self.adapter_for("grounding", adapter)
-        if empty := [number for number, query in enumerate(queries, 1) if not query.strip()]:
-            raise InputError(f"query {empty[0]} of {len(queries)} is empty; a few words are due")
         settings = WindowSettings(**self.bundle.adapters("grounding")[name].get("predict", {}))
         with self._predicting:
-            samples = self._samples(video, queries)
-            rows = predict(self._models["grounding"].get(name), samples, settings)
-        return [
-            Answer(
-                row["query"], [Moment(*window) for window in row["pred_relevant_windows"]], row["pred_saliency_scores"]
-            )
-            for row in rows
-        ]
-
-    def _samples(self, video: "EncodedVideo", queries: list[str]) -> list[Sample]:
-        """What a model reads of each query: as the features of the stages."""
-        normalise = _unit if self.extractor.settings.normalise else torch.from_numpy
-        texts, sentences = self.extractor.read(queries)
-        return [
-            Sample(
-                video.features.clips,
-                normalise(texts[number]),
-                Question(number, query, video.path.stem, video.duration),
-                video.clip_len,
-                embedding=None if sentences is None else _unit(sentences[number]),
-            )
-            for number, query in enumerate(queries)
-        ]
+            return answers_of(self._models["grounding"].get(name), self.extractor, video, queries, settings)
 
     def _summarize(self, video: "EncodedVideo", transcript: str, adapter: str | None) -> str:
         from read.summarization.summarize import longest_transcript, summarize, unlabelled_sample
@@ -248,7 +226,7 @@ class EncodedVideo:
             InputError: a query is empty, or the bundle has no such adapter or no model for grounding.
         """
         queries = [queries] if isinstance(queries, str) else list(queries)
-        return self.predictor._ground(self, queries, adapter) if queries else []
+        return self.predictor.ground(self, queries, adapter) if queries else []
 
     @overload
     def moments(self, query: str, adapter: str | None = None, *, confident: bool = False) -> list[Moment]: ...
@@ -299,6 +277,34 @@ class EncodedVideo:
             InputError: the bundle has no such adapter or no model for summarization.
         """
         return self.predictor._summarize(self, transcript, adapter)
+
+
+def answers_of(
+    model: nn.Module, extractor: Extractor, video: EncodedVideo, queries: list[str], settings: WindowSettings
+) -> list[Answer]:
+    """What a grounding model says of each query, of features and words as the stages have them.
+
+    Raises:
+        InputError: a query is empty.
+    """
+    if empty := [number for number, query in enumerate(queries, 1) if not query.strip()]:
+        raise InputError(f"query {empty[0]} of {len(queries)} is empty; a few words are due")
+    normalise = _unit if extractor.settings.normalise else torch.from_numpy
+    texts, sentences = extractor.read(queries)
+    samples = [
+        Sample(
+            video.features.clips,
+            normalise(texts[number]),
+            Question(number, query, video.path.stem, video.duration),
+            video.clip_len,
+            embedding=None if sentences is None else _unit(sentences[number]),
+        )
+        for number, query in enumerate(queries)
+    ]
+    return [
+        Answer(row["query"], [Moment(*window) for window in row["pred_relevant_windows"]], row["pred_saliency_scores"])
+        for row in predict(model, samples, settings)
+    ]
 
 
 def _unit(rows: np.ndarray) -> torch.Tensor:

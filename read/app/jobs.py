@@ -115,6 +115,19 @@ class Line:
             self._change.notify()
         return job
 
+    def first(self, job: Job) -> None:
+        """Let a job that waits be the next."""
+        with self._change:
+            if job in self._waiting:
+                self._waiting.remove(job)
+                self._waiting.appendleft(job)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a job is running or waits."""
+        with self._change:
+            return self._running is not None or bool(self._waiting)
+
     def before(self, job: Job) -> int:
         """How many jobs come first, the running one among them."""
         with self._change:

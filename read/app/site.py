@@ -18,6 +18,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from read.app import MAX_DISK
+from read.app.answers import answer_told
 from read.app.asked import asked_of, refusal, size, text_of
 from read.app.connections import network_of
 from read.app.guard import Guard
@@ -217,20 +218,9 @@ class Site:
         query, adapter = text_of(asked, "query", MAX_QUERY).strip(), self._adapter(asked, "grounding")
         if not query:
             raise HTTPException(422, "Type a sentence first: what happens in the moment that you look for?")
-        encoded = video.job.result
         async with self._asking:
-            (found,) = await self._named(video, encoded.answer, [query], adapter)
-        bar = self.predictor.threshold(adapter)
-        moments = [dict(zip(("start", "end", "score"), map(float, moment), strict=True)) for moment in found.moments]
-        return JSONResponse(
-            {
-                "video": video.name, "duration": encoded.duration, "clip_len": encoded.clip_len, "query": query,
-                "adapter": adapter, "threshold": bar, "moments": moments,
-                "saliency": [float(value) for value in found.saliency],
-                "present": bar is None or any(moment["score"] >= bar for moment in moments),
-                "unknown_words": self.predictor.unknown_words(query),
-            }
-        )  # fmt: skip
+            told = await self._named(video, answer_told, self.predictor, video.job.result, video.name, query, adapter)
+        return JSONResponse(told)
 
     async def summary(self, request: Request) -> Response:
         """A summary, with what is said in the video where that is given: as text or as subtitles."""

@@ -127,6 +127,18 @@ class Footage:
             return None
         return path
 
+    def strips(self) -> dict[str, Path]:
+        """The thumbnails that there are, by video; the others are made when nobody waits for anything else."""
+        found = {}
+        for vid, video in self.videos.items():
+            if video.state == "ready":
+                path = self._cached(video, "thumbnails", ".jpg")
+                if path.is_file():
+                    found[vid] = path
+                else:
+                    self._want("thumbnail", vid, self._thumbnail)
+        return found
+
     def shown(self, vid: str) -> Shown | None:
         """What browsers play of a video: its file, or a copy; None: there is none yet."""
         video = self.videos.get(vid)
@@ -205,7 +217,11 @@ class Footage:
         """Have something made of a video, once: what waits already, or has failed for this file, is not made anew."""
         with self._lock:
             video = self._videos.get(vid)
-            if video is None or ((job := self._jobs.get((kind, video.key))) and job.state != "done"):
+            if video is None:
+                return
+            if (job := self._jobs.get((kind, video.key))) and job.state != "done":
+                if first:
+                    self.line.first(job)
                 return
             job = self._jobs[kind, video.key] = Job(lambda _: self._named(work, video))
         self.line.add(job, first=first)

@@ -1,7 +1,7 @@
 """The labels of a folder of videos: the card's own files, which the pipeline reads, saved with each change."""
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -97,6 +97,9 @@ class Labels:
         summaries: the file of summaries; by default summaries.jsonl there.
         clip_len: seconds per clip, in which scores are written.
 
+    Attributes:
+        twins: tells which videos are copies of which, as far as is known; they are put on one side.
+
     Raises:
         InputError: a file has mistakes, each told with its line; or another process has the labels open.
     """
@@ -107,6 +110,7 @@ class Labels:
         self.folder, self.clip_len = Path(folder), clip_len
         self.annotations = annotations or self.folder / "annotations.jsonl"
         self.summaries = summaries or self.folder / "summaries.jsonl"
+        self.twins: Callable[[], Mapping[str, Collection[str]]] = dict
         self._known: dict[str, tuple[Record, Label]] = {}
         self._last_qid = -1
         self._ledger = Ledger(
@@ -401,7 +405,8 @@ class Labels:
         """Save a change with what follows from it: the sides of videos, and what the card names."""
         tables = self._ledger.tables
         now = {name: tables[name].draft(changes.get(name, [])).lines for name in ("labels", "summaries")}
-        sides = sides_of((video_of(line), line) for lines in now.values() for line in lines.values())
+        labelled = ((video_of(line), line) for lines in now.values() for line in lines.values())
+        sides = sides_of(labelled, self.twins())
         for name, lines in now.items():
             pairs = changes.setdefault(name, [])
             fresh = {id(after): number for number, (_, after) in enumerate(pairs)}

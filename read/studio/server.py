@@ -8,7 +8,7 @@ from read.app.sessions import unguessable
 from read.studio.card import find_or_make_card
 from read.studio.folder import Footage
 from read.studio.labels import Labels
-from read.studio.reading import Reading
+from read.studio.reading import FootageReading
 from read.studio.site import Studio
 from read.studio.training import Training
 from read.studio.working import ParamsFile
@@ -29,8 +29,9 @@ def open_studio(held: ExitStack, folder: Path, working: Path) -> Studio:
     held.callback(labels.close)
     footage = Footage(folder, cache, place.extensions)
     held.callback(footage.close)
-    reading = Reading(footage, cache, working)
+    reading = FootageReading(footage, cache, working)
     held.callback(reading.close)
+    labels.twins = reading.twins
     return Studio(place.name, labels, footage, reading, Training(working, place.name, cache))
 
 

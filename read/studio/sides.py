@@ -1,31 +1,42 @@
 """On which side of the split a video is: fixed when its first label is saved, so that more videos reshuffle nothing."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 SHARES = {"train": 3, "test": 2}  # of five videos
 
 
-def sides_of(labelled: Iterable[tuple[str, Mapping]]) -> dict[str, str]:
+def sides_of(
+    labelled: Iterable[tuple[str, Mapping]], twins: Mapping[str, Collection[str]] | None = None
+) -> dict[str, str]:
     """The side of every video that has a label.
 
     A video keeps the side that its first label with one says. A label that corrects an answer (`asked`) has its video
-    trained with. Any other video goes to the side that is furthest below its share, in the order of the labels.
+    trained with, and so has a copy that is trained with. Any other video goes to the side of its copy, else to that
+    which is furthest below its share, in the order of the labels.
 
     Args:
         labelled: ids of videos, each with a line of a label.
+        twins: copies of videos, which must not stand on two sides.
     """
     sides: dict[str, str] = {}
     asked: set[str] = set()
+    twins = twins or {}
     for vid, line in labelled:
         sides[vid] = sides.get(vid) or line.get("split") or ""
         if line.get("asked"):
             asked.add(vid)
     sides |= dict.fromkeys(asked, "train")
+    trained = [vid for vid, side in sides.items() if side not in ("", "test")]
+    while trained:
+        copies = [vid for vid in twins.get(trained.pop(), ()) if sides.get(vid) in ("", "test")]
+        sides |= dict.fromkeys(copies, "train")
+        trained += copies
     have = {"test": sum(side == "test" for side in sides.values())}
     have["train"] = sum(side != "" for side in sides.values()) - have["test"]  # val is trained with, too
     for vid in [vid for vid, side in sides.items() if not side]:
         count = have["train"] + have["test"] + 1
         # In fifths of a video; the two are never equal, as they add up to five.
         side = max(SHARES, key=lambda side: SHARES[side] * count - 5 * have[side])
+        side = next((sides[other] for other in twins.get(vid, ()) if sides.get(other)), side)
         sides[vid], have[side] = side, have[side] + 1
     return sides

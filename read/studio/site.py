@@ -33,7 +33,7 @@ from read.studio.training_routes import TrainingRoutes
 from read.studio.video_routes import VideoRoutes
 
 if TYPE_CHECKING:
-    from read.studio.reading import Reading
+    from read.studio.reading import FootageReading
     from read.studio.training import Training
 
 STATIC = Path(__file__).parent / "static"
@@ -54,7 +54,9 @@ class Studio:
         training: the run that learns from the labels.
     """
 
-    def __init__(self, name: str, labels: Labels, footage: Footage, reading: "Reading", training: "Training") -> None:
+    def __init__(
+        self, name: str, labels: Labels, footage: Footage, reading: "FootageReading", training: "Training"
+    ) -> None:
         self.name, self.labels, self.footage, self.reading, self.training = name, labels, footage, reading, training
         self.asking = Asking()
         self._told: dict[str, tuple[dict[str, Any], int]] = {}  # what was last told of a video, and at which look first

@@ -15,13 +15,13 @@ from read.studio.labels import Labels
 from read.studio.requests import query_of, video_of
 
 if TYPE_CHECKING:
-    from read.studio.reading import Reading
+    from read.studio.reading import FootageReading
 
 
 class VideoRoutes:
     """The videos of the folder."""
 
-    def __init__(self, labels: Labels, footage: Footage, reading: "Reading") -> None:
+    def __init__(self, labels: Labels, footage: Footage, reading: "FootageReading") -> None:
         self.labels, self.footage, self.reading = labels, footage, reading
 
     def routes(self) -> list[Route]:
