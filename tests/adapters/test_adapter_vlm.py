@@ -228,3 +228,44 @@ def test_a_small_base_trains_and_is_saved(cases, tmp_path, base):
     again = make()
     load_adapter(again, tmp_path / "adapter")
     assert torch.equal(logits(again.eval(), batch), logits(model.eval(), batch))
+
+
+def make_colours(processor, count):
+    """Videos of one colour and then another, and which came first; every second one is another turned round."""
+    generator, colours = np.random.default_rng(count), {" red": (210, 40, 40), " blue": (40, 40, 210)}
+    videos, first = [], []
+    for number in range(count):
+        names = list(colours)[:: 1 if number % 2 else -1]
+        frames = np.repeat([colours[name] for name in names], 2, axis=0)[:, None, None]
+        noise = generator.normal(0, 20, (4, vlm.SIDE, vlm.SIDE, 3))
+        videos.append((frames + noise).clip(0, 255).astype(np.uint8))
+        first.append(processor.tokenizer(names[0] + "<|im_end|>")["input_ids"])
+    return dict(vlm.batch_of(processor, videos, QUESTIONS[:1] * count)), torch.tensor(first)
+
+
+@pytest.mark.parametrize("kind", vlm.KINDS)
+def test_the_order_of_frames_is_learned_and_kept(cases, tmp_path, kind):
+    processor = vlm.make_processor(kind)
+    (batch, first), (others, truth) = (make_colours(processor, count) for count in (16, 12))
+    torch.manual_seed(0)
+    model = inject(cases(kind)[0], AdapterConfig(targets=DECODER))
+    optimizer = torch.optim.AdamW([part for part in model.parameters() if part.requires_grad], lr=2e-2)
+    prompt = batch["input_ids"]
+    written = {"input_ids": first, "attention_mask": first != 0, "mm_token_type_ids": 0 * first}
+    batch |= {name: torch.cat((batch[name], written[name]), dim=1) for name in written if name in batch}
+    batch["labels"] = torch.cat((torch.full_like(prompt, -100), first), dim=1)
+    for _ in range(50):
+        loss = model.train()(**batch).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    def said(model):
+        made = model.eval().generate(**others, num_beams=3, do_sample=False, max_new_tokens=4)
+        return made[:, prompt.shape[1] :]
+
+    assert torch.equal(said(model)[:, : truth.shape[1]], truth)
+    save_adapter(model, tmp_path)
+    again = cases(kind)[0]
+    load_adapter(again, tmp_path)
+    assert torch.equal(said(again), said(model))
