@@ -14,7 +14,7 @@ from read.adapters.frozen_attention import hook_attention, unhook_attention
 from read.adapters.layer import Bottleneck
 from read.adapters.runtime import Adapters
 from read.adapters.sub_blocks import OWN, Place, find_places, fitted_parameters, widths_of
-from read.adapters.wrapped import SavePretrained, plain, refuse_peft, unwrap, unwrap_to_change
+from read.adapters.wrapped import SavePretrained, is_within, peft_layers, plain, unwrap, unwrap_to_change, without_peft
 from read.errors import InputError
 from read.plugins import suggest
 
@@ -67,24 +67,25 @@ def inject(model: nn.Module, config: AdapterConfig | None = None, name: str = "d
         name: by which the adapter is activated and removed; one model takes several.
 
     Raises:
-        InputError: the name is taken or no attribute's, a target matches nothing, no sub-block is known, the model
-            holds adapters of peft or is in what would not notice; in a forward pass, a target's tokens are not
+        InputError: the name is taken or no attribute's, a target matches nothing, no sub-block is known, the model is
+            in what would not notice; in a forward pass, a target's tokens are not
             (B, T, d), a mask does not fit them or cannot be read.
     """
     given, model = model, unwrap_to_change(model, "inject an adapter")
     config = AdapterConfig() if config is None else config
     if not isinstance(config, AdapterConfig):
         raise InputError(f"config: must be an AdapterConfig, not a {type(config).__name__}")
-    places = find_places(model, config)
+    with without_peft(model):
+        places = find_places(model, config)
     if not re.fullmatch(r"[A-Za-z]\w*", name) or hasattr(nn.ModuleDict, name):
         raise InputError(f"adapter name {name!r} cannot be an attribute's name")
     if applied(model) and not hasattr(model, "adapters"):
         taken = next(iter(applied(model).values())).strategy
         raise InputError(f"strategy {taken} has changed the model's own weights; add adapters to a fresh one")
-    refuse_peft(model)
     if name in applied(model):
         raise InputError(f"adapter {name!r} is already there; remove it or choose another name")
-    bottlenecks, keys = _build(model, places, config)
+    with without_peft(model):
+        bottlenecks, keys = _build(model, places, config)
     if not hasattr(model, "adapters"):
         model.adapters = Adapters()
     adapters: Any = model.adapters
@@ -164,9 +165,11 @@ def copies_of(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
 
 
 def set_trainable(model: nn.Module, names: Collection[str]) -> None:
-    """Let the named parameters train and freeze all others."""
+    """Let the named parameters train and freeze all others, but for those in layers of peft, which it has a say in."""
+    around = peft_layers(model)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name in names)
+        if name in names or not is_within(name, around):
+            parameter.requires_grad_(name in names)
 
 
 def alignment_states(model: nn.Module) -> list[AlignmentStates]:

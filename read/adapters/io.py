@@ -16,7 +16,19 @@ from read.adapters.inject import activate, applied, deactivate, inject, remove, 
 from read.adapters.registry import apply_strategy
 from read.adapters.runtime import Adapters
 from read.adapters.sub_blocks import OWN, fitted_parameters
-from read.adapters.wrapped import added_by_peft, is_sharded, original, part_here, plain, unwrap, unwrap_to_change, whole
+from read.adapters.wrapped import (
+    added_by_peft,
+    at_work,
+    is_sharded,
+    is_within,
+    original,
+    part_here,
+    peft_layers,
+    plain,
+    unwrap,
+    unwrap_to_change,
+    whole,
+)
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
 from read.weights import check_fit, load_tensors, parts_of_tensors, save_tensors, state_digest
@@ -46,7 +58,11 @@ def save_adapter(
         raise InputError(f"nothing to save: no strategy or adapter {name!r} was applied to {type(model).__name__}")
     record = applied(model)[name]
     parameters = dict(model.named_parameters())
-    strays = [key for key, value in parameters.items() if value.requires_grad and key not in record.trained]
+    around = peft_layers(model)  # whose parameters peft saves
+    strays = [
+        key for key, value in parameters.items()
+        if value.requires_grad and key not in record.trained and not is_within(key, around)
+    ]  # fmt: skip
     if name == _active(model) and strays:
         raise InputError(f"{', '.join(strays)} train but are not part of {record.strategy or name}, so would be lost")
     tensors = tensors_of(model)
@@ -112,8 +128,9 @@ def _load(
         deactivate(model)
     if not other_precision and not _is_backbone(model, weights, values["backbone"]):
         raise InputError(
-            f"{folder}: trained with another backbone, or with this one in a higher precision: the digest of the "
-            f"frozen weights is not {values['backbone'][:12]}...; if it is this one, say other_precision=True"
+            f"{folder}: trained with another backbone, with this one in a higher precision, or beside other adapters "
+            f"of peft: the digest of the frozen weights is not {values['backbone'][:12]}...; if it is this one, say "
+            "other_precision=True"
         )
     if values["strategy"] is None:
         inject(model, AdapterConfig.from_dict(values["options"]), adapter)
@@ -148,7 +165,8 @@ def adapter_config(folder: str | Path) -> dict[str, Any]:
 def backbone_digest(model: nn.Module, trained: Collection[str] = ()) -> str:
     """SHA-256 over names, types, shapes and bytes of a model's own weights.
 
-    Those named in `trained` are left out, under whatever other names they are tied to, and those that are fitted.
+    Those named in `trained` are left out, under whatever other names they are tied to, and those that are fitted. Of
+    adapters of peft, those count that are switched on, unless a strategy here has put them in.
     The digest is kept on the model and taken again where a weight has been written to since.
     """
     model = unwrap(model)
@@ -162,9 +180,11 @@ def backbone_digest(model: nn.Module, trained: Collection[str] = ()) -> str:
 
 
 def _frozen(model: nn.Module, trained: Collection[str]) -> dict[str, Tensor]:
-    added = added_by_peft(model)
+    added, tensors = added_by_peft(model), tensors_of(model)
     everything = model.state_dict(keep_vars=True).items()
     state = {original(key): value for key, value in everything if key.split(".")[0] not in OWN and key not in added}
+    owned = {id(tensors[name]) for record in applied(model).values() for name in record.saved if name in tensors}
+    state |= {f"{original(key)} of peft": value for key, value in at_work(model).items() if id(value) not in owned}
     changed = {id(state[key]) for key in map(original, [*trained, *fitted_parameters(model)]) if key in state}
     return dict(parts_of_tensors((key, value) for key, value in sorted(state.items()) if id(value) not in changed))
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from read.adapters.inject import activate, adapters_with, applied, remove
 from read.adapters.runtime import Adapters
-from read.adapters.wrapped import unwrap_to_change
+from read.adapters.standing import module_at
+from read.adapters.wrapped import is_peft, unwrap_to_change
 from read.errors import InputError
 
 
@@ -49,8 +50,11 @@ def _updates(model: nn.Module, adapters: Adapters, name: str) -> list[tuple[Tens
     faults: dict[str, list[str]] = {}
     for place, key in adapters.keys_of[name].items():
         where, bottleneck = adapters.places[place], layers[key]
-        weight: Any = getattr(model.get_submodule(where.name), "weight", None)
-        if bottleneck.alpha is not None and bool(bottleneck.alpha.any()):
+        layer = module_at(model, where.name)
+        weight: Any = getattr(layer, "weight", None)
+        if is_peft(layer):
+            faults.setdefault("peft stands around it; merge_and_unload first", []).append(where.name)
+        elif bottleneck.alpha is not None and bool(bottleneck.alpha.any()):
             faults.setdefault("there the cell has a part in what is computed", []).append(where.name)
         elif not where.linear or not weight.is_floating_point():
             faults.setdefault("no linear layer of floating-point weights", []).append(where.name)

@@ -160,5 +160,5 @@ def _check_fresh(model: nn.Module, strategy: Strategy, adapter: str) -> None:
         raise InputError(f"strategy {strategy.name}: the model already has {names}; apply it to a fresh one")
     if adapter != "default" and not strategy.switchable:
         raise InputError(f"strategy {strategy.name} cannot be switched, so it takes no adapter name")
-    if not held:
-        refuse_peft(model)
+    if not strategy.switchable:
+        refuse_peft(model, strategy.name)

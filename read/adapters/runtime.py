@@ -3,7 +3,10 @@
 Symbols: B samples, T tokens of a layer, d width, r bottleneck.
 """
 
+import sys
 import threading
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,11 +16,14 @@ from read.adapters.calls import Stack, recomputing
 from read.adapters.config import AdapterConfig
 from read.adapters.layer import Bottleneck
 from read.adapters.modalities import teller_of
+from read.adapters.standing import Standing
 from read.adapters.sub_blocks import Place
 from read.adapters.wrapped import peft_layer
 from read.errors import InputError
 
 CAUSAL = "say so by AdapterConfig(causal=True), or generate with use_cache=False"
+
+_HOOKING = threading.Lock()
 
 
 class _Here(threading.local):
@@ -44,7 +50,14 @@ class Adapters(nn.ModuleDict):
         self.places: dict[str, Place] = {}  # by key: two adapters may take modules of one name in different ways
         self.stacks: dict[str, Stack] = {}
         self.handles: dict[str, list[Any]] = {}  # of the hooks, by place and by stack
+        self.standing = Standing()
         self.thread = _Here()
+
+    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:
+        """As a module's. Whoever walks over the model comes by here, as peft does before it freezes what it sees."""
+        if type(self) is Adapters and "peft" in sys.modules and (kind := _beside_peft()):
+            self.__class__ = kind
+        yield from super().named_modules(*args, **kwargs)
 
     def hook(self, model: nn.Module, place: Place) -> None:
         """Hook a place, its stack and the model itself, unless an adapter has done so."""
@@ -57,11 +70,27 @@ class Adapters(nn.ModuleDict):
         self._hook_stack(model, place.stack)
         if place.key not in self.places:
             self.places[place.key] = place
-            hook = Hook(place, self.stacks[place.stack], self)
-            self.handles[place.key] = [
-                model.get_submodule(place.entry).register_forward_pre_hook(hook.enter, with_kwargs=True),
-                model.get_submodule(place.name).register_forward_hook(hook.leave),
-            ]
+            self._hook_place(model, place)
+
+    def _hook_place(self, model: nn.Module, place: Place) -> None:
+        hook = Hook(place, self.stacks[place.stack], self)
+        self.handles[place.key] = [
+            self.standing.remember(model, place.entry).register_forward_pre_hook(hook.enter, with_kwargs=True),
+            self.standing.remember(model, place.name).register_forward_hook(hook.leave),
+        ]
+
+    def _hook_again(self, model: nn.Module) -> None:
+        """Move the hooks of all places to the modules that have come to stand there."""
+        if name := peft_layer(self):
+            raise InputError(
+                f"peft stands around a part of READ (adapters.{name}): name its target_modules, or exclude "
+                r"exclude_modules=r'(.*\.)?adapters\..*'"
+            )
+        self.standing = Standing()
+        for place in self.places.values():
+            for handle in self.handles.pop(place.key):
+                handle.remove()
+            self._hook_place(model, place)
 
     def _hook_stack(self, model: nn.Module, name: str) -> Stack:
         if name in self.stacks:
@@ -80,6 +109,10 @@ class Adapters(nn.ModuleDict):
         """Forward pre-hook of the model: what layers recorded that do not run in this pass is not of this pass."""
         if module.adapters is not self:
             self.thread.replica = module.adapters
+        elif not torch.compiler.is_compiling() and self.standing.moved():
+            with _HOOKING:
+                if self.standing.moved():
+                    self._hook_again(module)
         if self.active is not None and module.training and torch.is_grad_enabled():
             self._check_trains(module, self.active)
         if not recomputing():
@@ -92,8 +125,7 @@ class Adapters(nn.ModuleDict):
             return
         if name := peft_layer(model):
             raise InputError(
-                f"peft ({name}) has frozen adapter {active!r}: use either, with the strategy lora in place of "
-                "peft's own, or let the parameters of both require gradients"
+                f"peft ({name}) has frozen adapter {active!r}: both train after read.activate(model, {active!r})"
             )
 
     def end(self, module: Any, args: tuple, output: Any) -> None:
@@ -123,6 +155,16 @@ class Adapters(nn.ModuleDict):
             return None
         layers: Any = self[self.active]
         return layers[key]
+
+
+@cache
+def _beside_peft() -> type[Adapters] | None:
+    """The class by which peft leaves adapters alone; None where it is too old to have such."""
+    try:
+        from read.adapters.beside_peft import AdaptersBesidePeft
+    except ImportError:
+        return None
+    return AdaptersBesidePeft
 
 
 class Hook:

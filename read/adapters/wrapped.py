@@ -44,18 +44,32 @@ def unwrap_to_change(model: nn.Module, doing: str) -> nn.Module:
     return model
 
 
-def refuse_peft(model: nn.Module) -> None:
+def refuse_peft(model: nn.Module, strategy: str) -> None:
     """Raise an InputError where a model holds layers of peft, which a strategy would freeze without a word."""
     if name := peft_layer(model):
         raise InputError(
-            f"{type(model).__name__} holds adapters of peft ({name}), which would not train any more; merge them "
-            "(merge_and_unload) or take them out (unload) first, or use the strategy lora alone"
+            f"strategy {strategy}: {type(model).__name__} holds adapters of peft ({name}), which would not train any "
+            "more; merge them (merge_and_unload) or take them out (unload) first, or take one of READ's family"
         )
 
 
 def peft_layer(model: nn.Module) -> str | None:
     """The name of the first module that is of peft, where there is one."""
     return next((name for name, module in model.named_modules() if is_peft(module)), None)
+
+
+def peft_layers(model: nn.Module) -> set[str]:
+    """Names of the modules of peft that stand around others."""
+    return {name for name, module in model.named_modules() if is_peft(module) and inner_of(module) is not None}
+
+
+def is_within(name: str, modules: set[str]) -> bool:
+    """Whether what has this name is in one of these modules."""
+    while name and modules:
+        name = name.rpartition(".")[0]
+        if name in modules:
+            return True
+    return False
 
 
 def is_peft(module: nn.Module) -> bool:
@@ -65,8 +79,7 @@ def is_peft(module: nn.Module) -> bool:
 
 def added_by_peft(model: nn.Module) -> frozenset[str]:
     """Names of the parameters and buffers that layers of peft hold beside what they stand around."""
-    around = {name for name, module in model.named_modules() if is_peft(module) and inner_of(module) is not None}
-    if not around:
+    if not (around := peft_layers(model)):
         return frozenset()
     tensors = (*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False))
     return frozenset(name for name, _ in tensors if _is_beside(name, around))
@@ -96,6 +109,20 @@ def without_peft(model: nn.Module) -> Iterator[None]:
 def inner_of(module: nn.Module) -> nn.Module | None:
     """What a module of peft stands around; None: nothing."""
     return next((module._modules[name] for name in INNER if module._modules.get(name) is not None), None)
+
+
+def at_work(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors of peft's adapters that are switched on, by name without that of the adapter."""
+    found, added = {}, added_by_peft(model)
+    state = model.state_dict(keep_vars=True) if added else {}
+    for name, module in model.named_modules():
+        if is_peft(module) and not getattr(module, "disable_adapters", False):
+            active = {*getattr(module, "active_adapters", ())}
+            for key in (key for key in state if key in added and key.startswith(f"{name}.")):
+                parts = key.split(".")
+                if active & {*parts}:
+                    found[".".join(part for part in parts if part not in active)] = state[key]
+    return found
 
 
 def _is_beside(name: str, around: set[str]) -> bool:
@@ -140,8 +167,9 @@ class SavePretrained:
     def __call__(self, folder: Any, *args: Any, **kwargs: Any) -> Any:
         """As the method of this name."""
         if not args and not kwargs.keys() & {"is_main_process", "state_dict"}:
-            state = self.model.state_dict()
-            kwargs["state_dict"] = {key: value for key, value in state.items() if key.split(".")[0] not in self.own}
+            added, state = added_by_peft(self.model), self.model.state_dict().items()
+            own = {key: value for key, value in state if key.split(".")[0] not in self.own and key not in added}
+            kwargs["state_dict"] = {original(key): value for key, value in own.items()}
         kind: Any = type(self.model)
         return kind.save_pretrained(self.model, folder, *args, **kwargs)
 

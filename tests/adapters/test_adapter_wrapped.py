@@ -127,32 +127,6 @@ def test_layers_that_are_compiled_by_themselves_keep_their_names(awake, tmp_path
     torch.testing.assert_close(load_adapter(Layered(), tmp_path / "adapter")(tokens), model(tokens))
 
 
-@pytest.fixture
-def peft():
-    return pytest.importorskip("peft")
-
-
-@pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize("strategy", [None, "read", "bias", "lora"])
-def test_adapters_of_peft_are_not_frozen_without_a_word(peft, whole, strategy):
-    config = peft.LoraConfig(r=2, target_modules=["layers.0", "layers.1"])
-    model = peft.get_peft_model(Layered(), config) if whole else peft.inject_adapter_in_model(config, Layered())
-    with pytest.raises(InputError, match=r"layers.0.*merge_and_unload"):
-        inject(model) if strategy is None else apply_strategy(strategy, model)
-    assert trainable_parameters(model).total == 2 * 2 * 16
-    if whole:
-        inject(model.merge_and_unload())
-
-
-def test_peft_does_not_freeze_an_adapter_without_a_word(peft, tmp_path):
-    model = peft.get_peft_model(inject(Layered()), peft.LoraConfig(r=2, target_modules=["layers.0", "layers.1"]))
-    with pytest.raises(InputError, match=r"peft \(layers.0\) has frozen adapter 'default'"):
-        model.train()(torch.randn(2, 5, 8))
-    with pytest.raises(InputError, match="would be lost"):
-        save_adapter(model, tmp_path / "adapter")
-    model.eval()(torch.randn(2, 5, 8))
-
-
 @pytest.mark.parametrize("strategy", ["read", "prompt"])
 def test_save_pretrained_writes_the_backbone(transformer, awake, tmp_path, strategy):
     model, inputs = transformer("bart")
