@@ -112,6 +112,24 @@ def test_an_edge_is_dragged(tab, labeller):
     assert tab.run("player.currentTime") == pytest.approx(window[1], abs=0.01)  # the picture goes with the edge
 
 
+def test_the_time_line_comes_nearer(tab, labeller):
+    label(tab)
+    seek(tab, 3.5)
+    wide = tab.run("document.querySelector('.other .window').getBoundingClientRect().width")
+    press(tab, "+")
+    near = tab.run("document.querySelector('.other .window').getBoundingClientRect().width")
+    assert near == pytest.approx(2 * wide, rel=0.01)
+    right = tab.middle(".other .edge[data-side=end]")
+    tab.drag(right, (right[0] + near / 2, right[1]))
+    saved(tab)
+    assert windows(labeller.labels()) == [[(2.0, pytest.approx(5.0, abs=0.1))]]
+    seek(tab, 11)  # the part in sight follows
+    ticks = "[...document.querySelectorAll('#marks text')].map((text) => text.textContent)"
+    assert "12" in tab.run(ticks) and "0 s" not in tab.run(ticks)
+    press(tab, "-")
+    assert "0 s" in tab.run(ticks)
+
+
 def test_windows_are_added_scored_removed_and_all_of_it_undone(tab, labeller):
     label(tab)
     tab.click("#labels .label")

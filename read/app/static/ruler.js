@@ -19,6 +19,8 @@ export class Ruler {
   time = 0;
   left = 72; // pixels that the lanes' names take
   right = 12;
+  zoom = 1; // how much of the video is in sight: all of it, a half, a quarter
+  from = 0; // seconds, where that begins
   #width = 0;
   #head = null;
 
@@ -70,8 +72,19 @@ export class Ruler {
     event.preventDefault();
   }
 
+  magnify(zoom) { // around the head
+    this.zoom = Math.min(Math.max(zoom, 1), Math.max(this.duration / 4, 1));
+    this.from = this.time - this.duration / this.zoom / 2;
+    this.draw();
+  }
+
   #move() {
     if (!this.#head) return;
+    const seen = this.duration / this.zoom;
+    if (this.zoom > 1 && (this.time < this.from || this.time > this.from + seen)) { // turn to where the head is
+      this.from = this.time - seen / 10;
+      return this.draw();
+    }
     const x = this.x(Math.min(this.time, this.duration));
     this.#head.setAttribute("x1", x);
     this.#head.setAttribute("x2", x);
@@ -88,8 +101,10 @@ export class Ruler {
     if (!this.duration) return this.element.replaceChildren();
     const width = Math.max(this.#width, 240); // 0 while the page is not laid out
     const inner = width - this.left - this.right;
-    this.x = (t) => this.left + (t / this.duration) * inner;
-    this.invert = (px) => ((px - this.left) / inner) * this.duration;
+    const seen = this.duration / this.zoom;
+    this.from = Math.min(Math.max(this.from, 0), this.duration - seen);
+    this.x = (t) => this.left + ((t - this.from) / seen) * inner;
+    this.invert = (px) => this.from + ((px - this.left) / inner) * seen;
     const svg = node("svg", { "aria-hidden": "true" });
     this.#drawTicks(svg, width);
     const bottom = this.lanes(svg, width);
@@ -103,9 +118,10 @@ export class Ruler {
 
   #drawTicks(svg, width) {
     const { duration, x } = this;
-    const step = [0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200].find((s) => duration / s <= width / 80) ?? 1800;
+    const seen = duration / this.zoom;
+    const step = [0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200].find((s) => seen / s <= width / 80) ?? 1800;
     const minutes = (t) => (t < 3600 ? `${Math.floor(t / 60)}:${String(t % 60).padStart(2, "0")}` : clock(t));
-    for (let t = 0; t <= duration; t += step) {
+    for (let t = Math.ceil(this.from / step) * step; t <= this.from + seen; t += step) {
       node("line", { class: "tick", x1: x(t), x2: x(t), y1: 16, y2: 22 }, svg);
       node("text", { x: x(t), y: 11, "text-anchor": "middle" }, svg, duration < 60 ? (t ? String(t) : "0 s") : minutes(t));
     }

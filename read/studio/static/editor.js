@@ -1,6 +1,6 @@
 // The sentence in the making, or the label that is chosen: its windows, the marks that are set, what is kept of it.
 import { say } from "./common.js";
-import { hear, labelOf, studio, tell } from "./model.js";
+import { hear, labelOf, nowOf, studio, tell } from "./model.js";
 import { round } from "./marks.js";
 import { clock } from "./ruler.js";
 import { duration } from "./stage.js";
@@ -58,7 +58,7 @@ export function clear() {
 }
 
 export function choose(to, window = 0) {
-  id = to;
+  id = nowOf(to);
   draft = { ...blank(), chosen: window };
   tell("editor");
 }
@@ -115,6 +115,7 @@ export function add(given) { // accepted suggestions
 }
 
 export function move(index, { start, end }) {
+  if (!windows()[index]) return; // removed in another tab meanwhile
   const next = { ...windows()[index], start, end };
   set(windows().with(index, next), next);
 }
@@ -139,10 +140,10 @@ export function dropChosen() { // Delete
 }
 
 export function remove(which) {
-  const gone = labelOf(which);
+  const gone = labelOf(nowOf(which));
   if (!gone) return;
-  change(which, null);
-  if (which === id) fresh();
+  change(gone.id, null);
+  if (gone.id === id) fresh();
   tell("told", `Removed: “${gone.query}”.`);
 }
 

@@ -38,6 +38,7 @@ export function begin() {
 }
 
 export async function take(file) {
+  if (file.type.startsWith("video/")) return say(`${file.name}: put videos into ${studio.folder}; they show up here by themselves.`);
   if (file.size > studio.max_import_bytes) return say(`${file.name}: too large; at most ${Math.floor(studio.max_import_bytes / 2 ** 20)} MiB are taken.`);
   say(null);
   const [, stem, suffix] = file.name.match(/^(.*?)\.?([^.]*)$/);

@@ -3,7 +3,7 @@ import { wrong } from "./ask.js";
 import { find, make, on } from "./common.js";
 import * as editor from "./editor.js";
 import { accept, acceptFirst } from "./ghosts.js";
-import { save, setEnd, setStart, toField, toTimeline } from "./label.js";
+import { magnify, save, setEnd, setStart, toField, toTimeline } from "./label.js";
 import { studio } from "./model.js";
 import { play, step } from "./stage.js";
 import { redo, undo } from "./undo.js";
@@ -31,6 +31,8 @@ const TABLE = [ // [keys, what is shown, in which views, what is told, what is d
   [["Enter"], "Enter", "label", "save the sentence", save],
   [["a"], "A", "label", "accept the first suggestion", acceptFirst],
   [["Shift+a"], "Shift A", "label", "accept all suggestions", () => accept()],
+  [["+", "="], "+", "label", "the time line nearer", () => magnify(2)],
+  [["-"], "−", "label", "and farther", () => magnify(1 / 2)],
   [["0", "1", "2", "3", "4"], "0 – 4", "label", "highlight score of the window; again: none", (key) => editor.score(Number(key))],
   [["Escape"], "Esc", "label", "leave the field, or the chosen sentence", () => editor.fresh()],
   [["Delete", "Backspace"], "Delete", "label", "remove the window; the sentence with its last one", editor.dropChosen],

@@ -20,6 +20,7 @@ export const head = () => (stage.player.getAttribute("src") ? stage.player.curre
 export const seek = (to) => marks.seek(to);
 export const toTimeline = () => [find("marks"), find("answer-line")].find((one) => one.checkVisibility())?.focus({ preventScroll: true });
 export function toField() { field.focus(); field.select(); }
+export const magnify = (by) => marks.magnify(marks.zoom * by);
 export const setStart = () => editor.put("start", head());
 export const setEnd = () => editor.put("end", head());
 
@@ -107,7 +108,8 @@ function item(label) {
 
 function drawList() {
   const labels = labelsOf(editor.vid);
-  for (const [id, element] of items) if (!labels.some((label) => label.id === id)) { element.remove(); items.delete(id); }
+  const ids = new Set(labels.map(({ id }) => id));
+  for (const [id, element] of items) if (!ids.has(id)) { element.remove(); items.delete(id); }
   labels.forEach((label, at) => {
     const element = items.get(label.id) ?? item(label);
     items.set(label.id, element);
@@ -152,5 +154,7 @@ on("window", "click", () => { editor.another(); toTimeline(); });
 on("new", "click", () => { editor.fresh(); field.focus(); });
 on("clear", "click", () => { editor.clear(); field.focus(); });
 on("accept-all", "click", () => { ghosts.accept(); find("save").focus(); });
+on("nearer", "click", () => magnify(2));
+on("farther", "click", () => magnify(1 / 2));
 on("undo", "click", undo);
 on("redo", "click", redo);

@@ -17,7 +17,7 @@ export class Marks extends Ruler {
 
   show(duration, told) {
     this.#told = told;
-    if (this.duration !== duration) this.time = Math.min(this.time, duration);
+    if (this.duration !== duration) [this.time, this.zoom, this.from] = [Math.min(this.time, duration), 1, 0];
     this.duration = duration;
     if (!this.#drag) this.draw();
   }
@@ -52,12 +52,14 @@ export class Marks extends Ruler {
   }
 
   #place(bar, { start, end }) {
-    const [from, to] = [this.x(start), Math.max(this.x(end), this.x(start) + 3)];
+    const [first, last] = [this.x(this.from), this.x(this.from + this.duration / this.zoom)]; // what is in sight
+    const [from, to] = [Math.max(this.x(start), first), Math.min(Math.max(this.x(end), this.x(start) + 3), last)];
     const [body, left, right] = bar.querySelectorAll("rect");
+    bar.style.display = to <= from ? "none" : "";
     body.setAttribute("x", from);
-    body.setAttribute("width", to - from);
-    left?.setAttribute("x", from - 8);
-    right?.setAttribute("x", to - 2);
+    body.setAttribute("width", Math.max(to - from, 0));
+    left?.setAttribute("x", this.x(start) < first ? -1e4 : from - 8); // an edge out of sight cannot be dragged
+    right?.setAttribute("x", this.x(end) > last ? -1e4 : to - 2);
   }
 
   #bar(svg, window, y, height, kind, name, id, index) {
@@ -77,6 +79,7 @@ export class Marks extends Ruler {
     ghosts.forEach((ghost) => this.#bar(svg, ghost, 29, 20, "ghost", "suggested", "ghost", ghost.place));
     chosen.forEach((window, index) => this.#bar(svg, window, 29, 20, index === active ? "chosen active" : "chosen", "this one", "", index));
     for (const [side, at] of Object.entries(mark)) {
+      if (at < this.from || at > this.from + this.duration / this.zoom) continue;
       const x = this.x(at);
       node("path", { class: "mark", d: side === "start" ? `M${x + 6},27 H${x} V51 H${x + 6}` : `M${x - 6},27 H${x} V51 H${x - 6}` }, svg);
     }

@@ -15,6 +15,9 @@ let seen = -1; // the last look at the videos
 let unsaved = () => [];
 
 export const idOf = (qid) => JSON.stringify(qid); // 1 and "1" are two labels
+const renamed = new Map();
+export const nowOf = (id) => renamed.get(id) ?? id; // of a label that may have got its id since it was drawn
+hear("renamed", ({ from, to }) => renamed.set(from, to));
 export const labelOf = (id) => shown.get(id) ?? null;
 export const labelsOf = (vid) => byVideo.get(vid) ?? [];
 export const allLabels = () => shown;
