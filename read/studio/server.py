@@ -32,7 +32,9 @@ def open_studio(held: ExitStack, folder: Path, working: Path) -> Studio:
     reading = FootageReading(footage, cache, working)
     held.callback(reading.close)
     labels.twins = reading.twins
-    return Studio(place.name, labels, footage, reading, Training(working, place.name, cache))
+    training = Training(working, place.name, cache)
+    held.callback(training.close)
+    return Studio(place.name, labels, footage, reading, training)
 
 
 def run(folder: Path, port: int, working: Path, open_browser: bool) -> None:

@@ -151,6 +151,15 @@ class Training:
             self._keep(replace(run, stopping=True))
             threading.Thread(target=_end, args=(run,), daemon=True).start()
 
+    def close(self) -> None:
+        """Let go of the run, which goes on: who ends the studio is told so."""
+        if (run := self._last()) and run.lives and not run.stopping:
+            print(
+                f"The training goes on (process {run.pid}); open the studio again to follow it, or end it: "
+                f"kill {run.pid}",
+                flush=True,
+            )
+
     def log(self, tail: int) -> str:
         """The last lines of what the last run printed."""
         return "\n".join(self._log().text.splitlines()[-tail:])

@@ -104,9 +104,12 @@ def test_a_run_is_started_stopped_and_gone_on_with_to_its_end(training, working)
     assert training.bundle == training.cache / "bundle"
 
 
-def test_a_studio_that_comes_later_finds_the_run_and_packs_what_came_of_it(training, working):
+def test_a_studio_that_comes_later_finds_the_run_and_packs_what_came_of_it(training, working, capsys):
+    training.close()
     training.start(LABELS)
     wait(training, "running", done=2)
+    training.close()
+    assert capsys.readouterr().out.startswith(f"The training goes on (process {process(training)}); open")
     later = Training(working, "mine", training.cache, cores=2)
     assert later.status(LABELS)["state"] == "running"
     (working / "go").touch()
