@@ -14,9 +14,10 @@ from read.data.summaries import parse_summary
 from read.errors import InputError
 from read.files import digest_of
 from read.rows import Fields, id_key, vid_of
-from read.studio.card import note_in_card
+from read.studio.card import CARD, note_in_card
 from read.studio.checks import Window, checked_sentence, checked_text, checked_windows, rounded
 from read.studio.journal import Version
+from read.studio.saved import signature, sweep
 from read.studio.scores import KEYS, score_rows, window_scores
 from read.studio.sides import sides_of
 from read.studio.tables import Exchanges, Ledger, Record, Table, difference
@@ -122,6 +123,14 @@ class Labels:
             },
             self.folder / "history.jsonl",
         )
+        self._card: tuple[Any, ...] = ()
+        try:
+            sweep(self.folder / CARD)
+            tables = self._ledger.tables
+            self._tell_card(tables["labels"].lines, tables["summaries"].lines)  # who did so may have been killed
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def version(self) -> int:
@@ -421,9 +430,16 @@ class Labels:
         for number, (_, after) in enumerate(changes["labels"], start=1):
             if after is not None:
                 check(after, number)
-        scored = any(KEYS[2] in line for line in now["labels"].values())
-        note_in_card(self.folder, self.summaries if now["summaries"] else None, self.clip_len if scored else None)
+        self._tell_card(now["labels"], now["summaries"])
         self._ledger.save(what, changes)
+
+    def _tell_card(self, labels: Mapping[str, Record], summaries: Mapping[str, Record]) -> None:
+        """Have the card name the summaries if there are any, and the length of clips once there are scores."""
+        scored = any(KEYS[2] in line for line in labels.values())
+        known = signature(self.folder / CARD), bool(summaries), scored
+        if known != self._card:
+            note_in_card(self.folder, self.summaries if summaries else None, self.clip_len if scored else None)
+            self._card = signature(self.folder / CARD), bool(summaries), scored
 
     def _label_checker(self) -> Callable[[Record, int], Any]:
         once = Once()

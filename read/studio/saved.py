@@ -5,47 +5,64 @@ import fcntl
 import glob
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from read.errors import InputError
-from read.files import atomic_path
 
 LOCK = ".studio.lock"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 Signature = tuple[int, int, int, int] | None
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; it and its name are on the disk when this returns.
+def write_durably(contents: Mapping[Path, bytes]) -> None:
+    """Write files, each whole; they and their names are on the disk when this returns.
+
+    No file is replaced before there is room for all. Of a link, what it points to is replaced.
 
     Raises:
-        InputError: there is no room for it, or no right; the file is what it was.
+        InputError: there is no room, or no right.
     """
-    with refused(path), atomic_path(path) as draft, draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    sync_folder(path.resolve().parent)
+    drafts: dict[Path, Path] = {}
+    try:
+        for path, content in contents.items():
+            with refused(path):
+                target = path.resolve()
+                target.parent.mkdir(parents=True, exist_ok=True)
+                drafts[target] = target.with_name(f".{target.name[:32]}.{os.getpid()}.part")
+                _write(drafts[target], content, os.O_TRUNC)
+        for target, draft in drafts.items():
+            with refused(target):
+                draft.replace(target)
+                sync_folder(target.parent)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
 
 
 def append_durably(path: Path, content: bytes, size: int) -> None:
     """Append to a file of `size` bytes, and cut it back to them where that fails. Raises as `write_durably`."""
     with refused(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            rest = memoryview(content)
-            while rest:
-                rest = rest[os.write(descriptor, rest) :]
-            os.fsync(descriptor)
+            _write(path, content, os.O_APPEND)
+            if not size:
+                sync_folder(path.parent)
         except OSError:
-            os.ftruncate(descriptor, size)
+            if path.exists():
+                os.truncate(path, size)
             raise
-        finally:
-            os.close(descriptor)
-    if not size:
-        sync_folder(path.parent)
+
+
+def _write(path: Path, content: bytes, how: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o666)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
@@ -99,4 +116,7 @@ def hold(folder: Path) -> int:
 def sweep(path: Path) -> None:
     """Remove what writers of a file left that were killed; to be called by who holds its folder."""
     for draft in path.parent.glob(f".{glob.escape(path.name[:32])}.*.part"):
-        shutil.rmtree(draft, ignore_errors=True)
+        if draft.is_dir():
+            shutil.rmtree(draft, ignore_errors=True)
+        else:
+            draft.unlink(missing_ok=True)

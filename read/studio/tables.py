@@ -65,11 +65,9 @@ class Table:
                 lines[key], texts[key] = after, _text(after)
         return Draft(lines, texts, "".join(texts.values()).encode())
 
-    def put(self, draft: "Draft") -> None:
-        """Write it, whole or not at all."""
-        write_durably(self.path, draft.content)
-        self.lines, self._texts, self.digest = draft.lines, draft.texts, draft.digest
-        self.seen = signature(self.path)
+    def written(self, draft: "Draft") -> None:
+        """Have what has been written."""
+        self.take(Content(draft.lines, draft.texts, draft.digest, signature(self.path)))
 
     def rev(self, key: str) -> str:
         """What changes with a line."""
@@ -171,20 +169,15 @@ class Ledger:
         drafts = {name: self.tables[name].draft(pairs) for name, pairs in changes.items()}
         before = self._digests()
         after = before | {name: draft.digest for name, draft in drafts.items()}
-        old = {name: self.tables[name].draft([]) for name in drafts}
         self.journal.append(what, before, after, changes)
         try:
-            for name, draft in drafts.items():
-                self.tables[name].put(draft)
+            self._write(drafts)
         except BaseException:
-            self._sure = False
-            with suppress(InputError):  # where even this fails, the files are looked at before anything else
-                for name, draft in old.items():
-                    table = self.tables[name]
-                    if draft.digest != table.digest or signature(table.path) != table.seen:
-                        table.put(draft)
-                self.journal.take_back()
-                self._sure = True
+            self._sure = False  # where not even this is right, the files are looked at before anything else
+            if all(signature(self.tables[name].path) == self.tables[name].seen for name in drafts):
+                with suppress(InputError):
+                    self.journal.take_back()
+                    self._sure = True
             raise
 
     def state_at(self, version: int) -> tuple[dict[str, dict[str, Record]], bool]:
@@ -203,6 +196,11 @@ class Ledger:
                     else:
                         state[name][key] = after
         return state, reached
+
+    def _write(self, drafts: dict[str, Draft]) -> None:
+        write_durably({self.tables[name].path: draft.content for name, draft in drafts.items()})
+        for name, draft in drafts.items():
+            self.tables[name].written(draft)
 
     def _digests(self) -> dict[str, str]:
         return {name: table.digest for name, table in self.tables.items()}
@@ -224,9 +222,8 @@ class Ledger:
             if now == before:
                 self.journal.mark_undone()
             elif before and all(now[name] in (before[name], last["after"][name]) for name in now):
-                for name, table in self.tables.items():  # killed between two files: the change is finished
-                    if now[name] != last["after"][name]:
-                        table.put(table.draft(last["changes"][name]))
+                rest = [name for name in now if now[name] != last["after"][name]]
+                self._write({name: self.tables[name].draft(last["changes"][name]) for name in rest})
             else:
                 self._adopt(self.state_at(self.version)[0])
         self._sure = True

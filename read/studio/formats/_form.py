@@ -18,7 +18,7 @@ NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 
 
 @dataclass(frozen=True)
-class Form:
+class LabelForm:
     """A form of labels.
 
     Attributes:

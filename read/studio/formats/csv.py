@@ -9,7 +9,7 @@ from functools import partial
 from read.errors import InputError
 from read.plugins import nearest
 from read.rows import shown
-from read.studio.formats._form import Form, Gathered, Lengths, seconds_of, video_named
+from read.studio.formats._form import Gathered, LabelForm, Lengths, seconds_of, video_named
 from read.studio.labels import Imported, Label
 
 COLUMNS = ("vid", "start", "end", "query", "score")
@@ -29,7 +29,7 @@ FORMULA = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
 
 
 def read(text: str, vid: str, lengths: Lengths) -> tuple[list[Imported], list[str]]:
-    """See `Form`."""
+    """See `LabelForm`."""
     rows = Gathered(lengths)
     csv.field_size_limit(LARGEST_CELL)
     try:
@@ -101,7 +101,7 @@ def _quoted(cell: str) -> str:
 
 
 def write(labels: Sequence[Label], lengths: Lengths) -> str:
-    """See `Form`."""
+    """See `LabelForm`."""
     out = io.StringIO(newline="")
     table = csv.writer(out)
     table.writerow(COLUMNS)
@@ -112,4 +112,4 @@ def write(labels: Sequence[Label], lengths: Lengths) -> str:
     return out.getvalue()
 
 
-FORMAT = Form(".csv", False, read, write)
+FORMAT = LabelForm(".csv", False, read, write)

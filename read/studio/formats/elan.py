@@ -11,7 +11,7 @@ from typing import NamedTuple
 from read.data.transcripts import split_lines
 from read.errors import InputError
 from read.rows import shown
-from read.studio.formats._form import Form, Gathered, Lengths, clock, moments_of, seconds_of
+from read.studio.formats._form import Gathered, LabelForm, Lengths, clock, moments_of, seconds_of
 from read.studio.labels import Imported, Label
 
 TIER = "READ"
@@ -33,7 +33,7 @@ class Columns(NamedTuple):
 
 
 def read(text: str, vid: str, lengths: Lengths) -> tuple[list[Imported], list[str]]:
-    """See `Form`."""
+    """See `LabelForm`."""
     gathered = Gathered(lengths)
     lines = enumerate(split_lines(text.removeprefix("\ufeff")), start=1)
     rows = [(number, line.split("\t")) for number, line in lines if line.strip() and not line.startswith(("#", '"#'))]
@@ -115,7 +115,7 @@ def _seconds(time: str, form: str) -> float:
 
 
 def write(labels: Sequence[Label], lengths: Lengths) -> str:
-    """See `Form`."""
+    """See `LabelForm`."""
     lines = ["\t".join(HEADER)]
     for window, query in moments_of(labels):
         times = (window.start, window.end, window.end - window.start)
@@ -123,4 +123,4 @@ def write(labels: Sequence[Label], lengths: Lengths) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-FORMAT = Form(".txt", True, read, write)
+FORMAT = LabelForm(".txt", True, read, write)

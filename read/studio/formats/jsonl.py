@@ -8,13 +8,13 @@ from read.data.lengths import Length
 from read.errors import InputError
 from read.files import decode_json
 from read.studio.checks import Window
-from read.studio.formats._form import CLIP_LEN, Form, Lengths, video_named
+from read.studio.formats._form import CLIP_LEN, LabelForm, Lengths, video_named
 from read.studio.labels import Imported, Label
 from read.studio.scores import KEYS
 
 
 def read(text: str, vid: str, lengths: Lengths) -> tuple[list[Imported], list[str]]:
-    """See `Form`."""
+    """See `LabelForm`."""
     found, mistakes = [], []
     known = {name: Length(seconds, CLIP_LEN) for name, seconds in lengths.items() if seconds is not None}
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
@@ -35,8 +35,8 @@ def read(text: str, vid: str, lengths: Lengths) -> tuple[list[Imported], list[st
 
 
 def write(labels: Sequence[Label], lengths: Lengths) -> str:
-    """See `Form`."""
+    """See `LabelForm`."""
     return "".join(json.dumps(dict(label.line), ensure_ascii=False) + "\n" for label in labels)
 
 
-FORMAT = Form(".jsonl", False, read, write)
+FORMAT = LabelForm(".jsonl", False, read, write)

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
-from read.studio.formats._form import Form, Lengths
+from read.studio.formats._form import LabelForm, Lengths
 from read.studio.formats._subtitles import captions_of, read_captions
 from read.studio.labels import Imported, Label
 
 
 def read(text: str, vid: str, lengths: Lengths) -> tuple[list[Imported], list[str]]:
-    """See `Form`."""
+    """See `LabelForm`."""
     return read_captions(text, ".srt", vid, lengths)
 
 
 def write(labels: Sequence[Label], lengths: Lengths) -> str:
-    """See `Form`."""
+    """See `LabelForm`."""
     return "\n".join(captions_of(labels, ","))
 
 
-FORMAT = Form(".srt", True, read, write)
+FORMAT = LabelForm(".srt", True, read, write)
