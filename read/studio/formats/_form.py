@@ -13,8 +13,8 @@ from read.studio.labels import Imported, Label, Lengths
 from read.video_files import VIDEO_SUFFIXES
 
 CLIP_LEN = 2.0  # seconds; only how far a time may pass the end goes by it here, and the store has its own
-CLOCK = re.compile(r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d(?:\.\d*)?)")
-NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
+CLOCK = re.compile(r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d(?:\.\d*)?)", re.ASCII)
+NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -35,4 +35,4 @@ def _escaped(text: str) -> str:
     """A sentence as players show it; what would be read as a tag, a time or a sign of HTML is escaped."""
     if "-->" not in text and html.unescape(untagged(text)) == text:
         return text
-    return html.escape(text, quote=False)
+    return html.escape(text, quote=False).replace("{", "&#123;")  # SubRip's own tags are in braces

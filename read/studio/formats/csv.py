@@ -84,7 +84,7 @@ def _take(cells: list[str], columns: dict[str, int], place: str, rows: Gathered)
         except InputError as error:
             wrong.append(str(error))
     score = given.get("score", "")
-    if score and not re.fullmatch(r"\d(\.0*)?", score):
+    if score and not re.fullmatch(r"[0-4](\.0*)?", score):
         wrong.append(f"the score {shown(score)} is none of 0 to 4")
     if wrong:
         rows.mistakes.append(f"{place}: {'; '.join(wrong)}")

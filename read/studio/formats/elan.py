@@ -6,6 +6,7 @@ annotation; or, with a column for each tier, the times first and then the annota
 
 import re
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 from read.data.transcripts import split_lines
@@ -16,7 +17,7 @@ from read.studio.labels import Imported, Label
 
 TIER = "READ"
 HEADER = ("Tier", "Begin Time - hh:mm:ss.ms", "End Time - hh:mm:ss.ms", "Duration - hh:mm:ss.ms", "Annotation")
-FORMS = {"msec": r"\d{1,10}", "ss.msec": r"\d{1,7}\.\d+", "hh:mm:ss.ms": r"\d{1,4}:\d\d:\d\d\.\d+"}  # of times
+FORMS = {"msec": r"[0-9]{1,10}", "ss.msec": r"[0-9]{1,7}\.[0-9]+", "hh:mm:ss.ms": r"[0-9]{1,4}(:[0-9]{2}){2}\.[0-9]+"}
 NAMED = re.compile(rf".*\s-\s({'|'.join(map(re.escape, FORMS))})", re.IGNORECASE)  # in whichever language
 FRAMES = re.compile(r".*\s-\s(hh:mm:ss:ff|frames).*", re.IGNORECASE)
 NO_ANNOTATION = re.compile(r"participant|file.*|annotator|", re.IGNORECASE)
@@ -61,10 +62,10 @@ def _named(names: list[str], line: int) -> Columns:
     if form is None or not begins or re.match("duration", names[times[form][1]], re.IGNORECASE):
         raise InputError(f"line {line}: names no begin and end in one form; export it with both ticked")
     rest = [place for place, name in enumerate(names) if place not in forms and not FRAMES.fullmatch(name)]
-    texts = [place for place in rest if not NO_ANNOTATION.fullmatch(names[place])]
     tiers = [place for place in rest if names[place].casefold() == "tier"]
-    if tiers:  # one column of annotations, the last, which may have no name
-        texts = [place for place in rest[-1:] if place not in tiers]
+    texts = [place for place in rest if place not in tiers and not NO_ANNOTATION.fullmatch(names[place])]
+    if tiers:  # else there is a column for each tier; of this one ELAN says no name
+        texts = texts[-1:] or [place for place in rest if not names[place]][-1:]
     if not texts:
         raise InputError(f"line {line}: names no column of annotations")
     return Columns(form, times[form][:3], texts)
@@ -77,12 +78,13 @@ def _guessed(rows: Rows) -> Columns:
     for place in range(width):
         cells = [cells[place].strip() for _, cells in rows]
         forms[place] = next((form for form, like in FORMS.items() if all(re.fullmatch(like, c) for c in cells)), None)
-    for form in FORMS:
-        places = [place for place in range(width) if forms[place] == form]
-        # Names and annotations of digits look like times, so the times have to fit, and it comes after them.
-        texts = [place for place in range(width) if forms[place] is None and place > max(places, default=0)][-1:]
-        if len(places) > 1 and texts and all(_fits([cells[place] for place in places[:3]], form) for _, cells in rows):
-            return Columns(form, places[:3], texts)
+    for form, count in product(FORMS, (3, 2)):
+        places = [place for place in range(width - 1) if forms[place] == form]
+        # A tier's name may be a number, too: the times are those that fit, and stand nearest to the annotation.
+        for first in range(len(places) - count, -1, -1):
+            times = places[first : first + count]
+            if all(_fits([cells[place] for place in times], form) for _, cells in rows):
+                return Columns(form, times, [width - 1])
     raise InputError(
         f"line {rows[0][0]}: no columns with begin, end and annotation are found, as tabs part them; export again with "
         "begin and end time ticked and with the names of columns in the first line"
