@@ -16,12 +16,13 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from read.adapters.families import family_of
+from read.adapters.families import WINDOWED, is_one_of
+from read.adapters.frames import GRIDS, Grid, Packed, frames_of
 from read.adapters.layer import State
 from read.adapters.masks import real_tokens, tensors
 from read.adapters.modalities import Told, compact, tells, told
 from read.adapters.recurrent_cache import States, cached_tokens, recall, remember
-from read.adapters.segments import TokenLayout, TokenSegment, lay_out, lay_out_chains, lay_out_frames
+from read.adapters.segments import TokenLayout, TokenSegment, lay_out, lay_out_chains
 from read.adapters.sub_blocks import Place
 from read.adapters.surroundings import mask_argument
 from read.errors import InputError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from read.adapters.runtime import Adapters
 
 MODALITIES = ("video", "text")
+WORDS = ("input_ids", "inputs_embeds")  # arguments of which each sample is a sequence of tokens
 Segments = Sequence[TokenSegment] | dict[str, Sequence[TokenSegment]] | None
 
 
@@ -50,7 +52,9 @@ class Call:
     Attributes:
         segments: of all its layers, or by the prefix of the layers' names; None: one sequence.
         mask: of that one sequence, as `read.adapters.masks` reads it; None: all tokens are real.
-        frame: tokens per moment, where that one sequence is video frame after frame.
+        frames: how frames lie in it, where it is a video.
+        size: (B, T) of what a model of words is given.
+        windowed: the stack adds padding of its own.
         cache: of keys and values, where one is given.
         past: tokens that the cache holds.
         states: of the recurrences that go on from the cache; None: they start here.
@@ -64,7 +68,7 @@ class Call:
 
     segments: Segments = None
     mask: Any = None
-    frame: int = 1
+    frames: Grid | Packed | None = None
     cache: Any = None
     past: int = 0
     states: States | None = None
@@ -73,6 +77,8 @@ class Call:
     adapters: "Adapters | None" = None
     told: Told | None = None
     untold: str | None = None
+    size: tuple[int, int] | None = None
+    windowed: bool = False
     new_states: States = field(default_factory=dict)
     layouts: dict[tuple, TokenLayout] = field(default_factory=dict)
 
@@ -88,7 +94,7 @@ class Call:
         if segments is not None:
             return segments
         batch, length = tokens.shape[:2]
-        mask = real_tokens(self.mask, self.past, batch, length, f"{place.modality} 0:{length}, {place.name}")
+        mask = self._real(place, batch, length)
         return (_Whole(place.modality, 0, length, mask),)
 
     def layout(self, place: Place, tokens: Tensor) -> TokenLayout | None:
@@ -101,17 +107,41 @@ class Call:
             )
         if self.told is not None:
             return self._chained(self.told, place, batch, length)
-        framed = self.frame > 1 and length % self.frame == 0  # not so where a pretraining task drops tokens
-        if self.segments is None and self.mask is None and not framed:
+        chains = None if self.frames is None else self.frames.chains(batch, length)
+        if self.segments is None and self.mask is None and chains is None and not self._filled(length):
             return None
         segments = None if self.segments is None else self.sequences(place, tokens)
         key = (*((part.modality, part.start, part.stop) for part in segments or ()), batch, length)
         if key not in self.layouts:
-            if framed:
-                self.layouts[key] = lay_out_frames(batch, length, self.frame, tokens.device)
+            if chains is not None:
+                self.layouts[key] = lay_out_chains(chains[0].to(tokens.device), chains[1], None)
             else:
                 self.layouts[key] = lay_out(segments or self.sequences(place, tokens), batch, length, tokens.device)
         return self.layouts[key]
+
+    def arranged(self, place: Place, tokens: Tensor) -> Tensor:
+        """Tokens (B, T, d), of those that a layer has put in one row. Raises InputError for (T, B, d)."""
+        if tokens.dim() == 2 and isinstance(self.frames, Packed):
+            return tokens[None]
+        if self.size is None:
+            return tokens
+        if tokens.dim() == 2 and len(tokens) == self.size[0] * self.size[1]:
+            return tokens.view(*self.size, -1)
+        if place.batch_first and tuple(tokens.shape[:2]) == self.size[::-1] != self.size:
+            raise InputError(f"{place.name}: its tokens are (T, B, d), {tuple(tokens.shape)}, and not (B, T, d)")
+        return tokens
+
+    def _filled(self, length: int) -> bool:
+        """Whether the stack has added padding on the right."""
+        return self.windowed and self.size is not None and length > self.size[1]
+
+    def _real(self, place: Place, batch: int, length: int) -> Tensor | None:
+        mask, where = self.mask, f"{place.modality} 0:{length}, {place.name}"
+        if not self._filled(length) or self.size is None:
+            return real_tokens(mask, self.past, batch, length, where)
+        mask = real_tokens(mask, self.past, *self.size, where)
+        mask = torch.ones(self.size, dtype=torch.bool) if mask is None else mask
+        return torch.nn.functional.pad(mask, (0, length - self.size[1]))
 
     def _chained(self, told: Told, place: Place, batch: int, length: int) -> TokenLayout:
         if told.chains.shape != (batch, length):
@@ -120,7 +150,7 @@ class Call:
                 f"frames from words, are {tuple(told.chains.shape)}"
             )
         if (key := (batch, length)) not in self.layouts:
-            mask = real_tokens(self.mask, self.past, batch, length, f"{place.modality} 0:{length}, {place.name}")
+            mask = self._real(place, batch, length)
             self.layouts[key] = lay_out_chains(told.chains, told.count, mask)
         return self.layouts[key]
 
@@ -199,9 +229,9 @@ class Stack:
     """Layers that see the same tokens, below one module whose call says which of them are real."""
 
     def __init__(self, name: str, module: Any, adapters: "Adapters") -> None:
-        family = family_of(module)
         self.name, self.adapters = name, adapters
-        self.frame = family.frame(module) if family else 1
+        self.frames = frames_of(module, {})
+        self.windowed = is_one_of(module, WINDOWED)
         self.arguments = list(inspect.signature(module.forward).parameters)
         self.mask = mask_argument(self.arguments)
         self.tells = tells(module)
@@ -256,7 +286,11 @@ class Stack:
         if use_cache is None:
             use_cache = getattr(getattr(module, "config", None), "use_cache", False)
         past = cached_tokens(cache)
-        call = Call(None, mask, self.frame, cache, past, recall(cache) if past else None, bool(use_cache), sides)
+        frames = frames_of(module, given) if GRIDS in given else self.frames
+        call = Call(None, mask, frames, cache, past, recall(cache) if past else None, bool(use_cache), sides)
+        words = next((given[key] for key in WORDS if isinstance(given.get(key), Tensor)), None)
+        call.size = None if words is None or words.dim() < 2 else (words.shape[0], words.shape[1])
+        call.windowed = self.windowed
         if self.tells:
             call.told = told(module, given, past)
         if self.teller and given.get("encoder_hidden_states") is None:  # which what a decoder writes attends to
@@ -288,7 +322,7 @@ class Stack:
         if recomputing():
             return self._recomputed(tokens.device)
         if self.wanted is None and self.mask is None:
-            return Call(frame=self.frame)  # nothing could have been told
+            return Call(frames=self.frames)  # nothing could have been told
         raise InputError(
             f"{place} runs outside the forward call of {self.name or 'the model'}, which alone tells which tokens are "
             "real; call that, or name places whose layers are called by another"
@@ -301,7 +335,7 @@ class Stack:
         for thread in threads:
             thread.recomputed = True
         if not calls:
-            return Call(frame=self.frame)
+            return Call(frames=self.frames)
         first, *others = calls
         if not all(first.same(other) for other in others):
             raise RuntimeError(

@@ -24,8 +24,6 @@ class Family:
         self_attention: glob of the modules that attend within the tokens: (B, T, d), mask -> (B, T, d).
         causal: whether a token must not see later ones, from the module and its name.
         writes: whether the tokens are what a decoder writes, which is no input to align, from the module and its name.
-        frame: how many tokens stand for one moment, from the module; the tokens of one place in the picture are then a
-            sequence over time.
     """
 
     modality: str
@@ -35,7 +33,6 @@ class Family:
     self_attention: str
     causal: Callable[[nn.Module, str], bool] = lambda module, name: False
     writes: Callable[[nn.Module, str], bool] = lambda module, name: False
-    frame: Callable[[nn.Module], int] = lambda module: 1
 
 
 def _always(module: nn.Module, name: str) -> bool:
@@ -44,10 +41,6 @@ def _always(module: nn.Module, name: str) -> bool:
 
 def _is_decoder(module: Any, name: str) -> bool:
     return bool(module.config.is_decoder)
-
-
-def _patches_per_frame(module: Any) -> int:
-    return (module.config.image_size // module.config.patch_size) ** 2
 
 
 def _is_text_tower(module: nn.Module, name: str) -> bool:
@@ -68,15 +61,25 @@ FAMILIES = {
     "transformers.PegasusDecoder": _BART_DECODER,
     "transformers.T5Stack": Family("text", "block.*.layer.*.DenseReluDense", "", _T5, _T5[0], _is_decoder, _is_decoder),
     "transformers.BertModel": Family("text", *_BERT, "encoder.layer.*.attention.self", _is_decoder, _is_decoder),
-    "transformers.VideoMAEModel": Family(
-        "video", *_BERT, "encoder.layer.*.attention.attention", frame=_patches_per_frame
-    ),
+    "transformers.VideoMAEModel": Family("video", *_BERT, "encoder.layer.*.attention.attention"),
     "transformers.CLIPTextModel": Family("text", *_CLIP, _always),
     "transformers.CLIPVisionModel": Family("video", *_CLIP),
     "open_clip.Transformer": Family(
         "text", "resblocks.*.mlp", "", ("resblocks.*.attn",), "resblocks.*.attn", _is_text_tower
     ),
 }
+
+# What stands in a layer and joins no residual there, by the layer's class: X-CLIP's messages from frame to frame.
+SIDE_WAYS = {"XCLIPVisionEncoderLayer": ("message_fc", "message_attn")}
+
+# Encoders of words whose source says nowhere that they see all tokens.
+SEE_ALL = ("DebertaModel", "DebertaV2Model", "LayoutLMModel", "LEDEncoder", "MarkupLMModel")
+
+# What sees tokens of another modality than the model around it reads, or one of several.
+STRANGERS = {"XCLIPMultiframeIntegrationTransformer": "video", "Blip2QFormerModel": "video"}
+
+# Encoders of words that fill up what they are given to whole windows.
+WINDOWED = ("LEDEncoder", "LongformerModel")
 
 HEADS = (
     "lm_head", "cls", "classifier", "classification_head", "qa_outputs", "score",
@@ -90,3 +93,8 @@ def family_of(module: nn.Module) -> Family | None:
         if family := FAMILIES.get(f"{kind.__module__.split('.')[0]}.{kind.__name__}"):
             return family
     return None
+
+
+def is_one_of(module: nn.Module, names: tuple[str, ...]) -> bool:
+    """Whether the class of `module`, or one of its base classes, has one of these names."""
+    return any(kind.__name__ in names for kind in type(module).__mro__)

@@ -69,7 +69,8 @@ def tells(module: nn.Module) -> bool:
 
 def teller_of(model: nn.Module, stack: str) -> str | None:
     """The outermost module around a stack that reads embeddings whose calls say what its tokens are."""
-    if "inputs_embeds" not in inspect.signature(model.get_submodule(stack).forward).parameters:
+    arguments = inspect.signature(model.get_submodule(stack).forward).parameters
+    if not {"input_ids", "inputs_embeds"} <= arguments.keys():
         return None  # such as the layers of a tower that sees pictures
     paths = [stack[:end] for end, sign in enumerate(stack) if sign == "."]
     outer = ["", *paths] if stack else []

@@ -201,6 +201,7 @@ class Hook:
         call = self.stack.current(name, inputs) if recurs or records else None
         bottleneck = (adapters.here() if call is None else call.adapters or adapters).bottleneck(self.key)
         assert bottleneck is not None, "`leave` has seen it"
+        inputs = inputs if call is None else call.arranged(self.place, inputs)
         width = bottleneck.down.in_features
         if inputs.shape[-1] != width or (recurs and inputs.dim() != 3):
             raise InputError(f"{name}: its tokens are {tuple(inputs.shape)}, but the adapter needs (B, T, {width})")
@@ -221,4 +222,4 @@ class Hook:
         if records and call is not None:
             thread.narrow[name] = call, branch.narrow
         delta = branch.delta if self.place.batch_first else branch.delta.transpose(0, 1)
-        return base + config.scale * delta.to(base.dtype)
+        return base + config.scale * delta.to(base.dtype).view_as(base)

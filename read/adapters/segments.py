@@ -99,16 +99,6 @@ def lay_out(segments: Sequence[TokenSegment], batch: int, tokens: int, device: t
     return TokenLayout(torch.cat(sources), real, torch.cat(places, dim=1), real.sum(1))
 
 
-def lay_out_frames(batch: int, tokens: int, frame: int, device: torch.device) -> TokenLayout:
-    """The layout of frame after frame of `frame` tokens each: the tokens of one place are a sequence over time."""
-    source = (
-        torch.arange(batch * tokens, device=device).view(batch, -1, frame).transpose(1, 2).reshape(batch * frame, -1)
-    )
-    place = torch.argsort(source.flatten()).view(batch, tokens)
-    lengths = torch.full((len(source),), tokens // frame, device=device)
-    return TokenLayout(source, torch.ones_like(source, dtype=torch.bool), place, lengths)
-
-
 def lay_out_chains(chains: Tensor, count: int, mask: Tensor | None) -> TokenLayout:
     """The layout of `count` sequences that may stand among each other, of which those of each sample's words last.
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from read.adapters.config import LINEAR, AdapterConfig
 from read.adapters.families import HEADS, Family, family_of
-from read.adapters.surroundings import is_batch_first, is_causal, stack_of
+from read.adapters.structure import Layers, find_layers
+from read.adapters.surroundings import around, is_batch_first, is_causal, is_pretrained, stack_of
 from read.adapters.wrapped import original, plain
 from read.errors import InputError
 from read.plugins import suggest
@@ -31,6 +32,7 @@ class Place:
         batch_first: tokens are (B, T, d), not (T, B, d).
         kind: one of `read.adapters.config.SUB_BLOCKS`.
         linear: it is one linear layer, which the branch stands beside.
+        parts: names of the modules that it is made of, where they are more than the two.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Place:
     batch_first: bool = True
     kind: str = "feed_forward"
     linear: bool = False
+    parts: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -78,8 +81,11 @@ def find_places(model: nn.Module, config: AdapterConfig) -> list[Place]:
 def sub_blocks(model: nn.Module, kind: str) -> list[Place]:
     """The places of a kind, one of `read.adapters.config.SUB_BLOCKS`, that are known without being named."""
     places: list[Place] = []
-    for name, module, family in _stacks(model):
+    stacks = list(_stacks(model))
+    for name, module, family in stacks:
         places += _offered(module, name, kind) if family is None else _in_family(module, name, family, kind)
+    for layers in find_layers(model, (*OWN, *(name for name, _, _ in stacks))):
+        places += _read(model, layers, kind)
     return places
 
 
@@ -91,7 +97,7 @@ def _linear_parts(model: nn.Module, place: Place, named: bool) -> list[Place]:
     """
     if place.kind != "feed_forward":
         return [place]
-    ends: Iterable[str] = (place.name,) if named else (place.entry, place.name)
+    ends: Iterable[str] = (place.name,) if named else (*reversed(place.parts), place.entry, place.name)
     told = getattr(model.get_submodule(place.name), "parts", None)
     if isinstance(told, tuple):  # of a block whose weights stay with the layer; a user's may mean something else by it
         ends = [_below(place.name.rpartition(".")[0], part) for part in told]
@@ -195,16 +201,31 @@ def widths_of(model: nn.Module, place: Place) -> tuple[int, int]:
 
 
 def _width_of(model: nn.Module, name: str) -> int:
-    """d, the width of what a sub-block gives: its last linear layer's, or that of the norm beside it."""
-    linears = [module for module in model.get_submodule(name).modules() if isinstance(module, nn.Linear)]
+    """d, the width of what a sub-block gives: its last linear layer's, or that of the norm beside it.
+
+    One of several linear layers need not be the last that is computed, nor that of an expert the block's.
+    """
+    module = model.get_submodule(name)
+    linears = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    shipped = any(is_pretrained(model.get_submodule(path)) for path in around(name))
+    if linears and (linears == [module] or not shipped):
+        return linears[-1].out_features
+    for near in (module, *_norms_around(model, name)):
+        weight = getattr(near, "weight", None)
+        if type(near).__name__.endswith("Norm") and isinstance(weight, Tensor):
+            return len(weight)
     if linears:
         return linears[-1].out_features
-    parent = model.get_submodule(name.rpartition(".")[0])
-    for module in parent.modules():
-        weight = getattr(module, "weight", None)
-        if type(module).__name__.endswith("Norm") and isinstance(weight, Tensor):
-            return len(weight)
     raise InputError(f"{name}: its width cannot be told, it holds no linear layer and stands beside no norm")
+
+
+def _norms_around(model: nn.Module, name: str) -> Iterable[nn.Module]:
+    """Norms beside a module first, then those in what stands beside it, then those beside what it is in."""
+    for path in around(name):
+        parent = model.get_submodule(path)
+        yield from parent.children()
+        if path == name.rpartition(".")[0]:
+            yield from parent.modules()
 
 
 def _offered(module: Any, name: str, kind: str) -> Iterable[Place]:
@@ -230,6 +251,16 @@ def _in_family(module: nn.Module, name: str, family: Family, kind: str) -> Itera
         if kind == "feed_forward" and family.entry:
             place = Place(place.name, _below(place.layer, family.entry), name, modality, **layout)
         yield place
+
+
+def _read(model: nn.Module, layers: Layers, kind: str) -> Iterable[Place]:
+    if kind in layers.unread:
+        raise InputError(f"{type(model).__name__}: {layers.unread[kind]}; name its {kind} blocks by targets=(...)")
+    for block in layers.blocks:
+        if block.kind == kind:
+            yield Place(
+                block.end, block.entry, layers.stack, layers.modality, layers.causal, kind=kind, parts=block.parts
+            )
 
 
 def _targets(model: nn.Module, config: AdapterConfig) -> list[Place]:

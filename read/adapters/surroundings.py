@@ -21,7 +21,7 @@ def stack_of(model: nn.Module, name: str) -> str:
     That is the nearest around it that has `segments`, or else whose forward takes a mask. A layer, one of several that
     are numbered, is none: the stack that calls it has been given the mask itself, not what was made of it.
     """
-    outer = list(_around(name))
+    outer = list(around(name))
     for path in outer:
         if hasattr(model.get_submodule(path), "segments"):
             return path
@@ -32,19 +32,19 @@ def stack_of(model: nn.Module, name: str) -> str:
 
 def is_causal(model: nn.Module, name: str, stack: str) -> bool:
     """Whether the model says that no token may see a later one: by its family, its attention or its config."""
-    for path in _around(name):
+    for path in around(name):
         if family := family_of(model.get_submodule(path)):
             return family.causal(model.get_submodule(path), path)
     if getattr(getattr(model.get_submodule(stack), "config", None), "is_decoder", False):
         return True
-    numbered = [path for path in (name, *_around(name)) if path.rpartition(".")[2].isdigit() and len(path) > len(stack)]
+    numbered = [path for path in (name, *around(name)) if path.rpartition(".")[2].isdigit() and len(path) > len(stack)]
     layer = model.get_submodule(numbered[-1] if numbered else name)
     return any(getattr(module, "is_causal", False) is True for module in layer.modules())
 
 
 def is_batch_first(model: nn.Module, name: str) -> bool:
     """Whether tokens at `name` are (B, T, d), as the nearest attention of torch around it has them, or by default."""
-    for path in (name, *_around(name)):
+    for path in (name, *around(name)):
         module = model.get_submodule(path)
         for candidate in (module, *module.children()):
             if isinstance(first := getattr(candidate, "batch_first", None), bool):
@@ -52,7 +52,12 @@ def is_batch_first(model: nn.Module, name: str) -> bool:
     return True
 
 
-def _around(name: str) -> Iterator[str]:
+def is_pretrained(module: nn.Module) -> bool:
+    """Whether it is a model of transformers, which is told by name: nothing has to be imported."""
+    return any(kind.__name__ == "PreTrainedModel" for kind in type(module).__mro__)
+
+
+def around(name: str) -> Iterator[str]:
     """Names of the modules around one, the nearest first; the model itself, "", is the last."""
     while name:
         name = name.rpartition(".")[0]

@@ -1,0 +1,152 @@
+"""Where what a layer's modules give joins its residual, read from the source of its forward methods.
+
+A layer is followed through its statements with one symbol for its tokens. A sum `y + z` is a join where z was computed
+from y: then the modules that z comes from, up to dropout and constant factors, end a sub-block.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from types import FunctionType
+from typing import Any
+
+from torch import nn
+
+from read.adapters.statements import Frame, bound
+from read.adapters.symbols import UNKNOWN, UnreadableError, Value, either
+
+PASSES = ("Dropout", "DropPath", "Identity", "StochasticDepth")  # in evaluation, a module that ends so gives its input
+DEPTH = 8  # of calls inside calls
+
+
+@dataclass(frozen=True)
+class Join:
+    """A sub-block that joins the residual.
+
+    Attributes:
+        end: the module whose output does, below the layer; None where it is no module's.
+        entry: the module that the sub-block starts with.
+        modules: all between the residual and the end.
+    """
+
+    end: str | None
+    entry: str
+    modules: tuple[str, ...]
+
+
+def joins_of(layer: nn.Module) -> list[Join]:
+    """The sub-blocks of `layer`, in the order of its forward method; none where its source cannot be read."""
+    reader = _Reader(layer)
+    try:
+        reader.run_module(layer, [Value("input", stream=True)], {})
+    except (UnreadableError, RecursionError):
+        return []
+    return list(dict.fromkeys(reader.joins))
+
+
+@cache
+def _parsed(function: FunctionType) -> ast.FunctionDef:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except (OSError, TypeError, SyntaxError, IndexError) as error:
+        raise UnreadableError(str(error)) from None
+    if not isinstance(tree, ast.FunctionDef):
+        raise UnreadableError(function.__name__)
+    return tree
+
+
+@dataclass
+class _Reader:
+    """Follows the forward methods of one layer and of what is in it."""
+
+    layer: nn.Module
+    joins: list[Join] = field(default_factory=list)
+    depth: int = 0
+
+    def __post_init__(self) -> None:
+        self.paths = {id(module): path for path, module in self.layer.named_modules()}
+
+    # calls
+
+    def run_module(self, module: nn.Module, args: list, kwargs: dict) -> Any:
+        return self.run(type(module).forward, [module, *args], kwargs)
+
+    def run(self, function: Any, args: list, kwargs: dict) -> Any:
+        """What a Python function returns."""
+        function = inspect.unwrap(function)
+        if not isinstance(function, FunctionType) or self.depth >= DEPTH:
+            raise UnreadableError(str(function))
+        tree, before = _parsed(function), len(self.joins)
+        frame = Frame(self, bound(tree.args, args, kwargs), function.__globals__)
+        self.depth += 1
+        try:
+            frame.block(tree.body)
+        except UnreadableError:
+            del self.joins[before:]
+            raise
+        finally:
+            self.depth -= 1
+        return either(frame.returned) if frame.returned else None
+
+    def call_module(self, module: nn.Module, args: list, kwargs: dict) -> Any:
+        """A module's output: what its forward method says where sub-blocks join in it, otherwise a symbol for it."""
+        given = [value for value in (*args, *kwargs.values()) if isinstance(value, Value)]
+        if not given or id(module) not in self.paths:
+            return UNKNOWN
+        name = type(module).__name__
+        if name.endswith(PASSES):
+            return given[0]
+        is_norm = name.endswith("Norm")
+        if not is_norm and not type(module).__module__.startswith("torch.nn."):
+            before = len(self.joins)
+            with suppress(UnreadableError):
+                value = self.run_module(module, args, kwargs)
+                if len(self.joins) > before:
+                    return value
+        return Value("module", self.paths[id(module)], tuple(given), is_norm and given[0].stream)
+
+    def add(self, left: Value, right: Value) -> Value:
+        """A sum, and a join where one was made of the other."""
+        for stream, branch in ((left, right), (right, left)):
+            history = branch.history()
+            if stream.stream and stream is not branch and any(id(base) in history for base in stream.bases):
+                self._join(branch)
+                return Value("join", sources=(stream, branch), stream=True)
+        return Value("sum", sources=(left, right))
+
+    def _join(self, branch: Value) -> None:
+        ends = branch.ends()
+        if ends is None:
+            modules = [value.path for value in branch.history().values() if value.kind == "module"]
+            self.joins.append(Join(None, "", tuple(modules)))
+            return
+        for end in ends:
+            chain = list(_chain(end))
+            modules = tuple(value.path for value in chain if value.kind == "module")
+            self.joins.append(Join(end.path, modules[-1], _between(end)))
+
+
+def _chain(value: Value) -> Iterator[Value]:
+    """From the end of a sub-block back to what takes the residual, or what takes tokens in another arrangement."""
+    while not value.stream and value.kind in ("module", "op"):
+        yield value
+        if not value.sources:
+            return
+        value = value.sources[0]
+
+
+def _between(value: Value) -> tuple[str, ...]:
+    """Names of all modules that a sub-block's end was made with since the residual."""
+    found, waiting, seen = [], [value], set()
+    while waiting:
+        part = waiting.pop()
+        if part.stream or id(part) in seen:
+            continue
+        seen.add(id(part))
+        found += [part.path] * (part.kind == "module")
+        waiting += part.sources
+    return tuple(found)

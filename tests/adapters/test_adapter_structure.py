@@ -1,0 +1,157 @@
+"""READ in the families of transformers, each found by its structure and held to all promises at once."""
+
+import inspect
+
+import pytest
+import torch
+
+from read.adapters import AdapterConfig, activate, deactivate, inject, load_adapter, save_adapter
+from read.adapters.sub_blocks import find_places
+from tests.adapters import zoo
+from tests.adapters.joins import Joins
+
+pytest.importorskip("transformers")
+BOTH = ("attention", "feed_forward")
+WRITTEN = torch.tensor([[2, 11, 12, 13, 14]])
+UNREAD = {"timesformer"}  # of which attention cannot be adapted
+# The plain model gives a padded batch something else than each sample alone: its positions count padding, or a norm
+# over all samples of a sound does.
+PLAIN_DIFFERS = {
+    "bart": {"left"}, "mbart": {"left"}, "marian": {"left"}, "pegasus": {"left"}, "led": {"left"},
+    "wav2vec2": {"left", "right"}, "wav2vec2 stable": {"left"}, "hubert": {"left", "right"},
+}  # fmt: skip
+
+
+SINGLE = {"gemma2", "bloom", "qwen2_moe"}  # in double precision the plain model gives nan, or no kernel is there
+
+
+def kinds(name):
+    return ("feed_forward",) if name in UNREAD else BOTH
+
+
+def tokens(output):
+    """What a model says of its tokens."""
+    if "predictor_output" in output:  # of V-JEPA 2, whose predictor has layers as well
+        return output.predictor_output.last_hidden_state
+    return output.logits if "logits" in output else output[0]
+
+
+@torch.no_grad()
+def answer(model, inputs):
+    return tokens(model(**inputs))
+
+
+def given(name, model, side="right", rows=slice(None), alone=False):
+    inputs = zoo.feed(name, left=side == "left")
+    inputs = {key: value[rows] for key, value in inputs.items()}
+    if alone and "attention_mask" in inputs:
+        real = inputs["attention_mask"][0].bool()
+        key = "input_ids" if "input_ids" in inputs else "input_values"
+        inputs |= {part: inputs[part][:, real] for part in (key, "attention_mask")}
+    batch = len(next(iter(inputs.values())))
+    if "decoder_input_ids" in inspect.signature(model.forward).parameters:
+        inputs |= {"decoder_input_ids": WRITTEN.expand(batch, -1)}
+    elif side == "left" and "position_ids" in inspect.signature(model.forward).parameters and "roberta" not in name:
+        inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    return inputs
+
+
+def apart(name, model, side):
+    """How far a batch is from its samples alone, at their real tokens."""
+    together, worst = answer(model, given(name, model, side)), 0.0
+    for i in range(3):
+        alone = answer(model, given(name, model, side, slice(i, i + 1), alone=True))
+        mine = together[i : i + 1]
+        if mine.shape != alone.shape:
+            mine = mine[:, : alone.shape[1]] if side == "right" else mine[:, -alone.shape[1] :]
+        worst = max(worst, float((mine - alone).abs().max() / alone.abs().max()))
+    return worst
+
+
+@pytest.mark.parametrize("name", zoo.ZOO)
+def test_a_family(awake, tmp_path, name):
+    model = zoo.make(name).requires_grad_(False)  # torch multiplies by frozen weights in another way
+    config = AdapterConfig(bottleneck=4, after=kinds(name), bidirectional=True)
+    places = find_places(model, config)
+    inputs = given(name, model)
+    with Joins(model, [place.name for place in places]) as account:
+        plain = answer(model, inputs)
+    assert account.joined == {place.name for place in places}, account.otherwise
+    sides = ("right", "left") if "attention_mask" in inputs else ("right",)
+    differs = {side for side in sides if apart(name, model, side) > 1e-4}
+    assert differs == PLAIN_DIFFERS.get(name, set())
+
+    assert torch.equal(answer(inject(model, config), inputs), plain)
+    awake(model)
+    changed = answer(model, inputs)
+    assert not torch.allclose(changed, plain)
+    for side in sides:
+        if side not in differs:
+            assert apart(name, model, side) < 1e-4
+
+    save_adapter(model, tmp_path / "adapter")
+    other = load_adapter(zoo.make(name), tmp_path / "adapter", adapter="other")
+    assert torch.equal(answer(other, inputs), changed)
+    deactivate(other)
+    assert torch.equal(answer(other, inputs), plain)
+    activate(other, "other")
+    assert torch.equal(answer(other, inputs), changed)
+
+    tokens(model(**inputs)).square().sum().backward()
+    assert not [key for key, value in model.adapters.named_parameters() if value.grad is None or not value.grad.any()]
+
+
+@pytest.mark.parametrize("name", zoo.ZOO)
+def test_the_stacks_of_a_family(name):
+    """By the settings that the model was built with."""
+    model, species = zoo.make(name), zoo.ZOO[name]
+    stacks = {}
+    for kind in kinds(name):
+        for place in find_places(model, AdapterConfig(after=kind)):
+            (prefix,) = [p for p in species.stacks if f"{place.name}.".startswith(f"{p}." if p else "")]
+            stacks.setdefault((prefix, kind), []).append(place)
+    for prefix, expected in species.stacks.items():
+        for kind, each in (("attention", expected.attention), ("feed_forward", expected.feed_forward)):
+            if kind not in kinds(name):
+                continue
+            places = stacks.pop((prefix, kind))
+            assert len(places) == expected.layers * each
+            assert {len([p for p in places if p.layer == place.layer]) for place in places} == {each}
+            assert {(place.causal, place.modality) for place in places} == {(expected.causal, expected.modality)}
+    assert not stacks
+
+
+WRITERS = [name for name, species in zoo.ZOO.items() if "writes" in species.traits]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_later_tokens_change_no_earlier_output(awake, name):
+    model = zoo.make(name)
+    awake(inject(model, AdapterConfig(bottleneck=4, after=BOTH, bidirectional=True)))
+    inputs = given(name, model)
+    key = "decoder_input_ids" if "decoder_input_ids" in inputs else "input_ids"
+    changed = inputs | {key: inputs[key].clone()}
+    changed[key][:, -1] = 20
+    first, second = answer(model, inputs), answer(model, changed)
+    real = slice(None) if key != "input_ids" else slice(0, 1)  # of the others the last is padding
+    torch.testing.assert_close(first[real, :-1], second[real, :-1], atol=1e-6, rtol=1e-6)
+    assert not torch.allclose(first[real, -1], second[real, -1])
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_cache_writes_what_no_cache_writes(awake, name):
+    model = zoo.make(name)
+    model = model if name in SINGLE else model.double()
+    awake(inject(model, AdapterConfig(bottleneck=4, after=BOTH)), scale=0.6)
+    inputs = zoo.feed(name, left="decoder_input_ids" not in inspect.signature(model.forward).parameters)
+    inputs = {key: value.to(model.dtype) if value.is_floating_point() else value for key, value in inputs.items()}
+    for way in ({"num_beams": 1}, {"num_beams": 3}, {"do_sample": True}):
+        written = []
+        for cached in (True, False):
+            torch.manual_seed(0)
+            written.append(
+                model.generate(
+                    **inputs, use_cache=cached, max_new_tokens=5, min_new_tokens=5, **{"do_sample": False} | way
+                )
+            )
+        assert torch.equal(*written), way
