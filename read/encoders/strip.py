@@ -26,6 +26,7 @@ def write_strip(path: str | Path, out: str | Path, seconds: float, *, count: int
     in_one_go = _framed(source(path)["V"].filter("fps", count / seconds), size).filter("tile", f"{count}x1")
     with atomic_path(out) as draft:
         for strip in (side_by_side, in_one_go):
+            draft.unlink(missing_ok=True)  # ffmpeg leaves an empty file, and writes over none
             with running(strip.output(url(draft), format="mjpeg", vframes=1, **{"q:v": 5}), path, seconds):
                 pass
             if draft.is_file() and draft.stat().st_size:

@@ -133,7 +133,8 @@ class Studio:
 
     def _model(self) -> dict[str, Any]:
         reading = self.reading
-        return {"by": reading.by, "adapters": reading.adapters, "has_bundle": reading.predictor is not None}
+        told = {"by": reading.by, "adapters": reading.adapters, "trouble": reading.trouble}
+        return {**told, "has_bundle": reading.predictor is not None}
 
     async def changes(self, request: Request) -> Response:
         """Videos of which something else is told since the look `seen`; labels, where their version is not `since`."""

@@ -21,7 +21,7 @@ class FakeReading:
     """A model that finds every sentence in the first quarter of a video; `at_hand` False: there is none."""
 
     def __init__(self, footage, at_hand=True):
-        self.footage, self.predictor = footage, None
+        self.footage, self.predictor, self.trouble = footage, None, ""
         self.by, self.adapters = ("bundle", ["read"]) if at_hand else (None, [])
 
     def reload(self, bundle):

@@ -112,6 +112,16 @@ def test_an_edge_is_dragged(tab, labeller):
     assert tab.run("player.currentTime") == pytest.approx(window[1], abs=0.01)  # the picture goes with the edge
 
 
+def test_a_thumbnail_comes_as_soon_as_it_is_made_and_shows_what_is_under_the_pointer(tab):
+    tab.until("[...document.querySelectorAll('.video img')].filter((picture) => !picture.hidden).length === 3")
+    x, y = tab.middle("[data-vid=walk] .thumb")
+    left = "document.querySelector('[data-vid=walk] img').getBoundingClientRect().left"
+    before = tab.run(left)
+    tab.send("Input.dispatchMouseEvent", type="mouseMoved", x=x + 50, y=y)
+    tab.until(f"{left} < {before} - 100")
+    assert tab.text("[data-vid=broken] .why").startswith("broken.mp4: could not be read")
+
+
 def test_the_time_line_comes_nearer(tab, labeller):
     label(tab)
     seek(tab, 3.5)

@@ -13,7 +13,8 @@ let waiting = false; // asked before the video had been read
 const answers = new Map(); // of this visit, by video
 
 export function begin() {
-  const by = studio.by;
+  const { by, trouble } = studio;
+  find("trouble").textContent = trouble ?? "";
   find("ask-none").hidden = Boolean(by);
   find("ask").hidden = !by;
   find("ask-by").textContent = by === "encoder" ? "There is no trained model yet: a public encoder answers, by likeness alone. Train one to compare." : "";

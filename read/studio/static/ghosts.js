@@ -35,8 +35,9 @@ async function look(asked) {
   if (asked !== wanted) return;
   found = told.moments ?? [];
   const waits = ["waiting", "running"].includes(told.state);
+  const who = told.by === "bundle" ? "your trained model" : "a public encoder";
   note = waits ? "Suggestions come as soon as the video has been read …" : told.error ? `No suggestions: ${told.error}`
-    : found.length ? `Suggested by ${told.by === "bundle" ? "your trained model" : "a public encoder"}:` : "";
+    : found.length ? `Suggested by ${who}:` : told.by ? `As far as ${who} can tell, this is not in the video.` : "";
   if (waits) timer = setTimeout(look, AGAIN, asked);
   tell("ghosts");
 }

@@ -69,9 +69,9 @@ export async function refresh() {
   seen = told.seen;
   keepVideos(told.videos);
   if (told.labels) keepLabels(told);
-  const { by, adapters, has_bundle } = told;
-  if (JSON.stringify([by, adapters, has_bundle]) === JSON.stringify([studio.by, studio.adapters, studio.has_bundle])) return;
-  Object.assign(studio, { by, adapters, has_bundle });
+  const model = ({ by, adapters, trouble, has_bundle }) => ({ by, adapters, trouble, has_bundle });
+  if (JSON.stringify(model(told)) === JSON.stringify(model(studio))) return;
+  Object.assign(studio, model(told));
   tell("model");
 }
 

@@ -12,9 +12,9 @@ const WORDS = { idle: "", running: "Training", stopping: "Stopping; what is fini
 
 function drawPlan({ plan, can, why, state }) {
   const runs = ["running", "stopping"].includes(state);
-  find("plan-why").textContent = can ? "" : why;
+  find("plan-why").textContent = why;
   find("plan-why").hidden = can || !why;
-  find("plan-told").textContent = plan ? `${many(plan.labelled, "labelled video")}: ${plan.train} to learn from, ${plan.test} to be tested on.` : "";
+  find("plan-told").textContent = plan?.labelled ? `${many(plan.labelled, "labelled video")}: ${plan.train} to learn from, ${plan.test} to be tested on.` : "No video is labelled yet.";
   find("plan-shots").textContent = plan?.shots?.length ? `Trained with ${listed(plan.shots)} videos in turn, which shows how the score grows.` : "";
   find("plan-notes").replaceChildren(...(plan?.notes ?? []).map((note) => make("li", {}, note)));
   const params = plan?.params ?? [];

@@ -5,6 +5,7 @@ import { clock } from "./ruler.js";
 
 const ROW = 84; // pixels, as in studio.css
 const PICTURES = 8; // of a thumbnail's strip
+const AGAIN = 1500; // milliseconds until a thumbnail that was not there is asked for again
 const SETTLED = 120; // milliseconds a row is in sight before its thumbnail is asked for
 const [scroller, space] = [find("video-list"), find("video-space")];
 const rows = new Map(); // by index
@@ -38,7 +39,12 @@ function row(index) {
   const element = make("div", { role: "option", class: "video" }, make("span", { class: "thumb" }, picture, make("i"), make("b")),
     make("span", { class: "words" }, make("span", { class: "name" }), make("span", { class: "note" }), make("span", { class: "note why" })));
   picture.addEventListener("load", () => { picture.hidden = false; });
-  picture.addEventListener("error", () => { picture.hidden = true; picture.dataset.missing = "1"; });
+  picture.addEventListener("error", () => { // not made yet; to be asked for is what makes it
+    const { vid } = element.dataset;
+    picture.hidden = true;
+    if (videos.get(vid)?.state === "failed") return;
+    setTimeout(() => { if (element.isConnected && element.dataset.vid === vid) picture.src = `${pictureOf(vid)}?again=${Date.now()}`; }, AGAIN);
+  });
   const thumb = element.firstChild;
   const scrub = (share) => {
     thumb.style.setProperty("--picture", Math.min(Math.floor(share * PICTURES), PICTURES - 1));
@@ -59,7 +65,6 @@ function write(element, index) {
     const picture = element.querySelector("img");
     picture.hidden = true;
     picture.removeAttribute("src");
-    delete picture.dataset.missing;
   }
   element.querySelector("b").textContent = video.seconds ? clock(video.seconds) : "";
   name.textContent = name.title = video.file;
@@ -96,11 +101,6 @@ function paint() {
 
 function rewrite(changed) { // what is in sight, where it changed
   for (const [index, element] of rows) if (!changed || changed.has(listed[index])) write(element, index);
-  if (changed) for (const picture of space.querySelectorAll("img[data-missing]")) { // a strip may have come
-    if (!changed.has(picture.closest(".video").dataset.vid)) continue;
-    delete picture.dataset.missing;
-    picture.src = `${pictureOf(picture.closest(".video").dataset.vid)}?again=${Date.now()}`;
-  }
 }
 
 function count() {
@@ -145,7 +145,7 @@ async function teach() { // asked anew each time: labels and the model change it
   try {
     const { by, order } = await ask("api/order");
     why = new Map(order.map(({ vid, why: reason }) => [vid, reason]));
-    find("order-by").textContent = by ? `By ${by}.` : "";
+    find("order-by").textContent = `By ${{ bundle: "what your trained model doubts and has not seen the like of", encoder: "what is unlike the labelled ones" }[by] ?? "looks: nothing else is known yet"}.`;
   } catch (error) {
     say(error.message);
     find("order").value = "name";
