@@ -22,6 +22,7 @@ from read.files import machine, read_json, write_json
 from read.processes import birth, is_alive
 from read.studio.plan import Plan, Sided, plan_training
 from read.studio.run_log import RunLog
+from read.studio.saved import refused
 from read.studio.verdict import BUNDLE, REPORT, VERDICT, pack
 from read.studio.working import PARAMS, ParamsFile, card_file, jobs_at_work, run_at_work
 
@@ -130,17 +131,31 @@ class Training:
                 raise InputError(f"a training is at work already (process {last.pid})")
             if self._is_packing():
                 raise InputError("what the last training made is being packed; wait a moment")
-            if plan.changes:
-                ParamsFile(self.working).write(plan.changes)
-            self.cache.mkdir(parents=True, exist_ok=True)
-            command = [sys.executable, "-m", "snakemake", "--cores", self.cores]
-            with (self.cache / LOG).open("wb") as log:
-                self._process = subprocess.Popen(
-                    command, cwd=self.working, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdin=subprocess.DEVNULL,
-                    stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-                )  # fmt: skip
-            pid = self._process.pid
-            self._keep(StartedRun(pid, birth(pid) or 0.0, machine(), time.time()))
+            with refused(self.working / PARAMS):
+                if plan.changes:
+                    ParamsFile(self.working).write(plan.changes)
+            try:
+                self._begin()
+            except OSError as error:
+                raise InputError(f"the training could not be started: {error}") from None
+
+    def _begin(self) -> None:
+        """Start the process. What is kept of the last run goes first: who is killed in between packs the new one."""
+        run = StartedRun(0, 0.0, machine(), time.time())
+        self._keep(run)
+        command = [sys.executable, "-m", "snakemake", "--cores", self.cores]
+        with (self.cache / LOG).open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=self.working, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        try:
+            self._keep(replace(run, pid=process.pid, began=birth(process.pid) or 0.0))
+        except OSError:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        finally:
+            self._process = process
 
     def stop(self) -> None:
         """End the run as Ctrl-C does, and by stronger signals where it does not; returns at once."""
@@ -173,7 +188,8 @@ class Training:
             why = plan.why
         except InputError as error:
             why = str(error)
-        run, log = self._last(), self._log()
+        with self._lock:
+            run, log = self._last(), self._log()
         state, error = self._state(run, log)
         busy = state in ("running", "stopping")
         ended = None if busy or run is None else self._last_word()
@@ -217,7 +233,8 @@ class Training:
             past = {}
         last = self._last_word() or run.started
         left = log.left(last - run.started, past)
-        return None if left is None else max(0.0, left - (time.time() - last))
+        rest = 0.0 if left is None else left - (time.time() - last)
+        return rest if rest > 0 else None  # a job takes longer than was thought
 
     def _settle(self) -> None:
         """Begin to pack what a run made that has ended well, also one of a studio that is gone."""

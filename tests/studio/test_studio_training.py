@@ -1,5 +1,6 @@
 """The run behind the Train button: real processes, whose program prints what the pipeline would."""
 
+import errno
 import json
 import os
 import shutil
@@ -162,6 +163,43 @@ def test_what_cannot_be_packed_is_told_and_not_tried_again_and_again(training, w
     training.start(LABELS)
     assert "could not be packed: no run to pack" in wait(training, "failed")["error"]
     assert wait(training, "failed") and training.bundle is None and len(tries) == 1
+
+
+def test_a_studio_killed_as_it_starts_a_run_leaves_one_that_is_packed(training, working, monkeypatch):
+    """Between the start of the process and the note of its number; of an earlier run everything was packed."""
+    (working / "go").touch()
+    training.start(LABELS)
+    wait(training, "done")
+    shutil.rmtree(training.cache / "bundle")
+    (working / "report").unlink()
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    monkeypatch.setattr(module, "birth", kill)
+    with pytest.raises(Killed):
+        training.start(LABELS)
+    later = Training(working, "mine", training.cache, cores=2)
+    wait(later, "done")
+    assert later.bundle is not None and "1 jobs: 1 report" in later.log(9)
+
+
+def test_a_full_disk_is_told_and_leaves_no_run(training, working, monkeypatch):
+    kept, keep = [], training._keep
+
+    def full(run):
+        kept.append(run)
+        if run.pid:
+            raise OSError(errno.ENOSPC, "No space left on device", "run.json")
+        keep(run)
+
+    monkeypatch.setattr(training, "_keep", full)
+    with pytest.raises(InputError, match=r"could not be started: .*No space left"):
+        training.start(LABELS)
+    assert birth(kept[-1].pid) is None or training._process.wait(5) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("change", [{"began": 1.0}, {"machine": "elsewhere"}])
