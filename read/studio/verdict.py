@@ -50,11 +50,11 @@ class Findings:
 
     @property
     def interval(self) -> tuple[int, int]:
-        """Between which counts another draw of as many queries would come out, 95 % (Wilson 1927)."""
+        """Between which percentages of all such queries it finds, 95 % (Wilson 1927), if these are independent."""
         share, spread = self.count / self.queries, Z * Z / self.queries
         middle = (share + spread / 2) / (1 + spread)
         reach = Z / (1 + spread) * sqrt(share * (1 - share) / self.queries + spread / self.queries / 4)
-        return round(max(0.0, middle - reach) * self.queries), round(min(1.0, middle + reach) * self.queries)
+        return round(100 * max(0.0, middle - reach)), round(100 * min(1.0, middle + reach))
 
 
 def pack(working: Path, name: str, cache: Path) -> None:
@@ -68,11 +68,12 @@ def pack(working: Path, name: str, cache: Path) -> None:
     """
     from read.bundle.pack import export
 
-    if (other := ParamsFile(working).get("dataset")) != name:
+    params = ParamsFile(working)
+    if (other := params.get("dataset")) != name:
         raise InputError(f"what lies in {working / 'results/report'} is of {other} by now; train {name} again")
     before = read_json(cache / VERDICT).get("test") if (cache / VERDICT).is_file() else None
     best, runs = _ranked(working, name, GROUNDING)
-    others = _ranked(working, name, "summarization")[1] if _runs(working, name, "summarization") else []
+    others = _ranked(working, name, "summarization")[1] if "summarization" in params.get("task") else []
     verdict = tell(working, name, best, before)
     with atomic_path(cache / REPORT) as draft:
         shutil.copyfile(working / "results/report/index.html", draft)
@@ -123,8 +124,8 @@ def sentence(found: Findings) -> str:
     low, high = found.interval
     return (
         f"{found.count} of {found.queries} test queries found (a window with an IoU of .5 or more first), on "
-        f"{counted(found.videos, 'video')} that nothing was learned from; with other queries of the same kind it would "
-        f"be {low} to {high} (95 %)."
+        f"{counted(found.videos, 'video')} that nothing was learned from; of all such queries it finds {low} to "
+        f"{high} % (95 % interval)."
     )
 
 

@@ -41,11 +41,11 @@ def test_more_videos_are_promised_something_only_where_the_curve_supports_it(poi
 def test_the_interval_is_where_a_true_share_would_still_be_likely(found):
     """Its ends are the shares from which the count is 1.96 standard errors away (Wilson)."""
     shares = [share / 1e4 for share in range(10001)]
-    counts = [
-        share * found.queries for share in shares
+    likely = [
+        100 * share for share in shares
         if abs(share - found.count / found.queries) <= 1.96 * sqrt(share * (1 - share) / found.queries) + 1e-9
     ]  # fmt: skip
-    assert found.interval == pytest.approx((min(counts), max(counts)), abs=0.51)
+    assert found.interval == pytest.approx((min(likely), max(likely)), abs=0.51)
     assert sentence(found).startswith(f"{found.count} of {found.queries} test queries found (a window with an IoU")
 
 
