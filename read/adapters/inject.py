@@ -237,7 +237,8 @@ def _build(model: nn.Module, places: Iterable[Place], config: AdapterConfig) -> 
         if key not in bottlenecks:
             like = _last_weight(model, place.name)
             sized = replace(config, bottleneck=config.width_at(place.kind))
-            bottlenecks[key] = Bottleneck(inputs, outputs, sized, place.causal).to(like.device, like.dtype)
+            made = Bottleneck(inputs, outputs, sized, place.causal).to(like.dtype)
+            bottlenecks[key] = made if made.up.weight.is_meta else made.to(like.device)  # as peft makes what it loads
         keys[place.key] = key
     return bottlenecks, keys
 

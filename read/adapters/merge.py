@@ -30,7 +30,7 @@ def merge(model: nn.Module, name: str = "default") -> nn.Module:
     adapters = adapters_with(model, name)
     if others := sorted(adapters.keys() - {name}):
         raise InputError(f"merging {name!r} would change the backbone of {', '.join(others)}; remove these first")
-    updates = _updates(model, adapters, name)
+    updates = updates_of(model, adapters, name)
     activate(model, name)  # brings its heads
     with torch.no_grad():
         for weight, update in updates:
@@ -40,8 +40,8 @@ def merge(model: nn.Module, name: str = "default") -> nn.Module:
     return given
 
 
-def _updates(model: nn.Module, adapters: Adapters, name: str) -> list[tuple[Tensor, Tensor]]:
-    """The weights and what is to be added to each."""
+def updates_of(model: nn.Module, adapters: Adapters, name: str) -> list[tuple[Tensor, Tensor]]:
+    """The weights and what is to be added to each. Raises InputError as `merge`, for an adapter that is no update."""
     config = adapters.configs[name]
     layers: Any = adapters[name]
     if config.placement != "low_rank":
