@@ -117,8 +117,10 @@ class RunLog:
 
     def reason(self) -> str:
         """Why it failed: the pipeline's own message, or else the last line that was printed."""
+        rule = JOB_FAILED.search(self.text)
+        if rule and not JOB_LOG.search(self.text):
+            return f"{rule[1]} failed without a word, as a job does that is killed, or for which there is no memory"
         if failed := JOB_LOG.search(self.text):
-            rule = JOB_FAILED.search(self.text)
             place, said = failed.groups()
             if own := OWN_ERROR.search(said):
                 return own[1].strip()[:LONGEST]

@@ -79,6 +79,10 @@ def test_the_time_left_is_that_of_the_same_rules_jobs_by_how_many_ran_at_once():
             "params.yaml: domain: is None, but protocol is transfer; it is what transfer adapts to "
             "params.yaml: source: is 'montage_source'",
         ),
+        (
+            "Error in rule encoder:\nLogfile logs/encoder/clip.log: empty file\nWorkflowError:\nAt least one job",
+            "encoder failed without a word, as a job does that is killed, or for which there is no memory",
+        ),
         ("/usr/bin/python: No module named snakemake\n", "/usr/bin/python: No module named snakemake"),
         ("", "the run ended before it said anything"),
     ],
