@@ -385,7 +385,8 @@ def test_five_hundred_videos_and_five_thousand_sentences(browser, clip, tmp_path
             tab.until(done)
             return scripting(tab) - before
 
-        first = cost(lambda: tab.go(address), "document.querySelectorAll('#labels li').length === 10")
+        ready = "document.readyState === 'complete' && document.querySelectorAll('#labels li').length === 10"
+        first = min(cost(lambda: tab.go(address), ready) for _ in range(2))  # others use the machine, too
         assert tab.text("#video-count") == "500 videos, 500 labelled"
         scroll = cost(lambda: tab.run(SCROLL), "document.querySelector('#video-space').innerText.includes('video 499')")
         assert tab.run("document.querySelectorAll('.video').length") < 40
@@ -393,7 +394,7 @@ def test_five_hundred_videos_and_five_thousand_sentences(browser, clip, tmp_path
         seek(tab, 1)
         mark = cost(lambda: press(tab, "i"), "!!document.querySelector('.mark')")
         print(f"first paint {first:.0f} ms, scroll {scroll:.0f} ms, next video {key:.0f} ms, I {mark:.0f} ms")
-        assert max(first, scroll) < 250 and max(key, mark) < 50  # a few times what it takes, for a machine under load
+        assert max(first, scroll) < 200 and max(key, mark) < 50  # a few times what it takes alone
         assert tab.complaints() == []
 
 

@@ -1,7 +1,7 @@
 // The view that asks the last model: a sentence, moments, and a wrong answer that becomes a label.
 import { Refused, ask as request, find, hold, held, on, say } from "./common.js";
 import * as editor from "./editor.js";
-import { hear, studio } from "./model.js";
+import { hear, studio, videos } from "./model.js";
 import { list, sentences } from "./moments.js";
 import * as stage from "./stage.js";
 import { Timeline } from "./timeline.js";
@@ -82,6 +82,9 @@ export function wrong() { // X: the sentence goes to the view of labels, with wh
   editor.fresh({ query, windows: [], mark: {}, asked: true, ghosts: moments });
 }
 
+hear("videos", (changed) => { // another model reads them anew
+  for (const of of changed) if (videos.get(of)?.reading !== "done") answers.delete(of);
+});
 hear("videos", (changed) => { if (waiting && changed.has(vid) && stage.current().reading === "done") ask(); });
 hear("videos", (changed) => {
   if (!waiting || !changed.has(vid) || stage.current().reading !== "failed") return;

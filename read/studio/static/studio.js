@@ -112,18 +112,22 @@ function tellAway() {
   find("away").hidden = !sentence;
 }
 
+let looking = null; // the timer; null while the server is asked
 async function look() {
+  if (looking === null) return;
+  clearTimeout(looking);
+  looking = null;
   if (!document.hidden) {
     try {
       await model.refresh();
       away = null;
     } catch (error) {
-      if (error.status === 403) await model.begin().catch(() => {}); // started anew, and opened in another tab
       away = error.message;
+      if (error.status === 403) await model.begin().then(() => { away = null; }, () => {}); // started anew, and opened in another tab
     }
     tellAway();
   }
-  setTimeout(look, LOOK);
+  looking = setTimeout(look, LOOK);
 }
 
 async function begin() {
@@ -141,6 +145,7 @@ async function begin() {
   document.body.classList.add("ready");
   show();
   if (!["train", "files"].includes(asked()[0])) toTimeline();
-  setTimeout(look, LOOK);
+  looking = setTimeout(look, LOOK);
+  document.addEventListener("visibilitychange", look);
 }
 begin();
