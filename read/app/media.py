@@ -62,11 +62,12 @@ def inspect(path: Path, max_seconds: float, name: str) -> Media:
     if cut_short(log.splitlines()):
         raise InputError(f"{name}: the file is cut short or damaged: it ends before the video does")
     times = [int(hours) * 3600 + int(minutes) * 60 + float(rest) for hours, minutes, rest in _TIME.findall(said)]
-    if not times:
+    frames = max(map(int, _FRAMES.findall(said)), default=0)
+    if not times or not frames:
         raise InputError(f"{name}: the video has no pictures")
     if times[-1] > max_seconds:
         raise InputError(f"{name}: the video is longer than the {spoken(max_seconds)} that this page takes")
-    rate = max(map(int, _FRAMES.findall(said)), default=0) / max(times[-1], 1.0)
+    rate = frames / max(times[-1], 1.0)
     if rate * width * height > MAX_PIXELS * MAX_RATE:
         much = f"{width} x {height} pixels {rate:.0f} times a second"
         raise InputError(f"{name}: {much} are more than this page takes")

@@ -60,12 +60,19 @@ def test_bad_files_are_told_in_sentences(person, site, footage):
         "empty.mp4": "empty.mp4: could not be read as a video (ffmpeg: Invalid data found",
         "text.mp4": "text.mp4: could not be read as a video (ffmpeg: Invalid data found",
         "audio_only.m4a": "audio_only.mp4: the file has no video stream",
+        "truncated.mp4": "truncated.mp4: the file is cut short or damaged",
     }.items():
         response = person.upload(bad / name, name.replace(".m4a", ".mp4"))
         assert response.status_code == 422 and response.json()["error"].startswith(words)
-    told = person.wait(person.upload(bad / "truncated.mp4").json()["id"])  # that shows only when it is decoded
-    assert told["state"] == "failed"
-    assert told["error"].startswith("truncated.mp4: the file is cut short or damaged")
+
+
+def test_what_shows_only_when_a_video_is_read_is_told_by_its_name(person, site, clip, monkeypatch):
+    def encode(path, progress=None):
+        raise InputError(f"{path}: nothing in it can be decoded")
+
+    monkeypatch.setattr(site.predictor, "encode", encode)
+    told = person.wait(person.upload(clip, "mine.mp4").json()["id"])
+    assert told["state"] == "failed" and told["error"] == "mine.mp4: nothing in it can be decoded"
     response = person.ask(told["id"])
     assert response.status_code == 409 and response.json()["error"] == told["error"]
 

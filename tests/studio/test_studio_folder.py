@@ -131,3 +131,14 @@ def test_a_folder_that_changes_is_looked_at_again(tmp_path, opened, clip):
     folder.rmdir()
     with pytest.raises(InputError, match="no such folder of videos"):
         footage.rescan()
+
+
+def test_a_video_of_nothing_is_none(tmp_path, opened, footage):
+    """The index of the file is whole, and all that it points to is blank."""
+    content = bytearray((footage / "videos/charades.mp4").read_bytes())
+    start = content.index(b"mdat") + 4
+    end = start - 8 + int.from_bytes(content[start - 8 : start - 4], "big")
+    content[start:end] = bytes(end - start)
+    (tmp_path / "videos/blank.mp4").write_bytes(content)
+    (video,) = read_all(opened()).values()
+    assert (video.state, video.error) == ("failed", "blank.mp4: the video has no pictures")
