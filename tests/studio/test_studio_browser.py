@@ -385,8 +385,12 @@ def test_five_hundred_videos_and_five_thousand_sentences(browser, clip, tmp_path
             tab.until(done)
             return scripting(tab) - before
 
-        ready = "document.readyState === 'complete' && document.querySelectorAll('#labels li').length === 10"
-        first = min(cost(lambda: tab.go(address), ready) for _ in range(2))  # others use the machine, too
+        loads = []
+        for _ in range(2):  # others use the machine, too
+            tab.go(address)
+            tab.until("document.querySelectorAll('#labels li').length === 10")
+            loads.append(scripting(tab))
+        first = min(loads)
         assert tab.text("#video-count") == "500 videos, 500 labelled"
         scroll = cost(lambda: tab.run(SCROLL), "document.querySelector('#video-space').innerText.includes('video 499')")
         assert tab.run("document.querySelectorAll('.video').length") < 40
@@ -399,6 +403,6 @@ def test_five_hundred_videos_and_five_thousand_sentences(browser, clip, tmp_path
 
 
 def scripting(tab):
-    """Milliseconds that scripts of the page took so far."""
+    """Milliseconds that scripts took since the page was opened."""
     metrics = {one["name"]: one["value"] for one in tab.send("Performance.getMetrics")["metrics"]}
     return 1000 * metrics["ScriptDuration"]
