@@ -104,6 +104,10 @@ class Footage:
             changed = self._videos != known
             self.changes += changed
             unread = [vid for vid, video in self._videos.items() if video.state == "unread"]
+            keys = {video.key for video in self._videos.values()}
+            gone = [self._jobs.pop((kind, key)) for kind, key in [*self._jobs] if key not in keys]
+        for job in gone:
+            self.line.cancel(job)
         for vid in unread:
             self._want("probe", vid, self._probe)
         return changed
@@ -239,7 +243,8 @@ class Footage:
         except InputError as error:
             self._put(replace(video, state="failed", error=str(error)))
             return
-        write_json(self._cached(video, "probed", ".json"), asdict(media))
+        with suppress(OSError):  # a full disk: then it is found out again
+            write_json(self._cached(video, "probed", ".json"), asdict(media))
         self._put(self._with(video, media))
 
     def _thumbnail(self, video: VideoFile) -> None:

@@ -1,92 +1,40 @@
 """The labels of a folder of videos: the card's own files, which the pipeline reads, saved with each change."""
 
-import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from read.data.annotations import Once
-from read.data.annotations import parse as parse_annotation
-from read.data.summaries import parse_summary
 from read.errors import InputError
 from read.files import digest_of
-from read.rows import Fields, id_key, vid_of
+from read.rows import id_key, vid_of
 from read.studio.card import CARD, note_in_card
-from read.studio.checks import Window, checked_sentence, checked_text, checked_windows, rounded
+from read.studio.checks import Window, checked_sentence, checked_text, checked_windows
 from read.studio.journal import Version
+from read.studio.label import (
+    Brought,
+    Conflict,
+    Imported,
+    Label,
+    Lengths,
+    Texts,
+    annotators_of,
+    label_of,
+    length_of,
+    settled,
+    times_of,
+    video_of,
+)
+from read.studio.label_files import label_checker, tables_of
 from read.studio.saved import signature, sweep
-from read.studio.scores import KEYS, score_rows, window_scores
+from read.studio.scores import KEYS
 from read.studio.sides import sides_of
 from read.studio.tables import Exchanges, Ledger, Record, Table, difference
 
-__all__ = ["Brought", "Conflict", "Imported", "Label", "Labels", "Texts", "Version", "Window"]
+__all__ = ["Brought", "Conflict", "Imported", "Label", "Labels", "Lengths", "Texts", "Version", "Window"]
 
-Lengths = Mapping[str, float | None]  # seconds of videos by id; None where they are not known
+MOST_TOLD = 100  # mistakes of an import; a file of another kind has one in each line
 LARGEST_QID = 2**52  # ids that come after it are numbers that a browser can tell from their neighbours
-
-
-@dataclass(frozen=True)
-class Label:
-    """A sentence and its moments in a video.
-
-    `asked` says that it corrects an answer; `side` is that of its video, empty until something is saved where somebody
-    else wrote the file; `rev` changes with the label. `line` is what stands in the file, and not to be changed.
-    """
-
-    qid: int | str
-    vid: str
-    query: str
-    windows: tuple[Window, ...]
-    asked: bool
-    side: str
-    rev: str
-    line: Mapping[str, Any] = field(repr=False, compare=False, default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Imported:
-    """A label that comes from elsewhere, as from line 7 of a file, which is its `place`.
-
-    `line` is the whole line of a file of our own form; the windows of such a label have their scores in it.
-    """
-
-    vid: str
-    query: str
-    windows: tuple[Window, ...]
-    place: str = ""
-    line: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Brought:
-    """What came of an import: labels that are new, those that were there already, and what is wrong.
-
-    Where anything is wrong nothing was saved.
-    """
-
-    added: int
-    same: int
-    mistakes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Texts:
-    """What is said in a video, and its summary; each may be empty."""
-
-    transcript: str
-    summary: str
-    rev: str
-
-
-class Conflict(InputError):  # noqa: N818 - nothing is wrong with the input, somebody was faster
-    """Somebody else has changed it since. `label` is what it is now; None: it is gone."""
-
-    def __init__(self, message: str, label: Label | None = None) -> None:
-        super().__init__(message)
-        self.label = label
 
 
 class Labels:
@@ -113,20 +61,12 @@ class Labels:
         self.summaries = summaries or self.folder / "summaries.jsonl"
         self.twins: Callable[[], Mapping[str, Collection[str]]] = dict
         self._known: dict[str, tuple[Record, Label]] = {}
-        self._last_qid = -1
-        self._ledger = Ledger(
-            {
-                "labels": Table(self.annotations, lambda line: id_key(line["qid"]), self._label_checker),
-                "summaries": Table(self.summaries, video_of, _summary_checker),
-                # What is said in a video that has no summary yet: the pipeline reads none without.
-                "transcripts": Table(self.folder / "transcripts.jsonl", video_of, _transcript_checker),
-            },
-            self.folder / "history.jsonl",
-        )
+        tables = tables_of(self.annotations, self.summaries, self.folder / "transcripts.jsonl", clip_len)
+        self._ledger = Ledger(tables, self.folder / "history.jsonl")
         self._card: tuple[Any, ...] = ()
+        self._last_qid = -1
         try:
             sweep(self.folder / CARD)
-            tables = self._ledger.tables
             self._tell_card(tables["labels"].lines, tables["summaries"].lines)  # who did so may have been killed
         except BaseException:
             self.close()
@@ -168,6 +108,7 @@ class Labels:
             if (same := self._same(vid, query)) and same.windows == kept and not asked:
                 return same  # saved before, by who did not get to hear of it
             self._check_new(vid, query)
+            self._count_on()
             line = {"qid": self._next_qid(tables["labels"].lines), "query": query, "vid": vid}
             line |= self._times(kept, duration) | ({"asked": True} if asked else {})
             self._save(f"added “{query}” in {vid}", labels=[(None, line)])
@@ -207,9 +148,11 @@ class Labels:
             if (windows is not None and tuple(windows) != old.windows) or moved:
                 duration = (lengths or {}).get(video_of(line)) or (None if moved else line.get("duration"))
                 kept = checked_windows(old.windows if windows is None else windows, duration, self.clip_len)
-                dropped = (*KEYS, "duration") if kept != old.windows else ("duration",)
-                line = {key: value for key, value in line.items() if key not in dropped}
-                line |= self._times(kept, duration) if kept != old.windows else told_length(duration)
+                line.pop("duration", None)
+                line |= length_of(duration)
+                if kept != old.windows:
+                    rest = {key: value for key, value in line.items() if key not in KEYS}
+                    line = rest | self._times(kept, duration)
             if (line["vid"], line["query"]) != (old.line["vid"], old.line["query"]):
                 self._check_new(video_of(line), line["query"])
             if line != old.line:
@@ -277,16 +220,17 @@ class Labels:
             lines = dict(tables["labels"].lines)
             here = {(label.vid, label.query): label for label in self.all()}
             added: Exchanges = []
-            same, wrong = 0, [*mistakes]
+            same, wrong, annotators = 0, [*mistakes], annotators_of(lines.values())
+            self._count_on()
             for one in imported:
                 try:
-                    line = self._line_of(one, lengths.get(one.vid), lines)
-                    made = self._made(line, "")
+                    line = self._line_of(one, lengths.get(one.vid), lines, annotators)
+                    made = label_of(line, "", self.clip_len)
                     if (known := here.get((made.vid, made.query))) is None:
                         lines[id_key(line["qid"])] = line
                         here[made.vid, made.query] = made
                         added.append((None, line))
-                    elif _settled(known.windows) == _settled(made.windows):
+                    elif settled(known.windows) == settled(made.windows):
                         same += 1
                     else:
                         raise InputError(
@@ -298,7 +242,8 @@ class Labels:
                 wrong += self._clashes(lines)
             if added and not wrong and not dry:
                 self._save(f"brought in {len(added)} label{'s' * (len(added) > 1)}", labels=added)
-            return Brought(0 if wrong else len(added), same, tuple(wrong))
+            told = [*wrong[:MOST_TOLD], *[f"... and {len(wrong) - MOST_TOLD} more"] * (len(wrong) > MOST_TOLD)]
+            return Brought(0 if wrong else len(added), same, tuple(told))
 
     def texts(self, vid: str) -> Texts:
         """The transcript and the summary of a video."""
@@ -340,15 +285,8 @@ class Labels:
         """The label of a line, made once."""
         known = self._known.get(key)
         if known is None or known[0] is not line:
-            known = self._known[key] = (line, self._made(line, self._ledger.tables["labels"].rev(key)))
+            known = self._known[key] = (line, label_of(line, self._ledger.tables["labels"].rev(key), self.clip_len))
         return known[1]
-
-    def _made(self, line: Record, rev: str) -> Label:
-        spans = [(float(start), float(end)) for start, end in line["relevant_windows"]]
-        scores = window_scores(line, spans, self.clip_len)
-        windows = tuple(Window(*span, score) for span, score in zip(spans, scores, strict=True))
-        asked, side = line.get("asked") is True, line.get("split") or ""
-        return Label(line["qid"], video_of(line), line["query"], windows, asked, side, rev, line)
 
     def _present(self, key: str) -> Label:
         return self._label(key, self._ledger.tables["labels"].lines[key])
@@ -369,40 +307,38 @@ class Labels:
     def _same(self, vid: str, query: str) -> Label | None:
         return next((label for label in self.all() if label.query == query and label.vid == vid), None)
 
+    def _count_on(self) -> None:
+        """Let ids go on after all that there are."""
+        qids = (line["qid"] for line in self._ledger.tables["labels"].lines.values())
+        self._last_qid = max([self._last_qid, *(qid for qid in qids if isinstance(qid, int) and qid < LARGEST_QID)])
+
     def _next_qid(self, lines: Mapping[str, Record]) -> int:
         """A number that no label has, nor had while this is open."""
-        qids = (line["qid"] for line in lines.values())
-        number = max([self._last_qid, *(qid for qid in qids if isinstance(qid, int) and qid < LARGEST_QID)]) + 1
+        number = self._last_qid + 1
         while id_key(number) in lines:
             number += 1
         self._last_qid = number
         return number
 
     def _times(self, windows: Sequence[Window], duration: float | None) -> Record:
-        """The keys of a line that say when."""
-        spans = [[window.start, window.end] for window in windows]
-        rows = score_rows(windows, None if duration is None else rounded(duration), self.clip_len, self._annotators())
-        return told_length(duration) | {"relevant_windows": spans} | rows
+        lines = self._ledger.tables["labels"].lines.values()
+        return times_of(windows, duration, self.clip_len, annotators_of(lines))
 
-    def _annotators(self) -> int:
-        """Of how many people scores are from: all lines have to have as many."""
-        rows = (line.get("saliency_scores") for line in self._ledger.tables["labels"].lines.values())
-        first = next((row[0] for row in rows if row), 0)
-        return len(first) if isinstance(first, list) else 1
-
-    def _line_of(self, one: Imported, duration: float | None, lines: Mapping[str, Record]) -> Record:
+    def _line_of(self, one: Imported, duration: float | None, lines: Mapping[str, Record], annotators: int) -> Record:
         """A line for what was imported; a line of our own form stays as it is, but for an id that is taken."""
         vid, query = vid_of(one.vid, "video"), checked_sentence(one.query)
         windows = checked_windows(one.windows, duration, self.clip_len)
         qid = one.line.get("qid")
         if qid is None or id_key(qid) in lines:
             qid = self._next_qid(lines)
-        told = told_length(duration) | one.line if one.line else self._times(windows, duration)
+        told = length_of(duration) | one.line
+        if not one.line:
+            told = times_of(windows, duration, self.clip_len, annotators)
         return {"qid": qid, "query": query, "vid": vid} | told | {"qid": qid, "query": query, "vid": vid}
 
     def _clashes(self, lines: Mapping[str, Record]) -> list[str]:
         """What is wrong with lines that are to stand in one file."""
-        check = self._label_checker()
+        check = label_checker(self.clip_len)
         for number, line in enumerate(lines.values(), start=1):
             try:
                 check(line, number)
@@ -417,16 +353,8 @@ class Labels:
         labelled = ((video_of(line), line) for lines in now.values() for line in lines.values())
         sides = sides_of(labelled, self.twins())
         for name, lines in now.items():
-            pairs = changes.setdefault(name, [])
-            fresh = {id(after): number for number, (_, after) in enumerate(pairs)}
-            for line in lines.values():
-                if line.get("split") != (side := sides[video_of(line)]):
-                    placed = line | {"split": side}
-                    if id(line) in fresh:
-                        pairs[fresh[id(line)]] = (pairs[fresh[id(line)]][0], placed)
-                    else:
-                        pairs.append((line, placed))
-        check = self._label_checker()
+            changes[name] = placed(changes.get(name, []), lines.values(), sides)
+        check = label_checker(self.clip_len)
         for number, (_, after) in enumerate(changes["labels"], start=1):
             if after is not None:
                 check(after, number)
@@ -441,56 +369,22 @@ class Labels:
             note_in_card(self.folder, self.summaries if summaries else None, self.clip_len if scored else None)
             self._card = signature(self.folder / CARD), bool(summaries), scored
 
-    def _label_checker(self) -> Callable[[Record, int], Any]:
-        once = Once()
 
-        def check(line: Record, number: int) -> None:
-            once.check(parse_annotation(line, self.clip_len), f"on line {number}")
+def placed(pairs: Exchanges, lines: Iterable[Record], sides: Mapping[str, str]) -> Exchanges:
+    """A change with all that it takes for every line to have its video's side.
 
-        return check
-
-
-def _settled(windows: Sequence[Window]) -> list[tuple[float, float, int | None]]:
-    """Windows as they are compared with those of a file: in the order of time, to the millisecond."""
-    return sorted((round(window.start, 3), round(window.end, 3), window.score) for window in windows)
-
-
-def told_length(duration: float | None) -> Record:
-    """The key of a line that says how long the video is, where that is known."""
-    return {} if duration is None else {"duration": rounded(duration)}
-
-
-def video_of(line: Mapping[str, Any]) -> str:
-    """The id of a line's video, in the form that everything goes by."""
-    return _composed(line["vid"])
-
-
-@lru_cache(10_000)
-def _composed(vid: str) -> str:
-    return unicodedata.normalize("NFC", vid)
-
-
-def _summary_checker() -> Callable[[Record, int], Any]:
-    return _once_each(parse_summary)
-
-
-def _transcript_checker() -> Callable[[Record, int], Any]:
-    def check(line: Record) -> None:
-        fields = Fields(line, "vid")
-        fields.require(("vid", "transcript"))
-        fields.vid()
-        fields.text("transcript")
-        fields.check()
-
-    return _once_each(check)
-
-
-def _once_each(check: Callable[[Record], Any]) -> Callable[[Record, int], Any]:
-    first: dict[str, int] = {}
-
-    def checked(line: Record, number: int) -> None:
-        check(line)
-        if first.setdefault(video_of(line), number) != number:
-            raise InputError(f"video {line['vid']} stands already on line {first[video_of(line)]}")
-
-    return checked
+    Args:
+        pairs: the change.
+        lines: all that there are after it.
+        sides: of the videos.
+    """
+    pairs = list(pairs)
+    fresh = {id(after): number for number, (_, after) in enumerate(pairs)}
+    for line in lines:
+        if line.get("split") != (side := sides[video_of(line)]):
+            number = fresh.get(id(line))
+            if number is None:
+                pairs.append((line, line | {"split": side}))
+            else:
+                pairs[number] = (pairs[number][0], line | {"split": side})
+    return pairs
