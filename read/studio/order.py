@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 PARTS = 4  # n
+UNSURE = 0.25  # share of all answers that count as unsure: those with the smallest margins
 NEW = 0.5  # novelty from which a video is called unlike the labelled ones
 
 
@@ -49,6 +50,25 @@ def order(
                 placed.append((vid, _why(novelty, doubts.get(vid, (0, 0)), bool(done), not placed)))
     rest = [(vid, "not looked at yet") for vid in sorted(vids) if vid not in looks and vid not in labelled]
     return placed + rest + copies
+
+
+def margin(windows: Sequence[Sequence[float]]) -> float:
+    """How far the score of the best of some windows [start, end, score] is above that of the next beside it.
+
+    The windows are best first; one that overlaps the best is no other place. Without another, the best's own score.
+    """
+    start, end, best = windows[0]
+    beside = (score for low, high, score in windows[1:] if high <= start or low >= end)
+    return best - next(beside, 0.0)
+
+
+def doubts_of(margins: Mapping[str, Sequence[float]]) -> dict[str, tuple[int, int]]:
+    """Of each video, of how many of how many sentences the model is unsure: their margins are in the lowest quarter."""
+    every = [value for values in margins.values() for value in values]
+    if not every:
+        return {}
+    bar = float(np.quantile(every, UNSURE))
+    return {vid: (sum(value <= bar for value in values), len(values)) for vid, values in margins.items()}
 
 
 def _parts(looks: Sequence[np.ndarray]) -> np.ndarray:
