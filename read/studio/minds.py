@@ -25,7 +25,7 @@ COPIES = "asked-"  # how folders with copies of bundles begin
 TRIES = 3  # to copy a bundle that is just being replaced
 
 
-@dataclass
+@dataclass(eq=False)
 class Mind:
     """A model that helps.
 

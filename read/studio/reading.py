@@ -23,11 +23,12 @@ from read.errors import InputError
 from read.grounding.windows import suppress
 from read.predictor import EncodedVideo, Predictor
 from read.studio.minds import COPIES, Mind, mark_of, mind_at_hand
-from read.studio.order import PARTS, order
+from read.studio.order import PARTS, doubts_of, margin, order
 from read.studio.twins import Strips, twins_of
 from read.video_features import features_of
 
 CANDIDATES = 3  # moments that are proposed for a sentence
+SENTENCES = 24  # labelled ones, the last, of which it is asked whether the model is sure
 
 
 class _Work(NamedTuple):
@@ -63,6 +64,9 @@ class FootageReading:
         self._mark: Hashable = None  # of what `_mind` was, or is being, made of
         self._works: dict[str, _Work] = {}
         self._parts: dict[str, np.ndarray] = {}  # (n, d) of the videos that were read
+        self._margins: dict[str, list[float]] = {}  # of the sentences `_asked`, by video
+        self._asked: tuple[Mind | None, tuple[str, ...]] = (None, ())
+        self._asking: Job | None = None
         self._strips = Strips()
         self._twins: dict[str, list[str]] = {}
         self._compared: tuple[Hashable, int] = (None, 0)  # what was, and how much
@@ -153,14 +157,20 @@ class FootageReading:
         return self._twins
 
     def order(self, labels: Iterable[Any]) -> dict[str, Any]:
-        """The unlabelled videos, those first from which most is to be learned: `by` and `order` of `vid` and `why`."""
+        """The unlabelled videos, those first from which most is to be learned: `by` and `order` of `vid` and `why`.
+
+        What the model is unsure of is found out in the background, and counts as far as it is known.
+        """
+        labels = list(labels)
         labelled = {label.vid for label in labels}
+        self._ask(tuple(dict.fromkeys(label.query for label in reversed(labels)))[:SENTENCES], labelled)
         vids = [*self._usable()]
         with self._lock:
             looks = {vid: self._parts[vid] for vid in vids if vid in self._parts}
+            doubts = doubts_of({vid: self._margins[vid] for vid in looks if vid in self._margins})
         if not looks:  # no model has read any: by what the thumbnails look like
             looks = self._strips.known(self.footage.strips())
-        found = order(vids, labelled, looks, {}, self._twins)
+        found = order(vids, labelled, looks, doubts, self._twins)
         return {"by": self.by, "order": [{"vid": vid, "why": why} for vid, why in found]}
 
     def close(self) -> None:
@@ -188,6 +198,29 @@ class FootageReading:
         if before:
             before.close()
 
+    def _ask(self, queries: tuple[str, ...], labelled: set[str]) -> None:
+        """Find out how sure the model is of some sentences in the videos that it has read and nobody has labelled."""
+        with self._lock:
+            mind = self._mind
+            if (mind, queries) != self._asked:
+                self._asked, self._margins = (mind, queries), {}
+                if self._asking:
+                    self._aside.cancel(self._asking)
+                    self._asking = None
+            rest = [vid for vid in self._parts if vid not in labelled and vid not in self._margins]
+            if mind and queries and rest and (self._asking is None or self._asking.state in ("done", "failed")):
+                self._asking = self._aside.add(Job(partial(self._doubt, mind, queries, rest)))
+
+    def _doubt(self, mind: Mind, queries: tuple[str, ...], vids: list[str], job: Job) -> None:
+        for vid in vids:
+            job.progress(0.0)  # it ends here where other sentences are asked by now
+            if (work := self._works.get(vid)) and (features := mind.get(work.key)) is not None:
+                video = EncodedVideo(mind.predictor, work.video.path, features)
+                margins = [margin(answer.moments) for answer in video.answer(queries, mind.adapters[0])]
+                with self._lock:
+                    if self._asked == (mind, queries):
+                        self._margins[vid] = margins
+
     def _usable(self) -> dict[str, Any]:
         return {vid: video for vid, video in dict(self.footage.videos).items() if video.state != "failed"}
 
@@ -206,7 +239,8 @@ class FootageReading:
 
     def _drop(self, vid: str) -> None:
         self._line.cancel(self._works.pop(vid).job)
-        self._parts.pop(vid, None)
+        for known in (self._parts, self._margins):
+            known.pop(vid, None)
 
     def _again(self, vid: str, work: _Work) -> None:
         with self._lock:

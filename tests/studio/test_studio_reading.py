@@ -19,6 +19,7 @@ from read.files import write_json, write_text
 from read.predictor import Predictor
 from read.studio import at_hand, reading
 from read.studio.minds import COPIES
+from read.studio.order import margin
 from read.studio.reading import FootageReading
 from tests.app.fake import make_video, wait_until
 
@@ -100,13 +101,13 @@ def settled(found, bundle=None):
         found.reload(bundle)
         return found.by and all(found.state(vid) in ("done", "failed") for vid in found.footage.videos)
 
-    wait_until(done, 30)
+    wait_until(done, 90)
     return found
 
 
 def idle(found):
     """Until what is done beside the reading is done."""
-    wait_until(lambda: not found._aside.at_work)
+    wait_until(lambda: not found._aside.at_work, 90)
 
 
 def test_a_bundle_answers_as_its_predictor_does(opened, bundle, packed, folder):
@@ -140,7 +141,7 @@ def test_without_anything_at_hand_there_is_an_order_all_the_same(opened):
     assert found.moments("party", QUERY) == {"state": "none", "by": None, "moments": [], "error": ""}
     with pytest.raises(InputError, match="train one first"):
         found.answer("party", QUERY)
-    told = found.order([SimpleNamespace(vid="short")])
+    told = found.order([SimpleNamespace(vid="short", query=QUERY)])
     assert told["by"] is None and [row["vid"] for row in told["order"]] == ["party"]
 
 
@@ -317,3 +318,17 @@ def test_what_a_killed_studio_left_behind_is_removed(opened, working):
     left.mkdir(parents=True)
     opened()
     assert not left.exists()
+
+
+def test_the_order_counts_what_the_model_is_unsure_of(opened, bundle):
+    found = settled(opened(bundle), bundle)
+    queries = [QUERY, "rain falls", "a cat on a mat", "a street"]
+    labels = [SimpleNamespace(vid="short", query=query) for query in (*queries, QUERY)]
+    assert found.order(labels)["order"] == [{"vid": "party", "why": "unlike the labelled ones"}]
+    idle(found)
+    (told,) = found.order(labels)["order"]
+    moments = [found.answer("party", query)["moments"] for query in dict.fromkeys([QUERY, *queries[::-1]])]
+    margins = [margin([(each["start"], each["end"], each["score"]) for each in of]) for of in moments]
+    np.testing.assert_allclose(found._margins["party"], margins, atol=2e-4)  # one batch rounds differently
+    unsure = sum(value <= np.quantile(margins, 0.25) for value in margins)
+    assert told["why"].endswith(f"the model is unsure of {unsure} of 4 sentences")
