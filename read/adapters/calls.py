@@ -291,7 +291,7 @@ class Stack:
         words = next((given[key] for key in WORDS if isinstance(given.get(key), Tensor)), None)
         call.size = None if words is None or words.dim() < 2 else (words.shape[0], words.shape[1])
         call.windowed = self.windowed
-        if self.tells:
+        if self.tells and self.adapters.looks:
             call.told = told(module, given, past)
         if self.teller and given.get("encoder_hidden_states") is None:  # which what a decoder writes attends to
             outer = self.teller.thread.running

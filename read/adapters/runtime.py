@@ -137,6 +137,11 @@ class Adapters(nn.ModuleDict):
         """These adapters, or those of the replica that this thread computes with."""
         return self.thread.replica or self
 
+    @property
+    def looks(self) -> bool:
+        """Whether the active adapter has to know which token is which."""
+        return self.active is not None and (self.record_narrow or self.configs[self.active].mixer != "none")
+
     def unhook(self) -> None:
         """Remove the hooks that no adapter needs any more."""
         used = {place for keys in self.keys_of.values() for place in keys}

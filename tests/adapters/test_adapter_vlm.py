@@ -8,7 +8,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from read.adapters import AdapterConfig, alignment_states, apply_strategy, inject, load_adapter, save_adapter
+from read.adapters import (
+    AdapterConfig,
+    activate,
+    alignment_states,
+    apply_strategy,
+    deactivate,
+    inject,
+    load_adapter,
+    save_adapter,
+)
 from read.alignment import Alignment
 from read.errors import InputError
 from tests import video_models as vlm
@@ -162,6 +171,7 @@ def test_what_tells_frames_from_words_has_to_be_there_and_to_fit(cases, awake):
         model.model.language_model(inputs_embeds=torch.randn(1, 5, 32))
     inject(model, AdapterConfig(mixer="none", targets=DECODER), "plain")
     model.model.language_model(inputs_embeds=torch.randn(1, 5, 32))  # which nothing has to be told
+    activate(model, "default")
     grid = batch["video_grid_thw"].clone()
     grid[0, 0] += 1
     with pytest.raises(InputError, match="20 tokens of videos in input_ids, but what is told of their frames is of 24"):
@@ -170,8 +180,11 @@ def test_what_tells_frames_from_words_has_to_be_there_and_to_fit(cases, awake):
     awake(inject(model, AdapterConfig(targets=DECODER)))
     with torch.no_grad():
         cache = model(**batch, use_cache=True).past_key_values
+        again = batch | {"past_key_values": cache, "attention_mask": None}
         with pytest.raises(InputError, match="pictures in a call that goes on from a cache"):
-            model(**batch | {"past_key_values": cache, "attention_mask": None})
+            model(**again)
+        deactivate(model)
+        model(**again)  # as the plain model does
 
 
 @pytest.mark.parametrize("kind", ["qwen2_5_vl", "smolvlm"])
