@@ -355,6 +355,24 @@ def test_nothing_stands_in_the_way_in_any_view(tab, labeller, dark):
             assert worst[0] >= 4.5, (view, width, worst)
 
 
+def test_videos_come_and_go_with_their_files(browser, clip, tmp_path):
+    folder, working = tmp_path / "few", tmp_path / "working"
+    folder.mkdir()
+    working.mkdir()
+    with serving(folder, working) as (address, _):
+        tab = browser.page(address)
+        tab.until("document.querySelector('#video-none').textContent.startsWith('No videos in this folder yet')")
+        press(
+            tab, "i", "o", "w", "a", "0", "j", "k", "Enter", "Delete", "x", "Escape", "e"
+        )  # there is nothing to do it to
+        (folder / "first.mp4").hardlink_to(clip)
+        tab.until("player.readyState >= 2")
+        assert tab.text("#video-name") == "first.mp4" and tab.text("#video-count") == "1 video, 0 labelled"
+        (folder / "first.mp4").unlink()
+        tab.until("document.querySelector('#video-none').textContent && player.hidden")
+        assert tab.complaints() == []
+
+
 def test_five_hundred_videos_and_five_thousand_sentences(browser, clip, tmp_path):
     """What scripts take for the first paint, a scroll through all of it, and a key, is less than an eye notices."""
     folder, working = tmp_path / "many", tmp_path / "working"

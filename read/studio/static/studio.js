@@ -88,7 +88,10 @@ model.hear("saving", () => {
   tellAway();
 });
 model.hear("chosen", ({ vid: of }) => { if (of !== vid) to(of); });
-model.hear("videos", (changed) => { if (changed.has(vid)) about(); else if (!vid) show(); });
+model.hear("videos", (changed) => {
+  if (vid && !model.videos.has(vid)) vid = null; // its file has gone
+  if (!vid) show(); else if (changed.has(vid)) about();
+});
 model.hear("labels", about);
 model.hear("model", () => answers.begin());
 

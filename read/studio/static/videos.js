@@ -168,5 +168,5 @@ on("order", "change", ({ target }) => {
   find("order-by").textContent = "";
   if (target.value === "teach") teach(); else arrange();
 });
-hear("videos", (changed) => { if ([...changed].every((vid) => listed.includes(vid))) rewrite(changed); else arrange(); });
+hear("videos", (changed) => { if ([...changed].every((vid) => listed.includes(vid) && videos.has(vid))) rewrite(changed); else arrange(); });
 hear("labels", () => { rewrite(); count(); });
