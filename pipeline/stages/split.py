@@ -1,4 +1,4 @@
-"""Stage 4: low-resource splits, one per number of shots and seed, as JSON; videos on two sides fail it."""
+"""Stage 4: low-resource splits, one per number of shots and seed, as JSON; copies on two sides fail it."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from pipeline import paths
 from pipeline.cli import run, task_parser
 from pipeline.data import load_features, load_labels
-from read.data import FeatureStore, SplitSettings, check_leaks, find_twins, make_split
+from read.data import FeatureStore, SplitSettings, check_leaks, find_twins, make_split, one_for_copies
 from read.errors import InputError
 from read.files import write_json
 
@@ -51,6 +51,7 @@ def main() -> None:
     folder = paths.splits(settings.dataset, task)
     joint = Joint(store, settings)
     twins = find_twins(joint, {label.vid for label in usable} | joint.source)
+    recording = one_for_copies(pair for pair in twins if not {pair.one, pair.other} & joint.source)
     how = SplitSettings(
         rule.val_share, rule.test_share, rule.test_seed, settings.protocol, settings.domain or "", rule.shots_per,
         largest=max(settings.runs.shots),
@@ -58,7 +59,7 @@ def main() -> None:
     files = []
     for shots in settings.runs.shots:
         for seed in settings.runs.seeds:
-            split = make_split(usable, shots, seed, how)
+            split = make_split(usable, shots, seed, how, recording)
             check_leaks(split.sides, twins)
             check_leaks({"test": split.test, "source": sorted(joint.source)}, twins)
             file = paths.split_file(settings.dataset, task, shots, seed)

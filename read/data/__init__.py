@@ -4,7 +4,7 @@ from read.data.annotations import Annotation, Question, load_annotations
 from read.data.copies import find_twins
 from read.data.features import FeatureStore, write_shard
 from read.data.layouts import load_parts, youtube_of
-from read.data.leaks import check_leaks
+from read.data.leaks import check_leaks, one_for_copies
 from read.data.pieces import pieces, training_pieces
 from read.data.samples import Sample, collate, make_samples
 from read.data.splits import Split, SplitSettings, make_split, reported_side
@@ -29,6 +29,7 @@ __all__ = [
     "load_transcript",
     "make_samples",
     "make_split",
+    "one_for_copies",
     "pieces",
     "reported_side",
     "training_pieces",

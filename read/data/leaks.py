@@ -1,7 +1,7 @@
 """Leaks between the sides of a split: one video, one recording or one content under two names."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 from read.data.copies import Twins
@@ -14,6 +14,28 @@ def youtube_id(vid: str) -> str:
     """The YouTube video that a file is cut from: of QVHighlights' `<id>_<start>_<end>` the id, else the name itself."""
     cut = re.fullmatch(r"([\w-]{11})_\d+(?:\.\d+)?_\d+(?:\.\d+)?", vid)
     return cut[1] if cut else vid
+
+
+def one_for_copies(twins: Iterable[Twins], recording: Callable[[str], str] = youtube_id) -> Callable[[str], str]:
+    """A `recording` by which copies of a video, and copies of these, are cut from one: no draw puts them on two sides.
+
+    Args:
+        twins: pairs of copies, of `find_twins`.
+        recording: id of a video -> of the recording that it was cut from, where it is no copy.
+    """
+    same: dict[str, str] = {}  # recording -> another of the same content; roots are absent
+
+    def root(vid: str) -> str:
+        name = recording(vid)
+        while name in same:
+            name = same[name]
+        return name
+
+    for pair in twins:
+        one, other = sorted((root(pair.one), root(pair.other)))
+        if one != other:
+            same[other] = one
+    return root
 
 
 def check_leaks(

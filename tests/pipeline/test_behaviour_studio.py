@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.tiny import ROOT
-from read.files import read_jsonl
+from read.files import read_jsonl, write_jsonl
 from tests.app.browser import CHROMIUM, chromium
 
 FOOTAGE = ROOT.parent / "shared/footage"
+ALIKE = {"vtest"}  # which encoders of a few steps take for a copy of another
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None or os.name != "posix", reason="no Chromium on this machine"),
@@ -48,13 +49,15 @@ def test_from_a_folder_of_videos_to_an_answer(half, tmp_path):
             tab = browser.page(address)
             tab.until("document.body.classList.contains('ready')")
             tab.run("location.hash = '#files'")
-            tab.give("#pick-file", FOOTAGE / "annotations.jsonl")
-            tab.until("document.querySelector('#trial-told').textContent.includes('26')")
+            rows = [row for row in read_jsonl(FOOTAGE / "annotations.jsonl") if row["vid"] not in ALIKE]
+            write_jsonl(tmp_path / "annotations.jsonl", rows)
+            tab.give("#pick-file", tmp_path / "annotations.jsonl")
+            tab.until(f"document.querySelector('#trial-told').textContent.includes('{len(rows)}')")
             tab.click("#import")
             tab.until("document.querySelectorAll('#history li').length === 1")
-            assert len(read_jsonl(card / "annotations.jsonl")) == 26
+            assert len(read_jsonl(card / "annotations.jsonl")) == len(rows)
             tab.run("location.hash = '#train'")
-            tab.until("document.querySelector('#plan-told').textContent.includes('7 labelled videos')")
+            tab.until("document.querySelector('#plan-told').textContent.includes('6 labelled videos')")
             assert "dataset" in tab.text("#params-rows")
             tab.click("#train-start")
             state(tab, "running")
@@ -68,7 +71,7 @@ def test_from_a_folder_of_videos_to_an_answer(half, tmp_path):
             tab.until("document.querySelector('#train-start').textContent === 'Resume'")
             tab.click("#train-start")
             told = state(tab, "done", "failed")
-            assert told["state"] == "done", told
+            assert told["error"] == "" and told["state"] == "done"
             tab.until("!document.querySelector('#verdict').hidden")
             assert re.search(r"\d+ of \d+ test queries found", tab.text("#verdict-told"))
             assert {"random", "zero-shot"} <= {row["name"] for row in told["verdict"]["rows"]}

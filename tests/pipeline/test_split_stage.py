@@ -9,7 +9,7 @@ import pytest
 from pipeline.stages import split
 from read.data import FeatureStore, write_shard
 from read.errors import InputError
-from read.files import read_json, write_jsonl
+from read.files import read_json, read_jsonl, write_jsonl
 
 SPEC = {"fps": 8.0, "clip_len": 2.0, "encoders": {}}
 VIDEOS = [f"v{number}" for number in range(10)]
@@ -73,16 +73,25 @@ def test_files_of_runs_that_are_no_longer_asked_for_go(stage):
     assert set(stage([2], [0])[0]) == {"k2-s0"}
 
 
-def test_a_copy_on_another_side_fails_the_stage(stage, tmp_path):
+def test_copies_are_drawn_to_one_side_and_may_not_be_named_two(stage, tmp_path):
     sides = stage([2], [0])[0]["k2-s0"]
-    original, copy = sides["train"][0], sides["test"][0]
-    folder = tmp_path / "data/features/mine"
+    pairs = [(sides["train"][0], sides["test"][0]), (sides["train"][1], sides["val"][0])]
     arrays = {f"clip/{vid}": np.random.default_rng(i).normal(size=(4, 8)) for i, vid in enumerate(VIDEOS[1:])}
-    arrays[f"clip/{copy}"] = arrays[f"clip/{original}"] + 1e-3
-    write_shard(folder, "000", arrays, SPEC)
+    for original, copy in pairs:
+        arrays[f"clip/{copy}"] = arrays[f"clip/{original}"] + 1e-3
+    write_shard(tmp_path / "data/features/mine", "000", arrays, SPEC)
+    for split_of in stage([1, 2], [0, 1, 2])[0].values():
+        side = {vid: name for name in ("train", "val", "test") for vid in split_of[name]}
+        assert all(side.get(one) == side.get(other) or None in (side.get(one), side.get(other)) for one, other in pairs)
+        assert len(split_of["test"]) in (4, 5)  # 40 % of 9, and the copy of the last
+    arrays[f"clip/{pairs[1][1]}"] = np.random.default_rng(99).normal(size=(4, 8))
+    write_shard(tmp_path / "data/features/mine", "000", arrays, SPEC)
+    rows = read_jsonl("data/raw/mine/annotations.jsonl")
+    named = [row | {"split": "test" if row["vid"] == pairs[0][1] else "train"} for row in rows]
+    write_jsonl("data/raw/mine/annotations.jsonl", named)
     with pytest.raises(InputError, match="near-identical") as error:
-        stage([2], [0])
-    assert original in str(error.value) and copy in str(error.value)
+        stage([6], [0])
+    assert all(vid in str(error.value) for vid in pairs[0])
 
 
 def test_a_copy_of_a_test_video_in_the_source_fails_the_stage(stage, capsys):
