@@ -361,10 +361,9 @@ def test_videos_come_and_go_with_their_files(browser, clip, tmp_path):
     working.mkdir()
     with serving(folder, working) as (address, _):
         tab = browser.page(address)
-        tab.until("document.querySelector('#video-none').textContent.startsWith('No videos in this folder yet')")
-        press(
-            tab, "i", "o", "w", "a", "0", "j", "k", "Enter", "Delete", "x", "Escape", "e"
-        )  # there is nothing to do it to
+        tab.until("document.querySelector('#blank').textContent.startsWith('No videos in this folder yet')")
+        assert str(folder) in tab.text("#blank") and tab.run(RULES) == []
+        press(tab, "i", "o", "w", "a", "0", "j", "k", "Enter", "Delete", "x", "Escape", "e")  # to nothing
         (folder / "first.mp4").hardlink_to(clip)
         tab.until("player.readyState >= 2")
         assert tab.text("#video-name") == "first.mp4" and tab.text("#video-count") == "1 video, 0 labelled"

@@ -150,6 +150,7 @@ export function remove(which) {
 export function save(text) { // Enter; true when there was something to save
   const said = text.trim();
   say(null);
+  if (!vid) return void say("Choose a video first.");
   if (!said) return void say("Type what happens, in a sentence.");
   if (id) {
     const { vid: at, windows: had } = label();

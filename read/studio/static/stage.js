@@ -12,7 +12,6 @@ export const address = (part) => `api/videos/${encodeURIComponent(vid)}${part}`;
 export const duration = () => current()?.seconds ?? (Number.isFinite(player.duration) ? player.duration : 0);
 
 export function open(to) {
-  if (to === vid) return;
   vid = to;
   frame = null;
   player.removeAttribute("src");
@@ -37,11 +36,11 @@ function show() {
   player.hidden = !plays;
   find("blank").hidden = plays;
   if (plays) { if (!player.getAttribute("src")) player.src = address("/file"); return; }
-  find("blank").textContent = !video ? "Choose a video." : video.state === "failed" ? video.error ?? "This file could not be read as a video."
+  find("blank").textContent = !videos.size ? `No videos in this folder yet. Put some into ${studio.folder}; they show up here.` : !video ? "Choose a video." : video.state === "failed" ? video.error ?? "This file could not be read as a video."
     : video.state === "unread" ? "The file is being looked at …" : "A copy that browsers play is being made …";
   if (video && video.state !== "failed") want();
 }
-hear("videos", (changed) => { if (changed.has(vid)) show(); });
+hear("videos", (changed) => { if (!vid || changed.has(vid)) show(); });
 
 player.addEventListener("error", () => { if (player.getAttribute("src")) say(`${current()?.file}: your browser does not play this file.`); });
 

@@ -15,7 +15,7 @@ import * as list from "./videos.js";
 
 const LOOK = 2000; // milliseconds between looks at what changed
 const TITLES = { label: "Label", train: "Train", ask: "Ask", files: "Import & export" };
-let vid = null;
+let vid; // of the open video, null where there is none
 
 const addressOf = (view, of) => `#${view}${of ? `/${encodeURIComponent(of)}` : ""}`;
 function asked() { // what the address says
@@ -43,11 +43,11 @@ function show() {
   document.title = `${named ? `${named.file} · ` : ""}${TITLES[view]} · READ studio`;
 }
 
-function openVideo(to, view) {
+function openVideo(to = null, view) {
   for (const part of ["label", "ask"]) for (const element of document.querySelectorAll(`.in-${part}`)) element.hidden = part !== view;
   stage.player.controls = view === "ask"; // they would cover what is looked at closely
   if (to !== vid) {
-    vid = to ?? null;
+    vid = to;
     stage.open(vid);
     editor.open(vid);
     texts.open(vid);

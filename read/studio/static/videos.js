@@ -119,7 +119,9 @@ export function arrange() {
   space.style.height = `${listed.length * ROW}px`;
   for (const element of rows.values()) element.remove();
   rows.clear();
-  find("video-none").textContent = listed.length ? "" : videos.size ? "No video has this in its name." : `No videos in this folder yet. Put some into ${studio.folder}; they show up here.`;
+  find("video-none").textContent = listed.length ? "" : videos.size ? "No video has this in its name." : "No videos yet.";
+  scroller.hidden = !listed.length;
+  document.body.classList.toggle("bare", !videos.size);
   paint();
   point();
   count();
