@@ -41,6 +41,8 @@ from read.data import load_annotations
 from read.data.packages import form_of, forms_of
 from read.metrics.protocol import get_protocol
 from read.plugins import QUERY_LAYOUTS
+from read.studio.formats import FORMATS
+from read.studio.labels import Label, Window
 
 labels = load_annotations("data/catalog/garden/annotations.jsonl", 2.0)
 row = {"qid": 1, "query": "a", "vid": "v", "duration": 9.0, "middle": 3.0, "length": 2.0}
@@ -53,6 +55,13 @@ rows = [{"qid": 1, "query": "a heron lands", "vid": "pond", "pred_relevant_windo
          "pred_saliency_scores": [0.1, 0.9, 0.2]}]
 protocol = get_protocol("windows_only")
 assert protocol.choice(rows, labels, 2.0) == protocol.scores(rows, labels, 2.0)["MR-full-mAP"] == 100.0
+
+form = FORMATS["audacity"]
+found, mistakes = form.read("2.0\\t4.5\\ta heron lands\\n5\\n", "pond", {"pond": 6.0})
+assert [(one.query, one.windows) for one in found] == [("a heron lands", (Window(2.0, 4.5),))]
+assert mistakes == ["line 2: the sentence is empty: what happens in the moment?"]
+label = Label(1, "pond", "a heron lands", found[0].windows, False, "", "")
+assert form.write([label], {}) == "2.0\\t4.5\\ta heron lands\\n"
 
 model = build_backbone("univtg_saliency", video_dim=6, text_dim=5, hidden=8, layers=1, heads=2, feed_forward=8)
 model.save("saved")
@@ -141,8 +150,8 @@ def run(copy: Path, code: str) -> None:
 
 def test_every_kind_is_one_file():
     """A dataset is a card and its labels."""
-    kinds = ["annotations.jsonl", "card.yaml", "colours.py", "middle.py", "norms.py", "one_each.py", "spread.py",
-             "univtg_saliency.py", "windows_only.py"]  # fmt: skip
+    kinds = ["annotations.jsonl", "audacity.py", "card.yaml", "colours.py", "middle.py", "norms.py", "one_each.py",
+             "spread.py", "univtg_saliency.py", "windows_only.py"]  # fmt: skip
     assert sorted(Path(name).name for name in FILES) == kinds
 
 

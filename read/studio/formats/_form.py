@@ -43,11 +43,14 @@ class Gathered:
     mistakes: list[str] = field(default_factory=list)
     _found: dict[tuple[str, str], tuple[str, list[Window]]] = field(default_factory=dict)
 
-    def add(self, place: str, vid: str, query: str, start: float, end: float, score: int | None = None) -> None:
-        """Take a row; what is wrong with it is noted with its place."""
+    def add(
+        self, place: str, vid: str, query: str, start: float | str, end: float | str, score: int | None = None
+    ) -> None:
+        """Take a row, with times in seconds or as `seconds_of` reads them; what is wrong is noted with its place."""
         try:
             query = checked_sentence(query)
-            (window,) = checked_windows([Window(start, end, score)], self.lengths.get(vid), CLIP_LEN)
+            span = (seconds_of(time) if isinstance(time, str) else time for time in (start, end))
+            (window,) = checked_windows([Window(*span, score)], self.lengths.get(vid), CLIP_LEN)
         except InputError as error:
             self.mistakes.append(f"{place}: {error}")
             return
