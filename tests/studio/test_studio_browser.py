@@ -8,6 +8,7 @@ import pytest
 
 import tests.app
 from tests.app.browser import CHROMIUM, chromium
+from tests.app.fake import wait_until
 from tests.studio.fake import Labeller, serving
 
 pytestmark = [
@@ -286,7 +287,7 @@ def test_texts_are_saved_when_the_field_is_left(tab, labeller, tmp_path):
     assert labeller.get("/api/videos/walk/texts").json()["summary"] == ""
 
 
-def test_a_file_is_tried_brought_in_and_taken_back(tab, labeller, tmp_path):
+def test_a_file_is_tried_brought_in_taken_out_and_taken_back(tab, browser, labeller, tmp_path):
     label(tab, "before")
     row = {"qid": 7, "vid": "walk", "query": "it is bright", "duration": 12.0, "relevant_windows": [[6.0, 8.0]]}
     for name, windows in (("bad.jsonl", [[6.0, 99.0]]), ("good.jsonl", [[6.0, 8.0]])):
@@ -302,7 +303,12 @@ def test_a_file_is_tried_brought_in_and_taken_back(tab, labeller, tmp_path):
     assert len(labeller.labels()) == 1
     tab.click("#import")
     tab.until("document.querySelector('#trial').hidden")
-    assert [row["query"] for row in labeller.labels()] == ["before", "it is bright"]
+    queries = [row["query"] for row in labeller.labels()]
+    assert queries == ["before", "it is bright"]
+    tab.click("#export-all a[href*=jsonl]")
+    wait_until(lambda: [*browser.downloads.glob("*.jsonl")])
+    (kept,) = browser.downloads.glob("*.jsonl")
+    assert [json.loads(line)["query"] for line in kept.read_text(encoding="utf-8").splitlines()] == queries
     tab.click("#history button")  # the version before
     tab.until("document.querySelector('#told').textContent.startsWith('The labels are again')")
     assert [row["query"] for row in labeller.labels()] == ["before"]
@@ -319,6 +325,20 @@ def test_the_training_is_started_watched_and_stopped(tab, studio):
     tab.click("#train-stop")
     tab.until("document.querySelector('#train-start').textContent === 'Resume'")
     assert studio.training.state == "stopped"
+
+
+def test_what_was_chosen_for_the_browser_is_kept(tab, served):
+    for _ in range(2):
+        tab.click("#theme")
+    tab.run("document.querySelector('#show-keys').click()")
+    tab.click("#letters")
+    tab.run("document.querySelector('#keys').close()")
+    tab.go(served[0])
+    opened(tab)
+    assert tab.text("#theme") == "Theme: dark"
+    assert tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(20, 22, 26)"
+    press(tab, "j")
+    assert tab.run("location.hash") == "#label/walk"  # letters are no keys
 
 
 def test_the_focus_stays_where_it_was(tab, labeller):

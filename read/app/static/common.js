@@ -46,9 +46,20 @@ export function save(blob, name) {
 export const hold = (button, waits) => button.setAttribute("aria-disabled", waits); // a disabled button would lose the focus
 export const held = (button) => button.getAttribute("aria-disabled") === "true";
 
+export function remember(key, value) { // what a person chose for this browser; without `value`, what that was
+  try {
+    if (value !== undefined) localStorage.setItem(key, value);
+    return localStorage.getItem(key);
+  } catch { return value ?? null; /* forbidden: chosen for this visit */ }
+}
+
 const modes = ["auto", "light", "dark"];
-on("theme", "click", ({ target }) => {
-  const { dataset } = document.documentElement;
-  dataset.theme = modes[(modes.indexOf(dataset.theme ?? "auto") + 1) % modes.length];
-  target.textContent = `Theme: ${dataset.theme}`;
+function paint(mode) {
+  document.documentElement.dataset.theme = mode;
+  find("theme").textContent = `Theme: ${mode}`;
+}
+paint(modes.find((mode) => mode === remember("read-theme")) ?? "auto");
+on("theme", "click", () => {
+  paint(modes[(modes.indexOf(document.documentElement.dataset.theme) + 1) % modes.length]);
+  remember("read-theme", document.documentElement.dataset.theme);
 });

@@ -1,6 +1,6 @@
 // What keys do, by view; the same table is what "?" shows.
 import { wrong } from "./ask.js";
-import { find, make, on } from "./common.js";
+import { find, make, on, remember } from "./common.js";
 import * as editor from "./editor.js";
 import { accept, acceptFirst } from "./ghosts.js";
 import { magnify, save, setEnd, setStart, toField, toTimeline } from "./label.js";
@@ -8,7 +8,7 @@ import { studio } from "./model.js";
 import { play, step } from "./stage.js";
 import { redo, undo } from "./undo.js";
 
-let letters = true; // keys without Ctrl can be switched off, for who dictates
+let letters = remember("read-studio-letters") !== "off"; // keys without Ctrl can be switched off, for who dictates
 let go = () => {};
 let view = "label";
 export const onNeighbour = (act) => { go = act; };
@@ -72,6 +72,10 @@ export function begin() {
   const told = [...TABLE.map(([, shown, , does]) => [shown, does]), ["Ctrl Z", "undo; with Shift: redo"]];
   find("keys-list").replaceChildren(...told.map(([shown, does]) => make("div", {}, make("dt", {}, make("kbd", {}, shown)), make("dd", {}, does))));
   on("show-keys", "click", () => find("keys").showModal());
-  on("letters", "change", ({ target }) => { letters = target.checked; });
+  find("letters").checked = letters;
+  on("letters", "change", ({ target }) => {
+    letters = target.checked;
+    remember("read-studio-letters", letters ? "on" : "off");
+  });
   find("keys-steps").textContent = `A clip is ${studio.clip_len} s long, as the model reads videos; how long a frame is, is measured while the video plays.`;
 }
