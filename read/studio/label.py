@@ -18,8 +18,8 @@ Lengths = Mapping[str, float | None]  # seconds of videos by id; None where they
 class Label:
     """A sentence and its moments in a video.
 
-    `asked` says that it corrects an answer; `side` is that of its video, empty until something is saved where somebody
-    else wrote the file; `rev` changes with the label. `line` is what stands in the file, and not to be changed.
+    `asked` says that it corrects an answer; `side` is that of its video; `rev` changes with the label. `line` is what
+    stands in the file, and not to be changed.
     """
 
     qid: int | str

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ class Labels:
         self.summaries = summaries or self.folder / "summaries.jsonl"
         self.twins: Callable[[], Mapping[str, Collection[str]]] = dict
         self._known: dict[str, tuple[Record, Label]] = {}
+        self._all: tuple[Any, ...] | None = None
         tables = tables_of(self.annotations, self.summaries, self.folder / "transcripts.jsonl", clip_len)
         self._ledger = Ledger(tables, self.folder / "history.jsonl")
         self._card: tuple[Any, ...] = ()
@@ -83,9 +85,28 @@ class Labels:
         self._ledger.close()
 
     def all(self) -> list[Label]:
-        """All labels, in the order of the file. Raises InputError where somebody has broken it."""
+        """All labels, in the order of the file, with the sides that `settle` would write where somebody wrote others.
+
+        Raises:
+            InputError: somebody has broken the file.
+        """
         with self._tables() as tables:
-            return [self._label(key, line) for key, line in tables["labels"].lines.items()]
+            lines, summaries, twins = tables["labels"].lines, tables["summaries"].lines, self.twins()
+            known = self._all  # every change has other dictionaries
+            if known is None or known[0] is not lines or known[1] is not summaries or known[2] != twins:
+                sides = self._sides(lines, summaries)
+                found = [self._label(key, line) for key, line in lines.items()]
+                sided = [one if one.side == sides[one.vid] else replace(one, side=sides[one.vid]) for one in found]
+                known = self._all = lines, summaries, twins, sided
+            return [*known[3]]
+
+    def settle(self) -> list[Label]:
+        """Write a video's side into its labels where somebody wrote none, or two; gives all labels, as `all`."""
+        with self._tables() as tables:
+            lines = tables["labels"].lines, tables["summaries"].lines
+            if any(placed([], part.values(), self._sides(*lines)) for part in lines):
+                self._save("sides of videos")
+            return self.all()
 
     def add(
         self, vid: str, query: str, windows: Sequence[Window], duration: float | None, asked: bool = False
@@ -350,8 +371,7 @@ class Labels:
         """Save a change with what follows from it: the sides of videos, and what the card names."""
         tables = self._ledger.tables
         now = {name: tables[name].draft(changes.get(name, [])).lines for name in ("labels", "summaries")}
-        labelled = ((video_of(line), line) for lines in now.values() for line in lines.values())
-        sides = sides_of(labelled, self.twins())
+        sides = self._sides(*now.values())
         for name, lines in now.items():
             changes[name] = placed(changes.get(name, []), lines.values(), sides)
         check = label_checker(self.clip_len)
@@ -360,6 +380,9 @@ class Labels:
                 check(after, number)
         self._tell_card(now["labels"], now["summaries"])
         self._ledger.save(what, changes)
+
+    def _sides(self, *tables: Mapping[str, Record]) -> dict[str, str]:
+        return sides_of(((video_of(line), line) for lines in tables for line in lines.values()), self.twins())
 
     def _tell_card(self, labels: Mapping[str, Record], summaries: Mapping[str, Record]) -> None:
         """Have the card name the summaries if there are any, and the length of clips once there are scores."""

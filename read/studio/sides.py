@@ -10,7 +10,7 @@ def sides_of(
 ) -> dict[str, str]:
     """The side of every video that has a label.
 
-    A video keeps the side that its first label with one says. A label that corrects an answer (`asked`) has its video
+    A video keeps the side that its labels say; where they say two, it is not tested on. A label that corrects an answer (`asked`) has its video
     trained with, and so has a copy that is trained with. Any other video goes to the side of its copy, else to that
     which is furthest below its share, in the order of the labels.
 
@@ -22,7 +22,8 @@ def sides_of(
     asked: set[str] = set()
     twins = twins or {}
     for vid, line in labelled:
-        sides[vid] = sides.get(vid) or line.get("split") or ""
+        side = line.get("split") or ""
+        sides[vid] = side if sides.get(vid, "") in ("", "test") and side else sides.get(vid, "")
         if line.get("asked"):
             asked.add(vid)
     sides |= dict.fromkeys(asked, "train")

@@ -44,7 +44,7 @@ class TrainingRoutes:
 
     async def start(self, request: Request) -> Response:
         """Begin to train, or go on."""
-        await run_in_threadpool(lambda: self.training.start(self.labels.all()))
+        await run_in_threadpool(lambda: self.training.start(self.labels.settle()))
         return await self.train(request)
 
     async def stop(self, request: Request) -> Response:

@@ -127,10 +127,25 @@ def test_videos_get_sides_once_and_in_their_shares(labels):
 def test_a_file_without_sides_gets_them_with_the_first_change(labels):
     rows = [{"qid": i, "query": "q", "vid": f"v{i}", "relevant_windows": [[0, 1]]} for i in range(5)]
     labels.annotations.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert {label.side for label in labels.all()} == {""}
+    told = [label.side for label in labels.all()]
+    assert sorted(told) == ["test"] * 2 + ["train"] * 3
+    assert not any("split" in row for row in read_jsonl(labels.annotations)), "to look changes nothing"
     label = labels.all()[0]
     labels.change(0, label.rev, query="other")
-    assert sorted(label.side for label in labels.all()) == ["test"] * 2 + ["train"] * 3
+    assert [row["split"] for row in read_jsonl(labels.annotations)] == told == [label.side for label in labels.all()]
+    more = {"qid": 9, "query": "by hand", "vid": "v0", "relevant_windows": [[0, 1]]}
+    labels.annotations.write_text(labels.annotations.read_text() + json.dumps(more) + "\n")
+    assert labels.settle()[-1].side == told[0] == read_jsonl(labels.annotations)[-1]["split"]
+    two = [
+        row | {"split": "test"} if row["qid"] == 9 else row | {"split": "train"}
+        for row in read_jsonl(labels.annotations)
+    ]
+    labels.annotations.write_text("".join(json.dumps(row) + "\n" for row in two))
+    assert labels.all()[-1].side == "train" == labels.settle()[-1].line["split"], (
+        "what was trained with is not tested on"
+    )
+    version = labels.version
+    assert labels.settle() == labels.all() and labels.version == version, "there is nothing more to write"
 
 
 def test_texts_wait_without_a_summary_where_the_pipeline_does_not_look(labels):
