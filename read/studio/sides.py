@@ -10,9 +10,9 @@ def sides_of(
 ) -> dict[str, str]:
     """The side of every video that has a label.
 
-    A video keeps the side that its labels say; where they say two, it is not tested on. A label that corrects an answer (`asked`) has its video
-    trained with, and so has a copy that is trained with. Any other video goes to the side of its copy, else to that
-    which is furthest below its share, in the order of the labels.
+    A video keeps the side that its labels say; where they say two, it is not tested on. A label that corrects an answer
+    (`asked`) has its video trained with, and so has a copy that is trained with. Any other video goes to the side of
+    its copy, else to that which is furthest below its share, in the order of the labels.
 
     Args:
         labelled: ids of videos, each with a line of a label.

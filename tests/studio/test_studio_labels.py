@@ -136,14 +136,10 @@ def test_a_file_without_sides_gets_them_with_the_first_change(labels):
     more = {"qid": 9, "query": "by hand", "vid": "v0", "relevant_windows": [[0, 1]]}
     labels.annotations.write_text(labels.annotations.read_text() + json.dumps(more) + "\n")
     assert labels.settle()[-1].side == told[0] == read_jsonl(labels.annotations)[-1]["split"]
-    two = [
-        row | {"split": "test"} if row["qid"] == 9 else row | {"split": "train"}
-        for row in read_jsonl(labels.annotations)
-    ]
-    labels.annotations.write_text("".join(json.dumps(row) + "\n" for row in two))
-    assert labels.all()[-1].side == "train" == labels.settle()[-1].line["split"], (
-        "what was trained with is not tested on"
-    )
+    rows = read_jsonl(labels.annotations)
+    rows = [row | {"split": "train" if row["qid"] == 9 else "test"} for row in rows]
+    labels.annotations.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert labels.all()[0].side == "train" == labels.settle()[0].line["split"], "what is trained with is not tested on"
     version = labels.version
     assert labels.settle() == labels.all() and labels.version == version, "there is nothing more to write"
 
