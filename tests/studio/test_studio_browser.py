@@ -169,6 +169,23 @@ def test_windows_are_added_scored_removed_and_all_of_it_undone(tab, labeller):
     assert windows(labeller.labels()) == [[(2.0, 4.0)]]
 
 
+def test_windows_of_a_sentence_stay_apart(tab, labeller):
+    labeller.label("walk", "twice", ((2.0, 4.0), (6.0, 8.0)))
+    tab.until("document.querySelectorAll('#labels li').length === 1")
+    second = tab.run("document.querySelector('.lane').getBoundingClientRect().width / player.duration")
+    x, y = tab.middle(".other .edge[data-side=end]")
+    tab.drag((x, y), (x + 4 * second, y))  # over the other
+    saved(tab)
+    assert windows(labeller.labels()) == [[(2.0, 6.0), (6.0, 8.0)]]
+    press(tab, "w")
+    for key, at in (("i", 3), ("o", 5)):
+        seek(tab, at)
+        press(tab, key)
+    assert tab.text("#alert") == "Windows of one sentence cannot overlap: 2.0 s – 6.0 s and 3.0 s – 5.0 s."
+    saved(tab)
+    assert windows(labeller.labels()) == [[(2.0, 6.0), (6.0, 8.0)]]
+
+
 def test_two_tabs_that_change_the_same_sentence_are_told(tab, browser, served, labeller):
     label(tab)
     tab.click("#labels .label")

@@ -72,6 +72,8 @@ export function type(text) {
 // Windows of a saved label are saved at once; those of a new sentence when it is.
 function set(next, active = null) {
   const sorted = [...next].sort((a, b) => a.start - b.start);
+  const late = sorted.findIndex((window, at) => at && window.start < sorted[at - 1].end);
+  if (late > 0) return say(`Windows of one sentence cannot overlap: ${sorted.slice(late - 1, late + 1).map(({ start, end }) => `${clock(start)} – ${clock(end)}`).join(" and ")}.`);
   draft.chosen = sorted.indexOf(active);
   draft.mark = {};
   const { vid: at, query: text } = label() ?? {};

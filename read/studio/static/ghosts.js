@@ -10,15 +10,14 @@ let wanted = null; // {vid, query} that the suggestions are of
 let found = [];
 let note = "";
 
-const overlap = (a, b) => Math.max(Math.min(a.end, b.end) - Math.max(a.start, b.start), 0);
-const alike = (a, b) => overlap(a, b) / (Math.max(a.end, b.end) - Math.min(a.start, b.start)) > 0.7;
+const apart = (a, b) => a.end <= b.start || b.end <= a.start; // as windows of one sentence have to be
 
 export const about = () => (editor.shownGhosts() ? "Where the model saw it:" : note);
-export const ghosts = () => (editor.shownGhosts() ?? found).map((ghost, place) => ({ ...ghost, place })).filter((ghost) => !editor.windows().some((window) => alike(window, ghost)));
+export const ghosts = () => (editor.shownGhosts() ?? found).map((ghost, place) => ({ ...ghost, place })).filter((ghost) => editor.windows().every((window) => apart(window, ghost)));
 
 export function accept(place) {
-  const all = ghosts();
-  const given = place === undefined ? all : all.filter((ghost) => ghost.place === place);
+  const given = [];
+  for (const ghost of ghosts()) if ((place ?? ghost.place) === ghost.place && given.every((one) => apart(one, ghost))) given.push(ghost); // the best first
   if (!given.length) return tell("told", "There is no suggestion to accept.");
   editor.add(given);
   tell("told", given.length === 1 ? "Suggestion accepted." : `${given.length} suggestions accepted.`);

@@ -31,7 +31,7 @@ export function save() {
   toTimeline(); // where the keys mark
 }
 
-export function keepEdited() { // a sentence that was changed and left without Enter
+function keepEdited() { // a sentence that was changed and left without Enter
   const text = field.value.trim();
   if (editor.id && text && text !== editor.query()) editor.save(text);
 }

@@ -26,7 +26,11 @@ export class Marks extends Ruler {
     const { id, index, side } = event.target.dataset;
     if (side) {
       const bar = event.target.parentNode;
-      this.#drag = { id, index: Number(index), side, bar, window: { start: Number(bar.dataset.start), end: Number(bar.dataset.end) } };
+      const window = { start: Number(bar.dataset.start), end: Number(bar.dataset.end) };
+      const beside = id ? this.#told.others.find((label) => label.id === id).windows : this.#told.chosen;
+      const least = Math.max(0, ...beside.filter(({ end }) => end <= window.start).map(({ end }) => end));
+      const most = Math.min(this.duration, ...beside.filter(({ start }) => start >= window.end).map(({ start }) => start));
+      this.#drag = { id, index: Number(index), side, bar, window, least, most };
       this.element.setPointerCapture(event.pointerId);
     } else if (id !== undefined) {
       this.seek(Number(event.target.parentNode.dataset.start));
@@ -36,8 +40,8 @@ export class Marks extends Ruler {
 
   moved(event) {
     if (!this.#drag) return super.moved(event);
-    const { side, window, bar } = this.#drag;
-    const to = round(Math.min(Math.max(this.pointed(event), 0), this.duration));
+    const { side, window, bar, least, most } = this.#drag; // it ends at its neighbours
+    const to = Math.min(Math.max(round(this.pointed(event)), least), most);
     window[side] = side === "start" ? Math.min(to, round(window.end - LEAST)) : Math.max(to, round(window.start + LEAST));
     this.#drag.far = true;
     this.#place(bar, window);

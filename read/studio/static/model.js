@@ -1,7 +1,7 @@
 // What the folder holds: videos and labels, as the server has them, with this tab's unsaved changes on top.
 import { ask, identify } from "./common.js";
 
-export const heard = new EventTarget(); // "videos" and "labels" when they changed, "renamed" when a new label got its id
+const heard = new EventTarget(); // "videos" and "labels" when they changed, "renamed" when a new label got its id
 export const tell = (what, detail) => heard.dispatchEvent(new CustomEvent(what, { detail }));
 export const hear = (what, act) => heard.addEventListener(what, ({ detail }) => act(detail));
 
@@ -20,7 +20,6 @@ export const nowOf = (id) => renamed.get(id) ?? id; // of a label that may have 
 hear("renamed", ({ from, to }) => renamed.set(from, to));
 export const labelOf = (id) => shown.get(id) ?? null;
 export const labelsOf = (vid) => byVideo.get(vid) ?? [];
-export const allLabels = () => shown;
 export const atServer = () => base.values();
 export const layOver = (changes) => { unsaved = changes; }; // where the unsaved changes are to be had
 
@@ -43,13 +42,13 @@ export function rebuild() { // all is derived anew: 5,000 labels take millisecon
   tell("labels");
 }
 
-export function keepVideos(told) {
+function keepVideos(told) {
   const changed = told.filter((video) => JSON.stringify(videos.get(video.vid)) !== JSON.stringify(video));
   for (const video of changed) if (video.gone) videos.delete(video.vid); else videos.set(video.vid, video);
   if (changed.length) tell("videos", new Set(changed.map(({ vid }) => vid)));
 }
 
-export function keepLabels(told) {
+function keepLabels(told) {
   if (told.version < version) return; // asked before our last change, answered after it
   version = told.version;
   base = new Map(told.labels.map(received).map((label) => [label.id, label]));
@@ -80,8 +79,8 @@ export async function begin() { // also when another studio answers than before
   identify(token);
   Object.assign(studio, rest);
   [version, seen] = [-1, rest.seen];
-  videos.clear();
-  keepVideos(listed);
+  const there = new Set(listed.map(({ vid }) => vid));
+  keepVideos([...listed, ...[...videos.keys()].filter((vid) => !there.has(vid)).map((vid) => ({ vid, gone: true }))]);
   await reload();
   tell("model");
 }

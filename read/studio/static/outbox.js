@@ -9,6 +9,7 @@ let waiting = []; // {kind: "add", id, label} | {kind: "change", id, rev, to} | 
 let sending = false;
 let conflict = null; // what a person has to choose first
 let held = null; // why the first one could not be saved
+let again = null; // the timer of the next try
 let choose = async () => "theirs";
 
 layOver(() => waiting);
@@ -86,6 +87,7 @@ function follow(id, label) { // later changes of the same label build on what wa
 async function settle(change, error) { // 409: somebody else, or another tab, was first
   if (change.kind === "texts") error.told.texts ??= await ask(`api/videos/${encodeURIComponent(change.vid)}/texts`);
   const { texts, label: theirs = null } = error.told;
+  if (texts && texts.transcript === change.texts.transcript && texts.summary === change.texts.summary) return done(change, null, "Saved.");
   if (change.kind === "remove" && !theirs) return done(change, null, "Removed.");
   if (change.kind === "change" && theirs && content(theirs) === content({ ...theirs, ...change.to })) return done(change, theirs, "Saved.");
   conflict = change;
@@ -107,27 +109,24 @@ function done(change, label, sentence) {
   tell("told", sentence);
 }
 
-async function one(change) { // true when the next one can go
+async function one(change) { // throws where it has to wait
   try {
     tell("told", await deliver(change));
     waiting.shift();
-    return true;
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (error.status === 409 && "label" in error.told) { // another 409 says that it cannot be saved yet
-      await settle(change, error);
-      return true;
+      return settle(change, error);
     }
     if (error.status === 403) await beginAgain().catch(() => {}); // the studio may have been started anew
     if (WAITS.includes(error.status) || error.status >= 500) throw error;
     waiting.shift();
     say(error.message);
     tell("refused", change);
-    return true;
   }
 }
 
-export async function pump() {
+async function pump() {
   if (sending || conflict) return;
   sending = true;
   while (waiting.length) {
@@ -136,7 +135,8 @@ export async function pump() {
       await one(change);
       held = null;
     } catch (error) {
-      if (error instanceof Refused) setTimeout(pump, AGAIN);
+      clearTimeout(again);
+      if (error instanceof Refused) again = setTimeout(pump, AGAIN);
       held = error.message;
       change.doubt = true;
     }

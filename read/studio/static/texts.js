@@ -52,6 +52,7 @@ export function spoken(text) { // what is said in subtitles, without numbers, ti
   }).filter(Boolean).join("\n");
 }
 
+hear("refused", ({ kind, vid: of, before }) => { if (kind === "texts" && of === vid) kept = before; }); // what was typed stays, to be mended
 for (const field of Object.values(fields)) field.addEventListener("blur", leave);
 on("texts", "toggle", ({ target }) => { if (target.open && !kept) open(vid); });
 on("subtitles", "change", ({ target }) => { openFile(target.files); target.value = ""; });

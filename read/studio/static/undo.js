@@ -42,6 +42,12 @@ export function change(id, then) { // `then` of a label that is not there yet, o
   return made;
 }
 
+hear("refused", ({ id }) => { // it was never made
+  const at = id ? done.findLastIndex((entry) => entry.id === id) : -1;
+  if (at >= 0) done.splice(at, 1);
+  tell("undo");
+});
+
 export async function textsOf(vid) { // with what waits to be saved
   const told = await ask(`api/videos/${encodeURIComponent(vid)}/texts`);
   revs.set(vid, told.rev);
@@ -50,7 +56,7 @@ export async function textsOf(vid) { // with what waits to be saved
 hear("texts", ({ vid, texts }) => revs.set(vid, texts.rev));
 
 export function changeTexts(vid, before, after) {
-  put({ kind: "texts", vid, rev: revs.get(vid), texts: after });
+  put({ kind: "texts", vid, rev: revs.get(vid), texts: after, before });
   done.push({ vid, before, after });
   undone.length = 0;
   tell("undo");
