@@ -14,6 +14,7 @@ _HOMES = {
     "read.alignment": ("Alignment",),
     "read.backbones": ("build_backbone", "load_backbone"),
     "read.backbones.visual_guidance": ("VisualGuidance",),
+    "read.bundle.push": ("push",),
     "read.predictor": ("Predictor",),
     "read.transport": ("certificate", "partial_alignment_loss", "partial_transport"),
 }  # fmt: skip

@@ -29,7 +29,7 @@ class MissingPackageError(InputError, ModuleNotFoundError):
 # The extra of this distribution that brings a package, by the name it is imported under.
 EXTRAS = {
     "peft": "lora",
-    **dict.fromkeys(("ffmpeg", "imageio_ffmpeg", "open_clip", "torchvision"), "encoders"),
+    **dict.fromkeys(("ffmpeg", "huggingface_hub", "imageio_ffmpeg", "open_clip", "torchvision"), "encoders"),
     **dict.fromkeys(("nltk", "rouge_score", "sacrebleu", "tokenizers", "transformers", "webvtt"), "summarization"),
     "faster_whisper": "speech",
     **dict.fromkeys(("starlette", "uvicorn"), "app"),

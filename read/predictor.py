@@ -91,7 +91,8 @@ class Predictor:
         """Load a bundle.
 
         Args:
-            folder: made by `read-adapters export` or `read.bundle.export`; or one that was opened.
+            folder: made by `read-adapters export` or `read.bundle.export`; where there is none, a place on the Hugging
+                Face hub, `owner/name` or `owner/name@revision`; or one that was opened.
             device: "auto" is a GPU where there is one.
             adapter: which one to use; by default the bundle's first.
             encoders: folder with the encoders' weights, where the bundle has none: one of its name for each.

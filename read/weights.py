@@ -3,17 +3,19 @@
 import argparse
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from read.errors import InputError
 from read.files import atomic_path, check_sha256
 
+MAX_TENSORS = 100_000
 SHOWN = 10  # keys that a message names; a wrong file differs in hundreds
 STATES = ("model", "state_dict", "model_state")  # under which public training scripts store the weights
 
@@ -73,6 +75,22 @@ def save_tensors(state: Mapping[str, Tensor], path: str | Path, notes: Mapping[s
         save_file(
             {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, draft, dict(notes or {})
         )
+
+
+def shapes_in(path: str | Path) -> dict[str, Tensor]:
+    """The tensors in a file of safetensors, without their content, on torch's device "meta".
+
+    Raises:
+        InputError: the file is absent or damaged, or holds more than MAX_TENSORS.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = list(file.keys())
+            if len(keys) > MAX_TENSORS:
+                raise InputError(f"{path}: {len(keys)} tensors; {MAX_TENSORS} are the most that are read")
+            return {key: torch.empty(file.get_slice(key).get_shape(), device="meta") for key in keys}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a file of safetensors ({first_line(error)[:200]})") from None
 
 
 def load_tensors(path: str | Path, sha256: str | None = None) -> dict[str, Tensor]:
@@ -136,3 +154,16 @@ def first_line(error: Exception) -> str:
 def _some(keys: list[str]) -> str:
     rest = len(keys) - SHOWN
     return ", ".join(keys[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+@contextmanager
+def without_memory(path: str | Path) -> Iterator[None]:
+    """Make models without memory, drawing nothing by chance; what that makes of a strange config names the file."""
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            yield
+    except InputError as error:
+        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
+    except Exception as error:  # every package checks, or fails to check, in its own way
+        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
+        raise InputError(f"{path}: describes no model ({reason})") from None

@@ -66,7 +66,7 @@ def match_budget(strategy: str, model: nn.Module, n: int, **options: Any) -> dic
     model = unwrap(model)
 
     def count(value: int) -> float:
-        copied = _skeleton(model) if kind.weightless else copy.deepcopy(model)
+        copied = skeleton(model) if kind.weightless else copy.deepcopy(model)
         try:
             return trainable_parameters(apply_strategy(strategy, copied, **{**options, size: value})).total
         except InputError:
@@ -86,7 +86,7 @@ def match_budget(strategy: str, model: nn.Module, n: int, **options: Any) -> dic
     return {**options, size: min((low, high), key=lambda value: abs(count(value) - n))}
 
 
-def _skeleton(model: nn.Module) -> nn.Module:
+def skeleton(model: nn.Module) -> nn.Module:
     """A copy whose parameters and buffers have shapes but no data."""
     tensors = [*model.parameters(), *model.buffers()]
     with torch.no_grad():

@@ -15,6 +15,7 @@ from read.adapters.config import AdapterConfig
 from read.adapters.inject import activate, applied, deactivate, inject, remove, tensors_of
 from read.adapters.registry import apply_strategy
 from read.adapters.runtime import Adapters
+from read.adapters.stranger import check_stranger
 from read.adapters.sub_blocks import OWN, fitted_parameters
 from read.adapters.wrapped import (
     added_by_peft,
@@ -31,6 +32,7 @@ from read.adapters.wrapped import (
 )
 from read.errors import InputError
 from read.files import atomic_path, read_json, write_json
+from read.hub import brought
 from read.weights import check_fit, load_tensors, parts_of_tensors, save_tensors, state_digest
 
 WEIGHTS, CONFIG = "adapter.safetensors", "adapter.json"
@@ -93,7 +95,8 @@ def load_adapter(
 
     Args:
         model: the backbone that the adapter was trained with; it may hold other adapters.
-        folder: as written by `save_adapter`.
+        folder: as written by `save_adapter`; where there is none, a place on the Hugging Face hub, `owner/name` or
+            `owner/name@revision`.
         adapter: a name for switching.
         other_precision: the backbone is that one in a lower precision, which its digest cannot tell; on your word. In a
             higher one than it was trained in, it is known by being rounded.
@@ -103,8 +106,10 @@ def load_adapter(
             another shape.
     """
     given, model = model, unwrap_to_change(model, "load an adapter")
-    folder = Path(folder)
+    source, folder = folder, brought(folder, CONFIG, lambda _: {WEIGHTS})
     values = adapter_config(folder)
+    if folder != Path(source):
+        check_stranger(model, folder / WEIGHTS, folder / CONFIG, values)
     weights = {_local(key, adapter): value for key, value in load_tensors(folder / WEIGHTS).items()}
     before = _active(model)
     try:

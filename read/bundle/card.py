@@ -113,7 +113,7 @@ def body(card: Mapping[str, Any]) -> str:
         more = f" and {len(words) - WORDS} more" if len(words) > WORDS else ""
         parts += ["## What it understands", KNOWS.format(count=len(words)), ", ".join(words[:WORDS]) + more]
     for task, content in card["tasks"].items():
-        parts += [f"## {TITLES[task]}", _table(content["backbone"] | content["backbone"].get("config", {}))]
+        parts += [f"## {TITLES[task]}", table(content["backbone"] | content["backbone"].get("config", {}))]
         for name, adapter in content["adapters"].items():
             parts += [f"### Adapter `{name}`", *_of_adapter(adapter)]
     return "\n\n".join(parts) + "\n"
@@ -174,14 +174,14 @@ def _of_adapter(adapter: Mapping[str, Any]) -> list[str]:
     }  # fmt: skip
     facts.pop("licence", None)
     parts = [UNTRAINED] if adapter.get("untrained") else []
-    parts += [_table(facts), *_confidence(adapter.get("confidence"))]
+    parts += [table(facts), *_confidence(adapter.get("confidence"))]
     for title, values in (
         ("Split, in videos", adapter["split"]),
         ("Training", adapter["training"]),
         ("Options of the strategy", strategy["options"]),
     ):
         if values:
-            parts += [f"{title}:", _table(values)]
+            parts += [f"{title}:", table(values)]
     return [*parts, *_scores(adapter)]
 
 
@@ -221,7 +221,8 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(map(_cell, cells))} |"
 
 
-def _table(values: Mapping[str, Any]) -> str:
+def table(values: Mapping[str, Any]) -> str:
+    """A table of two columns, without a head."""
     rows = (f"| {_cell(key)} | {_cell(value)} |" for key, value in values.items() if not isinstance(value, dict))
     return "\n".join(["| | |", "|---|---|", *rows])
 

@@ -22,6 +22,7 @@ from read.bundle.accepted import FORMAT, NAME, TASKS, VERSION
 from read.bundle.schema import plain, read_document, record
 from read.errors import InputError
 from read.files import sha256_of
+from read.hub import brought
 
 __all__ = ["FORMAT", "NAME", "TASKS", "VERSION", "Bundle", "differences", "origin_of"]
 CONFIG, CARD = "config.json", "README.md"
@@ -48,11 +49,15 @@ class Bundle:
     def open(cls, folder: str | Path) -> Self:
         """Check a bundle, each file's digest included. No model is loaded.
 
+        Args:
+            folder: where it is; where there is none, a place on the Hugging Face hub, `owner/name` or
+                `owner/name@revision`, of which only what a bundle may have is brought.
+
         Raises:
             InputError: there is no bundle, it is of a later version, or a file is missing, changed or not one of a
                 bundle's.
         """
-        folder = Path(folder)
+        folder = brought(folder, CONFIG, _listed)
         bundle = cls(folder, _read_config(folder / CONFIG))
         bundle._check_files()
         return bundle
@@ -109,8 +114,7 @@ class Bundle:
 
     def _check_files(self) -> None:
         files, config = self.config["files"], self.folder / CONFIG
-        if strange := [name for name in files if not PLACES.fullmatch(name)]:
-            raise InputError(f"{config}: files: {strange[0]!r} is no file of a bundle")
+        _listed(self.folder)
         if missing := [name for name in self._needed() if name not in files]:
             raise InputError(f"{config}: files: lacks {', '.join(missing)}")
         if strange := sorted({*_present(self.folder)} - {*files} - {*self._own_weights()}):
@@ -182,6 +186,14 @@ def _present(folder: Path) -> Iterator[str]:
             if name.startswith("."):
                 raise InputError(f"{path}: is hidden; no file of a bundle is")
         yield from ((within / name).as_posix() for name in files)
+
+
+def _listed(folder: Path) -> set[str]:
+    """The files that the config in a folder lists, each of which is in a place of a bundle's."""
+    files = _read_config(folder / CONFIG)["files"]
+    if strange := [name for name in files if not PLACES.fullmatch(name)]:
+        raise InputError(f"{folder / CONFIG}: files: {strange[0]!r} is no file of a bundle")
+    return {*files}
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -5,13 +5,12 @@ of weights. So whatever a config says, no more is built than the file has bytes 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import nn
 
 from read.adapters import AdapterConfig, apply_strategy, get_strategy, inject
@@ -25,9 +24,7 @@ from read.encoders.base import kind_of
 from read.encoders.tokens import TENSOR, document
 from read.errors import InputError
 from read.plugins import ENCODERS
-from read.weights import check_fit, first_line
-
-MAX_TENSORS = 100_000
+from read.weights import check_fit, first_line, shapes_in, without_memory
 
 
 def check_model(task: str, folder: Path) -> nn.Module:
@@ -39,7 +36,7 @@ def check_model(task: str, folder: Path) -> nn.Module:
     path = folder / MODEL[1]
     values = read_document(path, accepted.MODELS[task])
     shapes = _header(folder / MODEL[0], path, values)
-    with _weightless(path):
+    with without_memory(path):
         if task == "grounding":
             model = build_backbone(values.pop("backbone"), **values)
             ties = {}
@@ -57,7 +54,7 @@ def check_adapter(task: str, backbone: Path, folder: Path) -> None:
     values = read_document(path, accepted.ADAPTER)
     model, shapes = check_model(task, backbone), _header(folder / ADAPTER[0], path, {})
     strategy = values["strategy"]
-    with _weightless(path):
+    with without_memory(path):
         if strategy is not None and not get_strategy(strategy).of(values["options"]).weightless:
             raise InputError(f"{path}: such an adapter takes memory before it can be checked, so no bundle holds one")
         if strategy is None:
@@ -78,7 +75,7 @@ def check_encoder(name: str, folder: Path) -> None:
     values = read_document(path, accepted.ENCODERS.get(kind, record({}, rest=plain)))
     shapes = _header(folder / MODEL[0], path, values)
     if kind in _ENCODERS:
-        with _weightless(path):
+        with without_memory(path):
             model = _ENCODERS[kind](values)
         if shapes.pop(TENSOR, None) is not None:
             _check_kept_tokenizer(folder / MODEL[0])
@@ -160,14 +157,7 @@ _ENCODERS: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
 
 def _header(path: Path, config: Path, values: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """The tensors in a file of weights, without their content; it has one at least for each layer of its config."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            keys = list(file.keys())
-            if len(keys) > MAX_TENSORS:
-                raise InputError(f"{path}: {len(keys)} tensors; {MAX_TENSORS} are the most that are read")
-            shapes = {key: torch.empty(file.get_slice(key).get_shape(), device="meta") for key in keys}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a file of safetensors ({first_line(error)[:200]})") from None
+    shapes = shapes_in(path)
     layers = max((value for key, value in _numbers(values) if "layers" in key), default=0)
     if layers > len(shapes):
         raise InputError(f"{config}: {layers} layers, but {path.name} holds {len(shapes)} tensors")
@@ -180,16 +170,3 @@ def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
             yield from _numbers(value)
         elif type(value) is int:
             yield key, value
-
-
-@contextmanager
-def _weightless(path: Path) -> Iterator[None]:
-    """Make models without memory, drawing nothing by chance; what that makes of a strange config names the file."""
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            yield
-    except InputError as error:
-        raise error if str(path) in str(error) else InputError(f"{path}: {error}") from None
-    except Exception as error:  # every package checks, or fails to check, in its own way
-        reason = f"{type(error).__name__}: {first_line(error)[:200]}"
-        raise InputError(f"{path}: describes no model ({reason})") from None

@@ -8,7 +8,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "app", help="a page in the browser", description="Serve a page that answers questions about a video."
     )
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle")
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle, or owner/name on the hub")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on; by default this machine only sees it"
     )

@@ -1,4 +1,4 @@
-"""`read-adapters export`, `info` and `fetch`: make a bundle, look at one, complete one."""
+"""`read-adapters export`, `info`, `fetch` and `push`: make a bundle, look at one, complete one, put one on the hub."""
 
 import argparse
 import json
@@ -33,7 +33,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "info", help="the card of a bundle", description="Check a bundle's files and print its card."
     )
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle")
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle, or owner/name on the hub")
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=info)
 
@@ -44,6 +44,17 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle")
     parser.set_defaults(run=fetch)
+
+    parser = commands.add_parser(
+        "push",
+        help="put a bundle or an adapter on the Hugging Face hub",
+        description="Put a bundle, or the folder of an adapter, on the Hugging Face hub, as one commit with its model "
+        "card. Log in by `hf auth login` before, or set HF_TOKEN.",
+    )
+    parser.add_argument("folder", metavar="BUNDLE", help="folder of a bundle or of an adapter")
+    parser.add_argument("name", metavar="OWNER/NAME", help="of the repository, which is made where there is none")
+    parser.add_argument("--private", action="store_true", help="none but its owner may read it")
+    parser.set_defaults(run=push)
 
 
 def export(options: argparse.Namespace) -> int:
@@ -87,4 +98,12 @@ def fetch(options: argparse.Namespace) -> int:
     from read.bundle.fetch import fetch as bring
 
     bring(options.bundle)
+    return 0
+
+
+def push(options: argparse.Namespace) -> int:
+    """Put a folder on the hub."""
+    from read.bundle.push import push as put
+
+    print(put(options.folder, options.name, private=options.private))
     return 0

@@ -44,7 +44,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="any file that ffmpeg reads")
     parser.add_argument(
-        "--bundle", default=os.environ.get("READ_BUNDLE"), metavar="DIR", help="the model; else $READ_BUNDLE"
+        "--bundle",
+        default=os.environ.get("READ_BUNDLE"),
+        metavar="DIR",
+        help="the model, a folder or owner/name on the hub; else $READ_BUNDLE",
     )
     parser.add_argument("--adapter", metavar="NAME", help="one of the bundle's; by default its first")
     asked = parser.add_argument_group("what to ask")
