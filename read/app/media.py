@@ -14,7 +14,7 @@ from read.errors import InputError
 SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".flv", ".wmv")
 _SIZE = re.compile(r"^ *Stream #0:\d+.*?: Video: .*?, (\d{1,9})x(\d{1,9})(?=[ ,]|$)", re.MULTILINE)
 _FRAMES = re.compile(r"^frame=\s*(\d+)$", re.MULTILINE)
-MAX_PIXELS = 4096 * 2304  # of a picture; a decoder keeps a dozen of them
+MAX_SIZE = (4096, 2304)  # of a stranger's pictures, of which a decoder keeps a dozen
 MAX_RATE = 61  # pictures of this size a second; as many more of smaller ones
 
 # What the browsers of today play as it is: the container's type, and the video codecs in it.
@@ -32,18 +32,25 @@ class Media:
     played_as: str | None
 
 
-def inspect(path: Path, max_seconds: float, name: str) -> Media:
+def inspect(path: Path, max_seconds: float, name: str, max_size: tuple[int, int] = MAX_SIZE) -> Media:
     """Go through the packets of a file, without decoding them: its header is not believed.
+
+    Args:
+        path: the file.
+        max_seconds: that it may last.
+        name: what messages call it.
+        max_size: width and height of the largest pictures, by their pixels.
 
     Raises:
         InputError: the file is no video, of a container that is not taken, longer than `max_seconds`, or of more
             pixels, at once or in a second, than can be read in passing. The message calls it by `name`, and does not
             hold the path.
     """
+    max_pixels = max_size[0] * max_size[1]
     until = ("-t", str(max_seconds + 1))
     copied = ("-map", "0:V:0", "-c", "copy", *until, "-f", "null", "-progress", "pipe:1", "-")
     try:
-        status, said, log = look(path, *copied, max_pixels=MAX_PIXELS)
+        status, said, log = look(path, *copied, max_pixels=max_pixels)
     except InputError as error:
         raise InputError(f"{name}: {str(error).removeprefix(f'{path}: ')}") from None
     if "Format not on whitelist" in log:
@@ -52,8 +59,8 @@ def inspect(path: Path, max_seconds: float, name: str) -> Media:
         raise InputError(f"{name}: the file has no video stream")
     sizes = [(int(width), int(height)) for width, height in _SIZE.findall(log)]
     width, height = max(sizes, key=lambda size: size[0] * size[1], default=(0, 0))
-    most = "this page takes pictures of at most 4096 x 2304 pixels, or as many in another form"
-    if width * height > MAX_PIXELS:
+    most = f"this page takes pictures of at most {max_size[0]} x {max_size[1]} pixels, or as many in another form"
+    if width * height > max_pixels:
         raise InputError(f"{name}: {width} x {height} pixels; {most}")
     if not width * height and ": Video: " in log:
         raise InputError(f"{name}: the pictures are too large, or their size is not told; {most}")
@@ -68,7 +75,7 @@ def inspect(path: Path, max_seconds: float, name: str) -> Media:
     if times[-1] > max_seconds:
         raise InputError(f"{name}: the video is longer than the {spoken(max_seconds)} that this page takes")
     rate = frames / max(times[-1], 1.0)
-    if rate * width * height > MAX_PIXELS * MAX_RATE:
+    if rate * width * height > max_pixels * MAX_RATE:
         much = f"{width} x {height} pixels {rate:.0f} times a second"
         raise InputError(f"{name}: {much} are more than this page takes")
     container, codec = _CONTAINER.search(log), _CODEC.search(log)

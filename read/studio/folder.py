@@ -20,6 +20,7 @@ from read.rows import WEEK, vid_of
 from read.video_files import videos_in
 
 PICTURES, PICTURE_SIZE = 8, (160, 90)  # of a strip of thumbnails; width and height of one, in pixels
+MAX_SIZE = (8192, 4320)  # of a video's pictures, as the pipeline takes them
 SHOWN_WIDTH = 640  # pixels of the copy that browsers play
 
 
@@ -239,7 +240,7 @@ class Footage:
 
     def _probe(self, video: VideoFile) -> None:
         try:
-            media = inspect(video.path, WEEK, _shown_name(video.path))
+            media = inspect(video.path, WEEK, _shown_name(video.path), MAX_SIZE)
         except InputError as error:
             self._put(replace(video, state="failed", error=str(error)))
             return

@@ -2,9 +2,14 @@
 
 import pytest
 
+from pipeline.annotations import fetch_annotations
 from pipeline.card import load_card
+from pipeline.params import DownloadSettings
+from read.data.annotations import load_annotations
+from read.data.summaries import load_summaries
 from read.errors import InputError
 from read.studio.card import find_or_make_card, name_for, note_in_card
+from read.studio.labels import Labels, Window
 
 
 @pytest.fixture
@@ -104,3 +109,22 @@ videos:
     assert path.read_text() == text + "summaries: summaries.jsonl\nclip_len: 2.0\n"
     note_in_card(path.parent, None, None)
     assert path.read_text() == text + "clip_len: 2.0\n", "scores stay bound to their clips"
+
+
+def test_the_pipeline_takes_what_the_page_writes(tmp_path, checkout):
+    place = find_or_make_card(checkout, videos(tmp_path))
+    labels = Labels(place.folder, place.annotations, place.summaries, 2.0)
+    labels.add("walk", "a dog jumps", [Window(1, 3.5, 4), Window(7, 9)], 30.0)
+    labels.add("run", "a cat sleeps", [Window(0, 9)], 9.0, asked=True)
+    labels.set_texts("walk", labels.texts("walk").rev, "look", "a dog in a garden")
+    labels.set_texts("run", labels.texts("run").rev, "what is said before there is a summary", "")
+    labels.close()
+    card = load_card(place.name, checkout / "data/catalog")
+    fetch_annotations(card, DownloadSettings(), 2.0, tmp_path / "raw")
+    raw = tmp_path / "raw" / place.name
+    first, second = load_annotations(raw / "annotations.jsonl", 2.0)
+    assert (first.clip_ids, first.saliency) == ((0, 1, 3, 4), ((4.0,), (4.0,), (2.0,), (2.0,)))
+    assert (first.split, second.split, second.windows) == ("train", "train", ((0, 9),))
+    assert [summary.vid for summary in load_summaries(raw / "summaries.jsonl")] == ["walk"]
+    with pytest.raises(InputError, match=r"labelled in clips of 2 s, but clip_len is 1"):
+        fetch_annotations(card, DownloadSettings(), 1.0, tmp_path / "raw")
