@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -43,54 +42,69 @@ def state(tab, *states, seconds=300):
 
 
 def test_from_a_folder_of_videos_to_an_answer(half, tmp_path):
-    project, card = half, half.folder / "data/catalog/videos"
+    card = half.folder / "data/catalog/videos"
     with chromium(tmp_path / "browser") as browser:
-        with studio(project) as address:
+        with studio(half) as address:
             tab = browser.page(address)
-            tab.until("document.body.classList.contains('ready')")
-            tab.run("location.hash = '#files'")
-            rows = [row for row in read_jsonl(FOOTAGE / "annotations.jsonl") if row["vid"] not in ALIKE]
-            write_jsonl(tmp_path / "annotations.jsonl", rows)
-            tab.give("#pick-file", tmp_path / "annotations.jsonl")
-            tab.until(f"document.querySelector('#trial-told').textContent.includes('{len(rows)}')")
-            tab.click("#import")
-            tab.until("document.querySelectorAll('#history li').length === 1")
-            assert len(read_jsonl(card / "annotations.jsonl")) == len(rows)
+            bring(tab, card, tmp_path / "annotations.jsonl")
             tab.run("location.hash = '#train'")
             tab.until("document.querySelector('#plan-told').textContent.includes('6 labelled videos')")
             assert "dataset" in tab.text("#params-rows")
             tab.click("#train-start")
             state(tab, "running")
-        # The studio was killed: the run goes on, and the next studio finds it.
-        with studio(project) as address:
+        with studio(half) as address:  # the first was killed; its run goes on, and is found
             tab = browser.page(address)
-            tab.run("location.hash = '#train'")
-            state(tab, "running")
-            tab.click("#train-stop")
-            state(tab, "stopped")
-            tab.until("document.querySelector('#train-start').textContent === 'Resume'")
-            tab.click("#train-start")
-            told = state(tab, "done", "failed")
-            assert told["error"] == "" and told["state"] == "done"
-            tab.until("!document.querySelector('#verdict').hidden")
-            assert re.search(r"\d+ of \d+ test queries found", tab.text("#verdict-told"))
-            assert {"random", "zero-shot"} <= {row["name"] for row in told["verdict"]["rows"]}
-            test = {row["vid"] for row in read_jsonl(card / "annotations.jsonl") if row["split"] == "test"}
-            asked = min(test)
-            tab.until("fetch('api/state').then((told) => told.json()).then(({by}) => by === 'bundle')")
-            tab.run(f"location.hash = '#ask/{asked}'")
-            tab.until("!document.querySelector('#ask').hidden")
-            tab.run("document.querySelector('#ask-query').focus()")
-            tab.type("a thing that is not there")
-            tab.key("Enter", 13, "\r")
-            tab.until("document.querySelectorAll('#moments li').length > 0", 60)
-            tab.run("document.querySelector('#moments button').focus()")
-            tab.key("x", 88, "x")  # this is wrong
-            tab.until("document.querySelector('#query').value === 'a thing that is not there'")
-            tab.key("a", 65, "a")  # but its first window is right
-            tab.key("Enter", 13, "\r")
-            tab.until("document.querySelector('#saved').textContent === 'All saved'")
-            rows = [row for row in read_jsonl(card / "annotations.jsonl") if row["vid"] == asked]
-            assert {row["split"] for row in rows} == {"train"} and rows[-1]["asked"] is True
+            train(tab)
+            ask(tab, card)
             assert tab.complaints() == []
-    assert Path(half.folder / ".studio/videos/bundle").is_dir()
+    assert (half.folder / ".studio/videos/bundle").is_dir()
+
+
+def bring(tab, card, file):
+    """Import labels of the real clips."""
+    tab.until("document.body.classList.contains('ready')")
+    tab.run("location.hash = '#files'")
+    rows = [row for row in read_jsonl(FOOTAGE / "annotations.jsonl") if row["vid"] not in ALIKE]
+    write_jsonl(file, rows)
+    tab.give("#pick-file", file)
+    tab.until(f"document.querySelector('#trial-told').textContent.includes('{len(rows)}')")
+    tab.click("#import")
+    tab.until("document.querySelectorAll('#history li').length === 1")
+    assert len(read_jsonl(card / "annotations.jsonl")) == len(rows)
+
+
+def train(tab):
+    """Stop the run that is at work, go on with it, and read what came out."""
+    tab.run("location.hash = '#train'")
+    state(tab, "running")
+    tab.click("#train-stop")
+    state(tab, "stopped")
+    tab.until("document.querySelector('#train-start').textContent === 'Resume'")
+    tab.click("#train-start")
+    told = state(tab, "done", "failed", "stopped", seconds=900)
+    assert told["error"] == "" and told["state"] == "done"
+    assert {"random", "cosine", "zero-shot", "read"} <= {row["name"] for row in told["verdict"]["rows"]}
+    tab.until("!document.querySelector('#verdict').hidden")
+    assert re.search(r"\d+ of \d+ test queries found", tab.text("#verdict-told"))
+
+
+def ask(tab, card):
+    """Ask a video of the test side; the wrong answer becomes a label, and the video leaves that side."""
+    asked = min(row["vid"] for row in read_jsonl(card / "annotations.jsonl") if row["split"] == "test")
+    tab.until("fetch('api/state').then((told) => told.json()).then(({by}) => by === 'bundle')")
+    tab.run(f"location.hash = '#ask/{asked}'")
+    tab.until("!document.querySelector('#ask').hidden")
+    tab.run("document.querySelector('#ask-query').focus()")
+    tab.type("a thing that is not there")
+    tab.key("Enter", 13, "\r")
+    tab.until("document.querySelectorAll('#moments li').length > 0", 120)
+    tab.run("document.querySelector('#moments button').focus()")
+    tab.key("x", 88, "x")  # this is wrong
+    tab.until("document.querySelector('#query').value === 'a thing that is not there'")
+    tab.until("document.activeElement.tagName !== 'INPUT' || !document.activeElement.blur()")
+    tab.key("a", 65, "a")  # but its first window is right
+    tab.until("document.querySelectorAll('#windows li').length === 1")
+    tab.click("#save")
+    tab.until("document.querySelector('#saved').textContent === 'All saved'")
+    rows = [row for row in read_jsonl(card / "annotations.jsonl") if row["vid"] == asked]
+    assert {row["split"] for row in rows} == {"train"} and rows[-1]["asked"] is True
