@@ -206,11 +206,11 @@ def test_pictures_that_are_too_large_are_refused_at_once(person, site, tmp_path)
 
 
 def test_too_many_pixels_a_second_are_refused(person, clip, monkeypatch):
-    monkeypatch.setattr("read.app.media.MAX_PIXELS", 160 * 90)
-    monkeypatch.setattr("read.app.media.MAX_RATE", 7.9)
+    share = 160 * 90 / (4096 * 2304)
+    monkeypatch.setattr("read.app.media.MAX_RATE", 7.9 * share)
     response = person.upload(clip)
     assert response.status_code == 422 and "160 x 90 pixels 8 times a second" in response.json()["error"]
-    monkeypatch.setattr("read.app.media.MAX_RATE", 8.5)  # ffmpeg 5 takes the last picture's time for the end
+    monkeypatch.setattr("read.app.media.MAX_RATE", 8.5 * share)  # ffmpeg 5 takes the last picture's time for the end
     assert person.upload(clip).status_code == 201
 
 
