@@ -147,9 +147,11 @@ def outlook(curve: Sequence[tuple[int, Sequence[Findings]]]) -> str:
         curve: numbers of labelled videos, ascending, each with what the run of every seed found.
     """
     if len(curve) < 3:
-        return "What more labelled videos would give cannot be told from so few."
+        return (
+            f"What more labelled videos would give is not known: the learning curve has {counted(len(curve), 'point')}."
+        )
     if any(len(found) < 2 for _, found in curve):
-        return "What more labelled videos would give cannot be told from one seed."
+        return "What more labelled videos would give is not known: the learning curve is that of one seed."
     means = [fmean(one.count for one in found) for _, found in curve]
     spreads = [stdev(one.count for one in found) for _, found in curve]
     steps = range(1, len(curve))
