@@ -16,9 +16,9 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
+from read.adapters.cells import State
 from read.adapters.families import WINDOWED, is_one_of
 from read.adapters.frames import GRIDS, Grid, Packed, frames_of
-from read.adapters.layer import State
 from read.adapters.masks import real_tokens, tensors
 from read.adapters.modalities import Told, compact, tells, told
 from read.adapters.recurrent_cache import States, cached_tokens, recall, remember
@@ -63,6 +63,7 @@ class Call:
         adapters: of the model, or of the replica, whose call it is.
         told: what the tokens are in a video-language model; None: of one kind.
         untold: the module whose call would tell, where it is not running.
+        unread: the stack's module and what its call was given, until it is read which tokens these are.
         new_states: of the recurrences, after this call.
     """
 
@@ -79,8 +80,9 @@ class Call:
     untold: str | None = None
     size: tuple[int, int] | None = None
     windowed: bool = False
+    unread: tuple[Any, dict[str, Any]] | None = None
     new_states: States = field(default_factory=dict)
-    layouts: dict[tuple, TokenLayout] = field(default_factory=dict)
+    layouts: list[tuple[tuple, TokenLayout]] = field(default_factory=list)  # no mapping: a graph's lengths have no hash
 
     def sequences(self, place: Place, tokens: Tensor) -> Sequence[TokenSegment]:
         """The sequences among the tokens (B, T, ...) of the layer that `place` is in."""
@@ -112,12 +114,17 @@ class Call:
             return None
         segments = None if self.segments is None else self.sequences(place, tokens)
         key = (*((part.modality, part.start, part.stop) for part in segments or ()), batch, length)
-        if key not in self.layouts:
-            if chains is not None:
-                self.layouts[key] = lay_out_chains(chains[0].to(tokens.device), chains[1], None)
-            else:
-                self.layouts[key] = lay_out(segments or self.sequences(place, tokens), batch, length, tokens.device)
-        return self.layouts[key]
+        if (known := self._laid_out(key)) is not None:
+            return known
+        if chains is not None:
+            layout = lay_out_chains(chains[0].to(tokens.device), chains[1], None)
+        else:
+            layout = lay_out(segments or self.sequences(place, tokens), batch, length, tokens.device)
+        self.layouts.append((key, layout))
+        return layout
+
+    def _laid_out(self, key: tuple) -> TokenLayout | None:
+        return next((layout for known, layout in self.layouts if known == key), None)
 
     def arranged(self, place: Place, tokens: Tensor) -> Tensor:
         """Tokens (B, T, d), of those that a layer has put in one row. Raises InputError for (T, B, d)."""
@@ -136,7 +143,7 @@ class Call:
         return self.windowed and self.size is not None and length > self.size[1]
 
     def _real(self, place: Place, batch: int, length: int) -> Tensor | None:
-        mask, where = self.mask, f"{place.modality} 0:{length}, {place.name}"
+        mask, where = self.mask, f"{place.modality}, {place.name}"
         if not self._filled(length) or self.size is None:
             return real_tokens(mask, self.past, batch, length, where)
         mask = real_tokens(mask, self.past, *self.size, where)
@@ -149,10 +156,10 @@ class Call:
                 f"{place.name}: its tokens are ({batch}, {length}, ...), but the token ids of the call, which tell "
                 f"frames from words, are {tuple(told.chains.shape)}"
             )
-        if (key := (batch, length)) not in self.layouts:
-            mask = self._real(place, batch, length)
-            self.layouts[key] = lay_out_chains(told.chains, told.count, mask)
-        return self.layouts[key]
+        if (layout := self._laid_out((batch, length))) is None:
+            layout = lay_out_chains(told.chains, told.count, self._real(place, batch, length))
+            self.layouts.append(((batch, length), layout))
+        return layout
 
     def sides_of(self, place: Place, tokens: Tensor) -> Iterable[tuple[str, Tensor, Tensor | None]]:
         """The tokens (B, T, r) at a place by modality, with their masks, for what is aligned."""
@@ -200,18 +207,16 @@ class Thread:
     """What one thread is doing and has done with a stack.
 
     Attributes:
-        running: calls that have begun and not ended.
         inputs: of sub-blocks with a branch beside them, until they end.
-        pending: calls that a checkpoint may still recompute.
+        pending: calls that a checkpoint may still recompute; None: the last one was compiled, whose graph does that.
         recomputed: it has begun to.
         narrow: by place, Z of the last forward pass and the call that it is of; only where they are to be aligned.
         outputs: likewise the model's own states, with their masks.
     """
 
     def __init__(self) -> None:
-        self.running: list[Call] = []
         self.inputs: dict[str, Tensor] = {}
-        self.pending: deque[Call] = deque(maxlen=2)
+        self.pending: deque[Call] | None = deque(maxlen=2)
         self.recomputed = False
         self.narrow: dict[str, tuple[Call, Tensor]] = {}
         self.outputs: dict[str, tuple[Tensor, Tensor | None]] = {}
@@ -223,6 +228,16 @@ class _Mine(threading.local):
     def __init__(self, everywhere: WeakSet) -> None:
         self.thread = Thread()
         everywhere.add(self.thread)
+
+
+class _Running(threading.local):
+    """Of each thread that comes by, the stacks whose calls have begun and not ended, with these; the last is innermost.
+
+    No stack keeps its own: what a graph reaches through a module has lengths that are constants.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Stack, Call]] = []
 
 
 class Stack:
@@ -261,50 +276,68 @@ class Stack:
 
     def begin(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         """Forward pre-hook of the stack's module."""
-        thread = self.thread
-        thread.running.append(Call())  # first of all: `end` comes also after a failure
-        call = self._read(module, dict(zip(self.arguments, args, strict=False)) | kwargs)
-        call.adapters = self.adapters.here()
-        thread.running[-1] = call
+        thread, given = self.thread, dict(zip(self.arguments, args, strict=False)) | kwargs
+        call = Call(sides={modality: given.get(f"{modality}_mask") for modality in MODALITIES})
+        call.adapters, call.unread = self.adapters.here(), (module, given)
+        RUNNING.calls.append((self, call))  # before anything can fail, for `end` comes also after a failure
+        if self.wanted is None:
+            self._note_cache(call, module, given)
+        if torch.compiler.is_compiling():
+            thread.narrow, thread.pending = {}, None
+            return  # tokens are read about in the graph of those who ask, in which lengths are no constants
+        self._read(call)
         if recomputing():
             return
         thread.narrow = {}
-        if thread.recomputed:
-            thread.pending.clear()
-            thread.recomputed = False
+        if thread.recomputed or thread.pending is None:
+            thread.pending, thread.recomputed = deque(maxlen=2), False
         if module.training and torch.is_grad_enabled():
             thread.pending.append(call)
 
-    def _read(self, module: Any, given: dict[str, Any]) -> Call:
-        sides = {modality: given.get(f"{modality}_mask") for modality in MODALITIES}
+    def _note_cache(self, call: Call, module: Any, given: dict[str, Any]) -> None:
+        """Before layers add to it."""
+        call.cache, use_cache = given.get("past_key_values"), given.get("use_cache")
+        if use_cache is None:
+            use_cache = getattr(getattr(module, "config", None), "use_cache", False)
+        call.past, call.keep = cached_tokens(call.cache), bool(use_cache)
+        call.states = recall(call.cache) if call.past else None
+
+    def _read(self, call: Call) -> None:
+        """Let the call say which tokens it is about."""
+        if call.unread is None:
+            return
+        (module, given), call.unread = call.unread, None
         if self.wanted is not None:
-            return Call(module.segments(**{name: given[name] for name in self.wanted if name in given}), sides=sides)
+            call.segments = module.segments(**{name: given[name] for name in self.wanted if name in given})
+            return
         mask = given.get(self.mask) if self.mask else None
         if self.mask != "attention_mask" and mask is not None:
             mask = ~mask if mask.dtype == torch.bool else mask == 0  # torch's own are True, or low, at padding
-        cache, use_cache = given.get("past_key_values"), given.get("use_cache")
-        if use_cache is None:
-            use_cache = getattr(getattr(module, "config", None), "use_cache", False)
-        past = cached_tokens(cache)
-        frames = frames_of(module, given) if GRIDS in given else self.frames
-        call = Call(None, mask, frames, cache, past, recall(cache) if past else None, bool(use_cache), sides)
+        call.mask, call.windowed = mask, self.windowed
+        call.frames = frames_of(module, given) if GRIDS in given else self.frames
         words = next((given[key] for key in WORDS if isinstance(given.get(key), Tensor)), None)
         call.size = None if words is None or words.dim() < 2 else (words.shape[0], words.shape[1])
-        call.windowed = self.windowed
         if self.tells and self.adapters.looks:
-            call.told = told(module, given, past)
+            call.told = told(module, given, call.past)
         if self.teller and given.get("encoder_hidden_states") is None:  # which what a decoder writes attends to
-            outer = self.teller.thread.running
-            call.told, call.untold = (outer[-1].told, None) if outer else (None, self.teller.name)
-        return call
+            outer = self.teller.running()
+            call.told, call.untold = (outer.told, None) if outer else (None, self.teller.name)
+
+    def running(self) -> Call | None:
+        """The innermost call in this thread that has begun and not ended."""
+        for stack, call in reversed(RUNNING.calls):
+            if stack is self:
+                self._read(call)
+                return call
+        return None
 
     def end(self, module: nn.Module, args: tuple, output: Any) -> None:
         """Forward hook of the stack's module; the output is None where the call failed."""
-        thread = self.thread
-        if not thread.running:
+        if not RUNNING.calls or RUNNING.calls[-1][0] is not self:
             return
-        call = thread.running.pop()
-        if isinstance(output, dict) and isinstance(states := output.get("states"), dict):
+        thread, (_, call) = self.thread, RUNNING.calls.pop()
+        wanted = self.adapters.record_narrow and isinstance(output, dict)
+        if wanted and isinstance(states := output.get("states"), dict):
             masks = call.sides | (output.get("masks") or {})  # a model may read fewer tokens than it is given
             thread.outputs = {key: (value, masks.get(key)) for key, value in states.items() if key in MODALITIES}
         cache = getattr(output, "past_key_values", None) or call.cache
@@ -317,8 +350,8 @@ class Stack:
         Raises:
             InputError: the place runs, but not in a call of the stack.
         """
-        if running := self.thread.running:
-            return running[-1]
+        if (call := self.running()) is not None:
+            return call
         if recomputing():
             return self._recomputed(tokens.device)
         if self.wanted is None and self.mask is None:
@@ -331,9 +364,14 @@ class Stack:
     def _recomputed(self, device: torch.device) -> Call:
         """The call whose layer is computed again; on a GPU that happens in a thread of torch's own."""
         threads = [self.thread] if self.thread.pending else [thread for thread in self.everywhere if thread.pending]
-        calls = [call for thread in threads for call in thread.pending if len(threads) == 1 or call.on(device)]
+        calls = [call for thread in threads for call in thread.pending or () if len(threads) == 1 or call.on(device)]
         for thread in threads:
             thread.recomputed = True
+        if self.thread.pending is None:
+            raise RuntimeError(
+                f"gradient checkpointing recomputes a layer of {self.name or 'the model'}, whose call was compiled "
+                "without it; compile the whole model, or no part of it"
+            )
         if not calls:
             return Call(frames=self.frames)
         first, *others = calls
@@ -343,6 +381,9 @@ class Stack:
                 "adapter cannot tell which of the two it is; call backward between them"
             )
         return first
+
+
+RUNNING = _Running()
 
 
 def recomputing() -> bool:

@@ -13,21 +13,15 @@ convolution (Pan et al., ST-Adapter, 2022). Symbols: B samples, T tokens, d_in a
 same but beside a linear layer, r bottleneck; a mixer sees R rows of L places, real tokens first.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from read.adapters.cells import State, make_cell
 from read.adapters.config import RECURRENT, AdapterConfig
-from read.adapters.recurrence import run
-from read.adapters.scan import SCANNED, Scanned
 from read.adapters.segments import TokenLayout, reversal
-
-CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}  # of torch, beside those of `scan`
-
-State = tuple[Tensor, ...]  # what a causal mixer carries from one call to the next, each (R, ...)
 
 
 class Branch(NamedTuple):
@@ -46,8 +40,8 @@ class Recurrence(nn.Module):
 
     def __init__(self, kind: str, width: int, bidirectional: bool = False) -> None:
         super().__init__()
-        self.cell = _cell(kind, width)
-        self.reverse_cell = _cell(kind, width) if bidirectional else None
+        self.cell = make_cell(kind, width)
+        self.reverse_cell = make_cell(kind, width) if bidirectional else None
 
     def forward(
         self, rows: Tensor, lengths: Tensor | None = None, state: State | None = None, keep: bool = False
@@ -60,34 +54,18 @@ class Recurrence(nn.Module):
             state: to go on from.
             keep: return the state after each row's last real place.
         """
-        hidden: Any = None if state is None else tuple(part[None].contiguous() for part in state)
-        if hidden is not None and not isinstance(self.cell, nn.LSTM):
-            (hidden,) = hidden
-        if keep and lengths is not None:
-            return self._packed(rows, lengths, hidden)
-        output, last = run(self.cell, rows, hidden)
+        output, last = self.cell(rows, state, lengths if keep else None)
         if self.reverse_cell is not None:
-            output = output + self._backwards(rows, lengths)
-        return output, _parts(last) if keep else None
+            output = output + self._backwards(self.reverse_cell, rows, lengths)
+        return output, last if keep else None
 
-    def _backwards(self, rows: Tensor, lengths: Tensor | None) -> Tensor:
+    @staticmethod
+    def _backwards(cell: nn.Module, rows: Tensor, lengths: Tensor | None) -> Tensor:
         if lengths is None:
-            return run(self.reverse_cell, rows.flip(1), None)[0].flip(1)
+            return cell(rows.flip(1))[0].flip(1)
         # Not a bidirectional nn.RNN on packed sequences: those need the lengths on the host, once per layer.
         index = reversal(lengths, rows.shape[1])[..., None].expand_as(rows)
-        return run(self.reverse_cell, rows.gather(1, index), None)[0].gather(1, index)
-
-    def _packed(self, rows: Tensor, lengths: Tensor, hidden: Tensor | State | None) -> tuple[Tensor, State]:
-        if isinstance(self.cell, Scanned):
-            output, last = self.cell(rows, hidden)
-            last = output[torch.arange(len(rows), device=rows.device), (lengths - 1).clamp(min=0)][None]
-        else:
-            packed = pack_padded_sequence(rows, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
-            output, last = self.cell(packed, hidden)
-            output = pad_packed_sequence(output, batch_first=True, total_length=rows.shape[1])[0]
-        before = [torch.zeros_like(part) for part in _parts(last)] if hidden is None else _parts(hidden)
-        moved = (lengths > 0)[:, None]
-        return output, tuple(torch.where(moved, new, old) for new, old in zip(_parts(last), before, strict=True))
+        return cell(rows.gather(1, index))[0].gather(1, index)
 
 
 class Convolution(nn.Module):
@@ -103,7 +81,7 @@ class Convolution(nn.Module):
         self, rows: Tensor, lengths: Tensor | None = None, state: State | None = None, keep: bool = False
     ) -> tuple[Tensor, State | None]:
         """As `Recurrence.forward`; the state is the last places, (R, kernel_size - 1, r)."""
-        before = rows.new_zeros(len(rows), self.past, rows.shape[2]) if state is None else state[0]
+        before = rows.new_zeros(rows.shape[0], self.past, rows.shape[2]) if state is None else state[0]
         rows = torch.cat((before, rows), dim=1)
         output = self.conv(F.pad(rows, (0, 0, 0, self.future)).transpose(1, 2)).transpose(1, 2)
         if not keep:
@@ -163,11 +141,3 @@ class Bottleneck(nn.Module):
                 mixed, state = layout.gather(mixed), layout.left(state)
             mixed = (mixed if self.alpha is None else self.alpha * mixed).to(narrow.dtype)
         return narrow + mixed if self.residual else mixed, state
-
-
-def _cell(kind: str, width: int) -> Any:
-    return SCANNED[kind](width) if kind in SCANNED else CELLS[kind](width, width, batch_first=True)
-
-
-def _parts(hidden: Tensor | State) -> State:
-    return tuple(part[0] for part in (hidden if isinstance(hidden, tuple) else (hidden,)))

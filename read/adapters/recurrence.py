@@ -1,16 +1,19 @@
-"""Elman and GRU recurrences whose backward pass is a few operations per step.
+"""torch's recurrent cells with a backward pass of a few operations per step.
 
-torch's own cells leave a dozen autograd nodes per step behind, which on a CPU costs more than the arithmetic of a
-narrow bottleneck. Here all that does not depend on the running gradient is computed for all steps at once, before the
-loop. torch's LSTM is fused already, and on a GPU all of its cells are.
+torch's own leave a dozen autograd nodes per step behind, which on a CPU costs more than the arithmetic of a narrow
+bottleneck. Here all that does not depend on the running gradient is computed for all steps at once, before the loop.
+torch's LSTM is fused already, and on a GPU all of its cells are.
 
 Symbols: L steps, R rows, r width; x_t holds the input's part of the gates, W x + b, and W, b are the hidden weights.
+A state is h, and with an LSTM c, each (R, r); weights are W and b of the inputs and the hidden ones, in torch's order
+(weight_ih, weight_hh, bias_ih, bias_hh).
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from read.autograd import once_differentiable
 
@@ -92,18 +95,66 @@ class Gated(torch.autograd.Function):
         return x, running, _weight_gradient(inner, h, states), inner.sum((0, 1))
 
 
-FUNCTIONS = {nn.RNN: Elman, nn.GRU: Gated}
+FUNCTIONS: dict[str, Any] = {"RNN_TANH": Elman, "GRU": Gated}  # by the mode of an nn.RNNBase
 
 
-def run(cell: Any, rows: Tensor, hidden: Any) -> tuple[Tensor, Any]:
-    """As `cell(rows, hidden)` for a batch-first nn.RNNBase of one layer; rows (R, L, r), hidden (1, R, r)."""
-    function = FUNCTIONS.get(type(cell))
-    if function is None or rows.device.type != "cpu" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return cell(rows, hidden)
-    x = nn.functional.linear(rows.transpose(0, 1), cell.weight_ih_l0, cell.bias_ih_l0).contiguous()
-    first = rows.new_zeros(len(rows), cell.hidden_size) if hidden is None else hidden[0]
-    states = function.apply(x, first, cell.weight_hh_l0, cell.bias_hh_l0)
-    return states.transpose(0, 1), states[-1:]
+def run(
+    mode: str, rows: Tensor, state: list[Tensor], weights: list[Tensor], lengths: Tensor | None, train: bool
+) -> list[Tensor]:
+    """All h (R, L, r) from rows (R, L, r), and the parts of the last state.
+
+    Args:
+        mode: of an nn.RNNBase.
+        rows: the input.
+        state: the one before the first step.
+        weights: of the cell.
+        lengths: (R,) real places, which stand first, after which the last state is; 0 leaves it as it was. None: all.
+        train: gradients are wanted; on a GPU torch's cells have none otherwise.
+    """
+    function = FUNCTIONS.get(mode)
+    if function is None or lengths is not None or rows.device.type != "cpu" or not torch.is_grad_enabled():
+        return run_torchs(mode, rows, state, weights, lengths, train)
+    states = function.apply(_inputs(rows, weights), state[0], weights[1], weights[3])
+    return [states.transpose(0, 1), states[-1]]
+
+
+def run_torchs(
+    mode: str, rows: Tensor, state: list[Tensor], weights: list[Tensor], lengths: Tensor | None, train: bool
+) -> list[Tensor]:
+    """As `run`, always by torch's own kernels."""
+    call: Any = {"RNN_TANH": torch.rnn_tanh, "GRU": torch.gru, "LSTM": torch.lstm}[mode]
+    hidden = [part[None].contiguous() for part in state]
+    if lengths is None:
+        output, *last = call(rows, _as_torch_takes(hidden), weights, True, 1, 0.0, train, False, True)
+        return [output, *(part[0] for part in last)]
+    packed = pack_padded_sequence(rows, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
+    order: Any = packed.sorted_indices
+    hidden = [part.index_select(1, order) for part in hidden]
+    data, *last = call(packed.data, packed.batch_sizes, _as_torch_takes(hidden), weights, True, 1, 0.0, train, False)
+    output = pad_packed_sequence(packed._replace(data=data), batch_first=True, total_length=rows.shape[1])[0]
+    parts = (part[0].index_select(0, packed.unsorted_indices) for part in last)
+    return [output, *(torch.where((lengths > 0)[:, None], new, old) for new, old in zip(parts, state, strict=True))]
+
+
+def gradients(
+    mode: str, rows: Tensor, state: list[Tensor], weights: list[Tensor], lengths: Tensor | None, toward: list[Tensor]
+) -> list[Tensor]:
+    """Of rows, state and weights, from those `toward` what `run` gives, which is computed once more."""
+    inputs = [part.detach().requires_grad_() for part in (rows, *state, *weights)]
+    count = 1 + len(state)
+    # A custom operator runs where torch records nothing.
+    with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False), torch.enable_grad():
+        outputs = run(mode, inputs[0], inputs[1:count], inputs[count:], lengths, True)
+        return list(torch.autograd.grad(outputs, inputs, toward, materialize_grads=True))
+
+
+def _inputs(rows: Tensor, weights: list[Tensor]) -> Tensor:
+    """The inputs' part of the gates, (L, R, ...)."""
+    return nn.functional.linear(rows.transpose(0, 1), weights[0], weights[2]).contiguous()
+
+
+def _as_torch_takes(hidden: list[Tensor]) -> Tensor | list[Tensor]:
+    return hidden if len(hidden) > 1 else hidden[0]
 
 
 def _weight_gradient(inner: Tensor, h: Tensor, states: Tensor) -> Tensor:

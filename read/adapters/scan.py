@@ -1,6 +1,6 @@
 """Cells that are linear in their state, h_t = f_t h_{t-1} + i_t, all of whose steps `read.scan` computes at once.
 
-Symbols: R rows, L steps, r width; * is elementwise.
+Symbols: R rows, L steps, r width; * is elementwise. A state is h alone, (R, r).
 """
 
 import torch
@@ -10,18 +10,28 @@ from read.scan import scan
 
 
 class Scanned(nn.Module):
-    """A cell over (R, L, r), called as torch's batch-first ones are: rows and a state (1, R, r) or None."""
+    """A cell over (R, L, r), called as `read.adapters.cells.TorchCell` is."""
 
     def gates(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Those of the recurrence, f and i (R, L, r)."""
         raise NotImplementedError
 
-    def forward(self, rows: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """All states (R, L, r), and the last (1, R, r); in single precision at least, whatever the rows are in."""
+    def forward(
+        self, rows: Tensor, state: tuple[Tensor, ...] | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """All states (R, L, r) and the last; in single precision at least, whatever the rows are in."""
         precise = torch.promote_types(rows.dtype, torch.float32)
         f, i = (gate.to(precise) for gate in self.gates(rows))
-        states = scan(f, i, None if hidden is None else hidden[0].to(precise)).to(rows.dtype)
-        return states, states[:, -1][None]
+        states = scan(f, i, None if state is None else state[0].to(precise)).to(rows.dtype)
+        if lengths is None:
+            return states, (states[:, -1],)
+        return states, (last_of(states, lengths, torch.zeros_like(states[:, 0]) if state is None else state[0]),)
+
+
+def last_of(states: Tensor, lengths: Tensor, before: Tensor) -> Tensor:
+    """(R, r), of (R, L, r) those after the first `lengths` (R,) places; `before` (R, r) where that is 0."""
+    index = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2])
+    return torch.where((lengths > 0)[:, None], states.gather(1, index)[:, 0], before)
 
 
 class DampedAverage(Scanned):

@@ -56,7 +56,7 @@ class TokenLayout:
         """The state of all rows, of that of the lasting ones: the others start from zero."""
         if state is None or self.lasting is None:
             return state
-        new = len(self.lengths) - self.lasting
+        new = self.lengths.shape[0] - self.lasting
         return tuple(torch.cat((part, part.new_zeros(new, *part.shape[1:]))) for part in state)
 
     def left(self, state: tuple[Tensor, ...] | None) -> tuple[Tensor, ...] | None:
@@ -123,5 +123,5 @@ def lay_out_chains(chains: Tensor, count: int, mask: Tensor | None) -> TokenLayo
 
 def reversal(lengths: Tensor, places: int) -> Tensor:
     """(R, places) index that turns each row's first `lengths` places round; it undoes itself."""
-    index = torch.arange(places, device=lengths.device).expand(len(lengths), places)
+    index = torch.arange(places, device=lengths.device).expand(lengths.shape[0], places)
     return torch.where(index < lengths[:, None], lengths[:, None] - 1 - index, index)

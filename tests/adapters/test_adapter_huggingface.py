@@ -138,7 +138,7 @@ def test_the_states_have_to_follow_the_beams(transformer, awake, monkeypatch, ki
     model, inputs = transformer(kind)
     awake(inject(model, AdapterConfig(mixer=mixer, after=BOTH)), scale=0.6)
     right = generate(model, inputs, 5, True).sequences_scores
-    monkeypatch.setattr(cache_module._Recurrent, "_pick", lambda self, index: None)
+    monkeypatch.setattr(cache_module, "_pick", lambda cache, index: None)
     assert not torch.allclose(generate(model, inputs, 5, True).sequences_scores, right)
 
 
@@ -165,7 +165,7 @@ def test_a_decoder_goes_on_from_a_cache_in_pieces(transformer, awake, mixer):
         pieces.append(output.logits)
     real = mask.bool()
     torch.testing.assert_close(torch.cat(pieces, dim=1)[0], whole[0], atol=1e-5, rtol=1e-4)
-    states = [state for state in cache.recurrent_states.values() for state in state]
+    states = [state for state in cache.adapter_states.values() for state in state]
     assert all(len(state) == 3 for state in states)
     assert real[1].sum() == 3
 

@@ -1,4 +1,4 @@
-"""Injected models under autocast, gradient checkpointing, torch.compile and DistributedDataParallel."""
+"""Injected models under autocast, gradient checkpointing and DistributedDataParallel."""
 
 import copy
 import os
@@ -156,24 +156,6 @@ def test_two_forward_passes_before_one_checkpointed_backward(univtg, batches, aw
     loss_of(model(**first)).backward()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS)
-def test_compile(univtg, batch, awake, form):
-    model = awake(inject(steady(univtg), AdapterConfig(**form)))
-    expected = model(**batch)
-    loss_of(expected).backward()
-    gradient = gradients(model)
-    model.zero_grad()
-    torch._dynamo.reset()
-    compiled = torch.compile(model, backend="aot_eager")
-    for _ in range(2):
-        model.zero_grad()
-        got = compiled(**batch)
-        torch.testing.assert_close(got["spans"], expected["spans"])
-        loss_of(got).backward()
-        torch.testing.assert_close(gradients(model), gradient)
-
-
 def _worker(rank, port, model, batch, results):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo", rank=rank, world_size=2)
@@ -183,16 +165,6 @@ def _worker(rank, port, model, batch, results):
     loss_of(parallel(**mine)).backward()
     results[rank] = {name: gradient.numpy() for name, gradient in gradients(model).items()}
     dist.destroy_process_group()
-
-
-@pytest.mark.slow
-def test_compile_with_states_to_align(univtg, batch, awake):
-    model = awake(apply_strategy("read_pvla", steady(univtg), mixer="conv"))
-    model(**batch)
-    expected = alignment_states(model)
-    torch._dynamo.reset()
-    torch.compile(model, backend="aot_eager")(**batch)
-    torch.testing.assert_close(alignment_states(model), expected)
 
 
 @pytest.mark.slow
