@@ -12,8 +12,9 @@ let note = "";
 
 const apart = (a, b) => a.end <= b.start || b.end <= a.start; // as windows of one sentence have to be
 
-export const about = () => (editor.shownGhosts() ? "Where the model saw it:" : note);
 export const ghosts = () => (editor.shownGhosts() ?? found).map((ghost, place) => ({ ...ghost, place })).filter((ghost) => editor.windows().every((window) => apart(window, ghost)));
+
+export const about = () => ((editor.shownGhosts() ?? found).length && !ghosts().length ? "" : editor.shownGhosts() ? "Where the model saw it:" : note);
 
 export function accept(place) {
   const given = [];

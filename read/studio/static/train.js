@@ -22,7 +22,7 @@ function drawPlan({ plan, can, why, state }) {
   find("params-rows").replaceChildren(...params.map(([key, old, now]) => make("tr", {}, make("th", { scope: "row" }, key), make("td", {}, shown(old)), make("td", {}, shown(now)))));
 }
 const listed = (all) => (all.length < 2 ? String(all) : `${all.slice(0, -1).join(", ")} and ${all.at(-1)}`);
-const shown = (value) => (value === null || value === undefined ? "–" : typeof value === "string" ? value : JSON.stringify(value));
+const shown = (value) => (value === null || value === undefined ? "–" : Array.isArray(value) ? `[${value.join(", ")}]` : String(value));
 
 function drawRun({ state, stages, share, left, error, can, started, ended }) {
   const runs = ["running", "stopping"].includes(state);

@@ -23,7 +23,7 @@ const names = new Intl.Collator(undefined, { numeric: true });
 
 export function about(video) { // what a row says below the name
   const said = [labelsOf(video.vid).length ? many(labelsOf(video.vid).length, "sentence") : "not labelled"];
-  if (video.side) said.push(video.side === "test" ? "test side" : "training side");
+  if (video.side) said.push(video.side === "test" ? "test side" : "train side");
   return said.join(" · ");
 }
 
