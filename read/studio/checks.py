@@ -13,6 +13,7 @@ from read.rows import LONGEST_TEXT, WEEK, is_broken, refuse, shown
 
 LONGEST_QUERY = 400  # characters; the page that asks takes as many
 MOST_WINDOWS = 500  # of a sentence
+FEWEST_FRAMES, MILLISECONDS = 4, 130  # of times that many a length: what they may be counted in
 DECIMALS = 3  # times are kept to the millisecond, which every format of labels can say
 
 
@@ -47,7 +48,9 @@ def checked_text(text: Any, what: str) -> str:
     return text
 
 
-def checked_windows(windows: Sequence[Window], duration: float | None, clip_len: float) -> tuple[Window, ...]:
+def checked_windows(
+    windows: Sequence[Window], duration: float | None, clip_len: float, latest: float | None = None
+) -> tuple[Window, ...]:
     """Windows in the order of time, rounded to a millisecond.
 
     An end that passes the video's by no more than lengths are rounded by is the video's.
@@ -56,6 +59,7 @@ def checked_windows(windows: Sequence[Window], duration: float | None, clip_len:
         windows: of one sentence.
         duration: of the video, in seconds; None where nobody knows it.
         clip_len: seconds per clip.
+        latest: the last time that was told of this video, from which it is guessed what times are that do not fit.
 
     Raises:
         InputError: there are none or too many, or they are not inside the video, in order, and apart; all is told.
@@ -69,7 +73,7 @@ def checked_windows(windows: Sequence[Window], duration: float | None, clip_len:
     mistakes, kept = [], []
     for window in windows:
         try:
-            kept.append(_checked(window, duration, clip_len))
+            kept.append(_checked(window, duration, clip_len, latest))
         except InputError as error:
             mistakes.append(str(error))
     kept.sort(key=lambda window: (window.start, window.end))
@@ -82,7 +86,7 @@ def checked_windows(windows: Sequence[Window], duration: float | None, clip_len:
     return tuple(kept)
 
 
-def _checked(window: Window, duration: float | None, clip_len: float) -> Window:
+def _checked(window: Window, duration: float | None, clip_len: float, latest: float | None) -> Window:
     start, end, score = window.start, window.end, window.score
     if not (_is_time(start) and _is_time(end)):
         raise InputError(f"the moment {shown(start)} to {shown(end)} has a time that is no number of seconds")
@@ -91,7 +95,7 @@ def _checked(window: Window, duration: float | None, clip_len: float) -> Window:
         raise InputError(f"the moment {start:g} to {end:g} s ends before it starts")
     length = None if duration is None else Length(rounded(duration), clip_len)
     if start < 0 or end > WEEK or (length and (start >= length.seconds or end > length.seconds + length.slack)):
-        hint = f"; {guess(end, length.seconds)}" if length and start >= 0 else ""
+        hint = f"; {_unit(end if latest is None else latest, length.seconds)}" if length and start >= 0 else ""
         lasts = "" if length is None else f", which lasts {length.seconds:g} s"
         raise InputError(f"the moment {start:g} to {end:g} s lies outside the video{lasts}{hint}")
     if score is not None and (isinstance(score, bool) or score not in range(MAX_SALIENCY + 1)):
@@ -99,6 +103,11 @@ def _checked(window: Window, duration: float | None, clip_len: float) -> Window:
     if length is not None:
         end = min(end, length.seconds)
     return Window(start, end, None if score is None else int(score))
+
+
+def _unit(latest: float, seconds: float) -> str:
+    """Why the last time of a video, which may be long before its end, does not fit it, as a question."""
+    return "are these frames?" if FEWEST_FRAMES < latest / seconds < MILLISECONDS else guess(latest, seconds)
 
 
 def rounded(seconds: float) -> float:

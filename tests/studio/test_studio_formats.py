@@ -183,6 +183,13 @@ def test_annotations_of_several_tiers_are_labels_each():
     assert {one.query: len(one.windows) for one in found} == {"a": 2, "b": 1} and mistakes == []
 
 
+@pytest.mark.parametrize("unit, told", [(1000, "are these milliseconds?"), (25, "are these frames?")])
+def test_times_in_another_unit_are_told_as_such(unit, told):
+    rows = "".join(f"walk,{start * unit},{(start + 2) * unit},s{start}\n" for start in range(0, 24, 4))
+    _, mistakes = read("csv", f"vid,start,end,query\n{rows}")
+    assert len(mistakes) >= 5 and all(mistake.endswith(f"which lasts 30 s; {told}") for mistake in mistakes)
+
+
 def test_players_read_the_subtitles_that_are_written(tmp_path):
     label = Label(1, "walk", "cats & <dogs>", (Window(2, 4.5), Window(6, 7)), False, "", "")
     for kind in ("webvtt", "srt"):

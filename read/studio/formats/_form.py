@@ -41,25 +41,32 @@ class Gathered:
 
     lengths: Lengths
     mistakes: list[str] = field(default_factory=list)
-    _found: dict[tuple[str, str], tuple[str, list[Window]]] = field(default_factory=dict)
+    _rows: list[tuple[str, str, str, Window]] = field(default_factory=list)
 
     def add(
         self, place: str, vid: str, query: str, start: float | str, end: float | str, score: int | None = None
     ) -> None:
         """Take a row, with times in seconds or as `seconds_of` reads them; what is wrong is noted with its place."""
         try:
-            query = checked_sentence(query)
             span = (seconds_of(time) if isinstance(time, str) else time for time in (start, end))
-            (window,) = checked_windows([Window(*span, score)], self.lengths.get(vid), CLIP_LEN)
+            self._rows.append((place, vid, checked_sentence(query), Window(*span, score)))
         except InputError as error:
             self.mistakes.append(f"{place}: {error}")
-            return
-        self._found.setdefault((vid, query), (place, []))[1].append(window)
 
     def labels(self) -> tuple[list[Imported], list[str]]:
-        """What was found, and what is wrong."""
-        found = [Imported(vid, query, tuple(rows), place) for (vid, query), (place, rows) in self._found.items()]
-        return found, self.mistakes
+        """What was found, and what is wrong, in the order of lines."""
+        latest: dict[str, float] = {}
+        for _, vid, _, window in self._rows:
+            latest[vid] = max(latest.get(vid, 0.0), window.end)
+        found: dict[tuple[str, str], tuple[str, list[Window]]] = {}
+        for place, vid, query, window in self._rows:
+            try:
+                (checked,) = checked_windows([window], self.lengths.get(vid), CLIP_LEN, latest[vid])
+                found.setdefault((vid, query), (place, []))[1].append(checked)
+            except InputError as error:
+                self.mistakes.append(f"{place}: {error}")
+        self.mistakes.sort(key=lambda mistake: int((re.search("[0-9]+", mistake) or "0")[0]))
+        return [Imported(*key, tuple(rows), place) for key, (place, rows) in found.items()], self.mistakes
 
 
 def video_named(name: str, lengths: Lengths) -> str:
