@@ -103,6 +103,7 @@ def put_in(model: nn.Module, make_config: Callable[[], Any], adapter: str, said:
     if changed := sorted(name for name, mark in _marks(model).items() if before.get(name) != mark):
         raise InputError(f"{said}: changes the backbone's own weights, as {changed[0]}; options that do not, would do")
     in_its_mode(model)
+    _answer_for_attention(model)
     added = added_by_peft(model)
     return [name for name, value in model.named_parameters() if value.requires_grad and name in added]
 
@@ -115,6 +116,17 @@ def in_its_mode(model: nn.Module) -> None:
             for part in module.children():
                 if part is not inner:
                     part.train(inner.training)
+
+
+def _answer_for_attention(model: nn.Module) -> None:
+    """What torch's encoder layers ask of their attention, of that which peft has put around it.
+
+    By the biases that it is said not to have, they call it, in place of computing with its frozen weights themselves.
+    """
+    for module in list(model.modules()):
+        if is_peft(module) and isinstance(inner := inner_of(module), nn.MultiheadAttention):
+            answers: Any = module
+            answers.batch_first, answers.in_proj_bias = inner.batch_first, None
 
 
 def _marks(model: nn.Module) -> dict[str, tuple]:

@@ -225,3 +225,21 @@ def test_prompts_are_tokens_that_the_layers_drop(univtg, batch):
         mask = torch.cat((torch.ones(3, 3, dtype=torch.bool), mask), dim=1)
         by_hand = plain.transformer.encoder.layers[i](tokens, position, mask)[:, 3:]
         torch.testing.assert_close(output, by_hand, atol=1e-5, rtol=1e-5)
+
+
+def test_lora_goes_into_torchs_own_encoder():
+    """Whose layers read some of what they call, and in evaluation would rather compute with the weights themselves."""
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(16, 4, 24, dropout=0.0, batch_first=True)
+    model = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    tokens = torch.randn(2, 5, 16)
+    plain = model(tokens)
+    apply_strategy("lora", model)
+    assert torch.equal(model(tokens), plain)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and "self_attn" in name:
+            torch.nn.init.normal_(parameter)
+    trained = model.train()(tokens)
+    assert (trained - plain).abs().max() > 0.1
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(tokens), trained)
