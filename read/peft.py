@@ -60,6 +60,7 @@ class ReadConfig(PeftConfig, _Fields):
 class PeftAdapters(Adapters, BaseTunerLayer):
     """READ's adapters of one model as peft sees them: one layer, which `ReadModel` switches."""
 
+    of_peft = True
     adapter_layer_names = ("bottlenecks",)
     merged_adapters: Any = ()
 
@@ -105,12 +106,18 @@ class ReadModel(BaseTuner):
             InputError: as `read.inject`, or the model has adapters that peft knows nothing of.
         """
         config: Any = self.peft_config[adapter_name]
-        there = getattr(model, "adapters", None)
-        if isinstance(there, Adapters) and not isinstance(there, PeftAdapters):
-            raise InputError(f"the model holds adapters by read.inject ({', '.join(there)}); remove these first")
-        inject(model, config.adapter_config(), adapter_name)
-        adapters: Any = model.adapters
-        if not isinstance(adapters, PeftAdapters):
+        adapters: Any = getattr(model, "adapters", None)
+        if isinstance(adapters, Adapters) and not adapters.of_peft:
+            raise InputError(f"the model holds adapters by read.inject ({', '.join(adapters)}); remove these first")
+        try:
+            if adapters is not None:
+                adapters.__class__ = Adapters  # which may be added to
+            inject(model, config.adapter_config(), adapter_name)
+        finally:
+            if adapters is not None:
+                adapters.__class__ = PeftAdapters
+        if adapters is None:
+            adapters = model.adapters
             adapters.__class__ = PeftAdapters
             adapters._disable_adapters, adapters._active_adapter = False, adapter_name
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)

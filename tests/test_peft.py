@@ -162,6 +162,10 @@ def test_what_cannot_be_is_refused(bart):
     with pytest.raises(InputError, match=r"adapters by read\.inject \(default\); remove these first"):
         made(inject(fresh()))
     model = made(bart[0])
+    with pytest.raises(InputError, match="add others by its add_adapter"):
+        inject(model, name="third")
+    with pytest.raises(InputError, match="matches no module"):
+        model.add_adapter("second", ReadConfig(targets=("nowhere",)))
     model.add_adapter("second", ReadConfig())
     with pytest.raises(InputError, match="one adapter active at a time, not default, second"):
         model.base_model.set_adapter(["default", "second"])

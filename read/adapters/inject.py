@@ -82,6 +82,10 @@ def inject(model: nn.Module, config: AdapterConfig | None = None, name: str = "d
     if applied(model) and not hasattr(model, "adapters"):
         taken = next(iter(applied(model).values())).strategy
         raise InputError(f"strategy {taken} has changed the model's own weights; add adapters to a fresh one")
+    if getattr(getattr(model, "adapters", None), "of_peft", False):
+        raise InputError(
+            "the model's adapters are of peft's method READ; add others by its add_adapter(name, ReadConfig())"
+        )
     if name in applied(model):
         raise InputError(f"adapter {name!r} is already there; remove it or choose another name")
     with without_peft(model):

@@ -41,6 +41,8 @@ class Adapters(nn.ModuleDict):
     At most one adapter is active. `model.adapters` is where a model keeps this.
     """
 
+    of_peft = False  # peft adds, switches and removes them
+
     def __init__(self) -> None:
         super().__init__()
         self.active: str | None = None
