@@ -30,4 +30,4 @@ def serve(folder: str | Path, port: int = PORT, *, working: str | Path = ".", op
         import yaml  # noqa: F401
     from read.studio.server import run
 
-    run(Path(folder), port, Path(working), open_browser)
+    run(Path(folder).resolve(), port, Path(working), open_browser)

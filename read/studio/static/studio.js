@@ -140,7 +140,7 @@ async function begin() {
     return say(error.message);
   }
   const { name, folder } = model.studio;
-  find("folder").textContent = find("folder").title = folder;
+  [find("folder").textContent, find("folder").title] = [folder.split(/[\\/]/).at(-1), folder];
   await outbox.begin(name);
   keys.begin();
   files.begin();
