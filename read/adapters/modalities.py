@@ -64,6 +64,8 @@ def ids_of(module: nn.Module) -> dict[str, int]:
 
 def tells(module: nn.Module) -> bool:
     """Whether calls of `module` say what the tokens are."""
+    if hasattr(getattr(module, "config", None), "qformer_config"):
+        return False  # the tokens stand for what was asked of a picture, not for places in it
     return "input_ids" in inspect.signature(module.forward).parameters and bool(ids_of(module))
 
 

@@ -25,7 +25,7 @@ PER_TOKEN = re.compile(
 
 
 @dataclass(frozen=True)
-class SubBlock:
+class LayerBlock:
     """A sub-block of a layer: its kind, where it ends and starts, and all modules that it is made of, by full names."""
 
     kind: str
@@ -49,7 +49,7 @@ class Layers:
     stack: str
     modality: str
     causal: bool
-    blocks: tuple[SubBlock, ...]
+    blocks: tuple[LayerBlock, ...]
     unread: dict[str, str]
 
 
@@ -105,7 +105,7 @@ def _read(model: nn.Module, around: Surroundings, joins: dict[str, list[Join]]) 
                 unread.setdefault(kind, f"what joins the residual in {name} is no module's output")
             elif kind:
                 parts = tuple(f"{name}.{path}" for path in join.modules)
-                blocks.append(SubBlock(kind, f"{name}.{join.end}", f"{name}.{join.entry}", parts))
+                blocks.append(LayerBlock(kind, f"{name}.{join.end}", f"{name}.{join.entry}", parts))
         for stray in _strays(layer, found):
             kind = "attention" if ATTENTION.search(stray) else "feed_forward"
             unread.setdefault(kind, f"{name}.{stray} has a part in none of the sub-blocks that were read")
@@ -135,7 +135,7 @@ def _per_token(module: nn.Module) -> bool:
     return PER_TOKEN.search(name) is not None or home.endswith((".activation", ".activations"))
 
 
-def is_cross(model: nn.Module, block: SubBlock) -> bool:
+def is_cross(model: nn.Module, block: LayerBlock) -> bool:
     """Whether an attention block attends to what is no token of its layer."""
     named = (re.sub(r".*\.\d+\.", "", name) for name in block.parts)
     return any(map(CROSS.search, named)) or any(
