@@ -109,17 +109,15 @@ class Call:
             )
         if self.told is not None:
             return self._chained(self.told, place, batch, length)
-        chains = None if self.frames is None else self.frames.chains(batch, length)
-        if self.segments is None and self.mask is None and chains is None and not self._filled(length):
+        if (framed := self._framed(batch, length, tokens.device)) is not None:
+            return framed
+        if self.segments is None and self.mask is None and not self._filled(length):
             return None
         segments = None if self.segments is None else self.sequences(place, tokens)
         key = (*((part.modality, part.start, part.stop) for part in segments or ()), batch, length)
         if (known := self._laid_out(key)) is not None:
             return known
-        if chains is not None:
-            layout = lay_out_chains(chains[0].to(tokens.device), chains[1], None)
-        else:
-            layout = lay_out(segments or self.sequences(place, tokens), batch, length, tokens.device)
+        layout = lay_out(segments or self.sequences(place, tokens), batch, length, tokens.device)
         self.layouts.append((key, layout))
         return layout
 
@@ -134,9 +132,21 @@ class Call:
             return tokens
         if tokens.dim() == 2 and len(tokens) == self.size[0] * self.size[1]:
             return tokens.view(*self.size, -1)
-        if place.batch_first and tuple(tokens.shape[:2]) == self.size[::-1] != self.size:
+        if torch.compiler.is_compiling() or not place.batch_first:
+            return tokens  # what follows would bind lengths that are to stay open
+        if tuple(tokens.shape[:2]) == self.size[::-1] != self.size:
             raise InputError(f"{place.name}: its tokens are (T, B, d), {tuple(tokens.shape)}, and not (B, T, d)")
         return tokens
+
+    def _framed(self, batch: int, length: int, device: torch.device) -> TokenLayout | None:
+        if self.frames is None:
+            return None
+        key = ("frames", batch, length)
+        if (known := self._laid_out(key)) is not None:
+            return known
+        if (layout := self.frames.lay_out(batch, length, device)) is not None:
+            self.layouts.append((key, layout))
+        return layout
 
     def _filled(self, length: int) -> bool:
         """Whether the stack has added padding on the right."""

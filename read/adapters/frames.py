@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from read.adapters.segments import TokenLayout, lay_out_chains
+
 GRIDS = "grid_thw"  # frames, rows and columns of each video, where all videos' tokens stand in one row
 
 
@@ -27,22 +29,27 @@ class Grid:
     lead: int = 0
     order: str = "frames"
 
-    def chains(self, batch: int, tokens: int) -> tuple[Tensor, int] | None:
-        """(B, T) which sequence each token is of, and how many there are; None where the tokens are others.
-
-        That is so where a pretraining task drops some of them.
-        """
-        samples, token = torch.arange(batch)[:, None], torch.arange(tokens)
-        if self.order == "samples":
-            whole = batch % self.size == 0
-            return (samples // self.size * tokens + token, batch // self.size * tokens) if whole else None
-        inner = token - self.lead
-        if (tokens - self.lead) % self.size:
+    def lay_out(self, batch: int, tokens: int, device: torch.device) -> TokenLayout | None:
+        """The tokens of each place as a row; None where the tokens are others, as a pretraining task leaves them."""
+        over = batch if self.order == "samples" else tokens - self.lead
+        if over % self.size or over <= 0:
             return None
-        place = inner % self.size if self.order == "frames" else inner // self.size
-        places = self.size if self.order == "frames" else (tokens - self.lead) // self.size
-        chain = torch.where(inner < 0, token, self.lead + place)
-        return samples * (self.lead + places) + chain, batch * (self.lead + places)
+        frames = over // self.size if self.order == "frames" else self.size
+        videos = batch // frames if self.order == "samples" else batch
+        rows = batch * tokens // videos // frames if self.order == "samples" else self.lead + over // frames
+        index = torch.arange(batch * tokens, device=device).view(videos, -1)
+        places = torch.arange(videos * rows * frames, device=device).view(videos, rows, frames)
+        lead, body = index[:, : self.lead], index[:, self.lead :]
+        if self.order == "places":
+            body, inner = body.view(videos, -1, frames), places[:, self.lead :]
+        else:
+            body, inner = body.view(videos, frames, -1).transpose(1, 2), places[:, self.lead :].transpose(1, 2)
+        source = torch.cat((torch.nn.functional.pad(lead[..., None], (0, frames - 1)), body), dim=1).flatten(0, 1)
+        place = torch.cat((places[:, : self.lead, 0], inner.reshape(videos, -1)), dim=1).view(batch, tokens)
+        lengths = torch.full((videos, rows), frames, device=device)
+        lengths[:, : self.lead] = 1
+        lengths = lengths.flatten()
+        return TokenLayout(source, torch.arange(frames, device=device) < lengths[:, None], place, lengths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +58,14 @@ class Packed:
 
     grids: Tensor
 
-    def chains(self, batch: int, tokens: int) -> tuple[Tensor, int] | None:
-        """As `Grid.chains`."""
+    def lay_out(self, batch: int, tokens: int, device: torch.device) -> TokenLayout | None:
+        """As `Grid.lay_out`."""
         parts, count = [], 0
         for frames, rows, columns in self.grids.tolist():
             parts.append(torch.arange(count, count + rows * columns).repeat(frames))
             count += rows * columns
         chains = torch.cat(parts)
-        return (chains[None], count) if (batch, len(chains)) == (1, tokens) else None
+        return lay_out_chains(chains[None].to(device), count, None) if (batch, len(chains)) == (1, tokens) else None
 
 
 def _side(size: Any) -> int:

@@ -13,7 +13,9 @@ from read.adapters.config import AdapterConfig
 from read.adapters.frozen_attention import hook_attention, unhook_attention
 from read.adapters.layer import Bottleneck
 from read.adapters.runtime import Adapters
-from read.adapters.sub_blocks import OWN, Place, find_places, fitted_parameters, widths_of
+from read.adapters.sub_blocks import OWN, Place, find_places, fitted_parameters
+from read.adapters.surroundings import linear_sizes
+from read.adapters.widths import widths_of
 from read.adapters.wrapped import SavePretrained, is_within, peft_layers, plain, unwrap, unwrap_to_change, without_peft
 from read.errors import InputError
 from read.plugins import suggest
@@ -249,7 +251,7 @@ def _build(model: nn.Module, places: Iterable[Place], config: AdapterConfig) -> 
 
 def _last_weight(model: nn.Module, name: str) -> Tensor:
     """What gives the tokens at `name` their precision: the weight of its last linear layer, or any near."""
-    weights = [module.weight for module in model.get_submodule(name).modules() if isinstance(module, nn.Linear)]
+    weights = [module.weight for module in model.get_submodule(name).modules() if linear_sizes(module)]
     return weights[-1] if weights and weights[-1].is_floating_point() else parameter_near(model, name)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from read.adapters.inject import activate, adapters_with, applied, remove
 from read.adapters.runtime import Adapters
 from read.adapters.standing import module_at
+from read.adapters.surroundings import is_transposed
 from read.adapters.wrapped import is_peft, unwrap_to_change
 from read.errors import InputError
 
@@ -59,7 +60,8 @@ def updates_of(model: nn.Module, adapters: Adapters, name: str) -> list[tuple[Te
         elif not where.linear or not weight.is_floating_point():
             faults.setdefault("no linear layer of floating-point weights", []).append(where.name)
         else:
-            updates.append((weight, config.scale * bottleneck.up.weight @ bottleneck.down.weight))
+            update = config.scale * bottleneck.up.weight @ bottleneck.down.weight
+            updates.append((weight, update.T if is_transposed(layer) else update))
     if faults:
         told = (f"{names[0]}{f' and {len(names) - 1} more' * (len(names) > 1)}: {why}" for why, names in faults.items())
         raise InputError(f"adapter {name!r} cannot be merged: {'; '.join(told)}")

@@ -12,6 +12,7 @@ from torch import nn
 from read.adapters.config import AdapterConfig
 from read.adapters.places import kind_at, parts_of
 from read.adapters.sub_blocks import _linear_parts, closed_forms, head_prefixes, sub_blocks
+from read.adapters.surroundings import linear_sizes
 from read.adapters.wrapped import added_by_peft, inner_of, is_peft, original
 from read.errors import InputError, optional_imports
 from read.weights import first_line
@@ -34,7 +35,7 @@ def linear_layers(model: nn.Module, after: Collection[str] = ()) -> tuple[list[s
             continue
         if isinstance(module, nn.MultiheadAttention):
             parameters += [f"{name}.in_proj_weight"] * (module.in_proj_weight is not None)
-        elif isinstance(module, nn.Linear) and not name.startswith(tuple(attentions)):
+        elif linear_sizes(module) and not name.startswith(tuple(attentions)):
             modules.append(name)
     return modules, parameters
 

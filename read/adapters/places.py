@@ -23,7 +23,7 @@ def _parts(model: nn.Module, place: Place) -> Iterable[str]:
     told = getattr(model.get_submodule(place.name), "parts", None)
     if isinstance(told, tuple):  # of a block whose weights stay with the layer; a user's may mean something else by it
         return [place.name, *(f"{place.name.rpartition('.')[0]}.{part}" for part in told)]
-    names = [place.name, place.entry]
+    names = [place.name, place.entry, *place.parts]
     stack = model.get_submodule(place.stack)
     if place.kind == "attention" and (family := family_of(stack)):  # BERT's place is the projection after the attention
         prefix = f"{place.stack}." * bool(place.stack)

@@ -5,6 +5,7 @@ where a module of that name has a part in it, and a feed-forward block where all
 token by itself. Layers that have weights in none of their sub-blocks have not been read, and are refused.
 """
 
+import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ PER_TOKEN = re.compile(
     r"(Linear|Conv1D|Norm|Dropout|DropPath|Identity|LayerScale|Activation|Gelu"
     r"|Router|Gate|Experts?|MLP|Intermediate|Output)$"
 )
+PLAIN = {"hidden_states", "attention_mask", "head_mask", "layer_head_mask", "output_attentions", "key_value_states",
+         "encoder_hidden_states", "encoder_attention_mask", "past_key_values", "cache_position"}  # fmt: skip
+POSITIONS = re.compile(r"relative|rel_|distance|position|rotary|gru", re.IGNORECASE)
+ANY = inspect.Parameter.VAR_KEYWORD
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,13 @@ def _read(model: nn.Module, around: Surroundings, joins: dict[str, list[Join]]) 
     if causal and caches and CACHE not in around.arguments(stack):
         raise InputError(f"{name}: its {caches[0]} is none that {stack or 'the model'} is given; name targets=(...)")
     return Layers(stack, "written" if causal and any(crossing) else around.modality, causal, tuple(blocks), unread)
+
+
+def takes_prompts(attention: nn.Module) -> bool:
+    """Whether it attends within its hidden states, (B, T, d), and knows no positions, so that more keys shift none."""
+    arguments = [name for name, item in inspect.signature(attention.forward).parameters.items() if item.kind != ANY]
+    named = (name for name, _ in (*attention.named_parameters(), *attention.named_modules()))
+    return arguments[:1] == ["hidden_states"] and set(arguments) <= PLAIN and not any(map(POSITIONS.search, named))
 
 
 def _kind(modules: dict[str, nn.Module]) -> str:

@@ -1,16 +1,16 @@
 """Where adapters go: the sub-blocks of a model, found by what its modules offer, by family, or by name."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from read.adapters.config import LINEAR, AdapterConfig
 from read.adapters.families import HEADS, Family, family_of
-from read.adapters.structure import Layers, find_layers
-from read.adapters.surroundings import around, is_batch_first, is_causal, is_pretrained, stack_of
+from read.adapters.structure import Layers, find_layers, takes_prompts
+from read.adapters.surroundings import is_batch_first, is_causal, linear_sizes, stack_of
 from read.adapters.wrapped import original, plain
 from read.errors import InputError
 from read.plugins import suggest
@@ -81,12 +81,15 @@ def find_places(model: nn.Module, config: AdapterConfig) -> list[Place]:
 def sub_blocks(model: nn.Module, kind: str) -> list[Place]:
     """The places of a kind, one of `read.adapters.config.SUB_BLOCKS`, that are known without being named."""
     places: list[Place] = []
-    stacks = list(_stacks(model))
-    for name, module, family in stacks:
+    for name, module, family in _stacks(model):
         places += _offered(module, name, kind) if family is None else _in_family(module, name, family, kind)
-    for layers in find_layers(model, (*OWN, *(name for name, _, _ in stacks))):
+    for layers in _layers(model):
         places += _read(model, layers, kind)
     return places
+
+
+def _layers(model: nn.Module) -> list[Layers]:
+    return find_layers(model, (*OWN, *(name for name, _, _ in _stacks(model))))
 
 
 def _linear_parts(model: nn.Module, place: Place, named: bool) -> list[Place]:
@@ -97,12 +100,16 @@ def _linear_parts(model: nn.Module, place: Place, named: bool) -> list[Place]:
     """
     if place.kind != "feed_forward":
         return [place]
-    ends: Iterable[str] = (place.name,) if named else (*reversed(place.parts), place.entry, place.name)
+    ends: Sequence[str] = (place.name,) if named else (*reversed(place.parts), place.entry, place.name)
     told = getattr(model.get_submodule(place.name), "parts", None)
     if isinstance(told, tuple):  # of a block whose weights stay with the layer; a user's may mean something else by it
         ends = [_below(place.name.rpartition(".")[0], part) for part in told]
+    if any("Expert" in type(part).__name__ for end in ends for part in model.get_submodule(end).modules()):
+        raise InputError(
+            f"{place.name}: low_rank stands beside layers that see all tokens, and an expert sees some only"
+        )
     below = ((end, path, part) for end in ends for path, part in model.get_submodule(end).named_modules())
-    names = [_below(end, path).rstrip(".") for end, path, part in below if isinstance(part, nn.Linear)]
+    names = [_below(end, path).rstrip(".") for end, path, part in below if linear_sizes(part)]
     if named and names != [place.name]:
         return [place]
     return [replace(place, name=name, entry=name, linear=True) for name in dict.fromkeys(names)] or [place]
@@ -121,6 +128,10 @@ def self_attentions(model: nn.Module) -> dict[str, int]:
             for name, block in module.named_modules():
                 if matches(name, family.self_attention) and not called_like_torchs(block):
                     found[_below(stack, name)] = next(block.parameters()).shape[-1]
+    for layers in _layers(model):
+        for entry in () if layers.causal else (block.entry for block in layers.blocks if block.kind == "attention"):
+            if takes_prompts(model.get_submodule(entry)):
+                found[entry] = next(model.get_submodule(entry).parameters()).shape[-1]
     return found
 
 
@@ -189,43 +200,6 @@ def fitted_parameters(model: nn.Module) -> frozenset[str]:
     if missing := sorted(wanted.keys() - found.keys()):
         raise InputError(f"{type(model).__name__}: `fitted` names {', '.join(missing)}, which are no parameters")
     return frozenset(found[name] for name in wanted)
-
-
-def widths_of(model: nn.Module, place: Place) -> tuple[int, int]:
-    """The widths of what a branch at `place` reads, and of what it gives."""
-    if place.linear:
-        linear: Any = model.get_submodule(place.name)
-        return linear.in_features, linear.out_features
-    width = _width_of(model, place.name)
-    return width, width
-
-
-def _width_of(model: nn.Module, name: str) -> int:
-    """d, the width of what a sub-block gives: its last linear layer's, or that of the norm beside it.
-
-    One of several linear layers need not be the last that is computed, nor that of an expert the block's.
-    """
-    module = model.get_submodule(name)
-    linears = [part for part in module.modules() if isinstance(part, nn.Linear)]
-    shipped = any(is_pretrained(model.get_submodule(path)) for path in around(name))
-    if linears and (linears == [module] or not shipped):
-        return linears[-1].out_features
-    for near in (module, *_norms_around(model, name)):
-        weight = getattr(near, "weight", None)
-        if type(near).__name__.endswith("Norm") and isinstance(weight, Tensor):
-            return len(weight)
-    if linears:
-        return linears[-1].out_features
-    raise InputError(f"{name}: its width cannot be told, it holds no linear layer and stands beside no norm")
-
-
-def _norms_around(model: nn.Module, name: str) -> Iterable[nn.Module]:
-    """Norms beside a module first, then those in what stands beside it, then those beside what it is in."""
-    for path in around(name):
-        parent = model.get_submodule(path)
-        yield from parent.children()
-        if path == name.rpartition(".")[0]:
-            yield from parent.modules()
 
 
 def _offered(module: Any, name: str, kind: str) -> Iterable[Place]:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from torch import nn
 
@@ -50,6 +51,18 @@ def is_batch_first(model: nn.Module, name: str) -> bool:
             if isinstance(first := getattr(candidate, "batch_first", None), bool):
                 return first
     return True
+
+
+def linear_sizes(module: Any) -> tuple[int, int] | None:
+    """The widths of what a linear layer reads and gives: torch's, or GPT-2's, whose weight is transposed."""
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    return tuple(module.weight.shape) if is_transposed(module) else None
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """Whether it is a linear layer whose weight is (in, out)."""
+    return type(module).__name__ == "Conv1D" and type(module).__module__.startswith("transformers.")
 
 
 def is_pretrained(module: nn.Module) -> bool:

@@ -1,11 +1,13 @@
 """Small random models of the families that transformers ships, and inputs for them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 LENGTHS = (7, 4, 2)  # words of three samples
+SAMPLES = (60, 40, 30)  # of sounds
 WORDS = {"vocab_size": 60, "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
 SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 LANGUAGE = WORDS | SIZES | {"max_position_embeddings": 64, "initializer_range": 0.4, "num_key_value_heads": 1,
@@ -67,6 +69,17 @@ def _heard(kind: str, inputs: str, prefix: str = "encoder", **settings: Any) -> 
     return Species(kind, settings, {prefix: Stacked(2, modality="audio")}, inputs=inputs)
 
 
+GRIDS = {"depth": 2, "num_heads": 2, "patch_size": 8, "temporal_patch_size": 2, "spatial_merge_size": 2}
+TEXT = LANGUAGE | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}}
+PICTURE, VIDEO = 50, 51  # ids of what stands for parts of pictures and of frames
+
+
+def _talker(kind: str, tower: str, decoder: str, inputs: str, **settings: Any) -> Species:
+    """A model of words and pictures; its decoder writes."""
+    stacks = {tower: Stacked(2, modality="video"), decoder: Stacked(2, causal=True)}
+    return Species(kind, settings, stacks, "AutoModelForImageTextToText", inputs, frozenset({"writes"}))
+
+
 T5 = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 2}
 SIDES = BOTH_SIDES | {"d_model": 16, "max_position_embeddings": 64}
 
@@ -115,6 +128,13 @@ ZOO = {
                       "pred_num_attention_heads": 2, "pred_num_hidden_layers": 1},
                       {"encoder": Stacked(2, modality="video"), "predictor": Stacked(1, modality="video")},
                       inputs="clips"),
+    "xclip": Species("xclip", {
+        "text_config": LANGUAGE, "vision_config": VISION | {
+            "num_frames": 4, "mit_hidden_size": 16, "mit_intermediate_size": 24, "mit_num_hidden_layers": 1,
+            "mit_num_attention_heads": 2},
+        "projection_dim": 16, "prompt_layers": 1, "prompt_num_attention_heads": 2},
+        {"text_model": Stacked(2, causal=True), "vision_model": Stacked(2, modality="video"),
+         "mit": Stacked(1, modality="video")}, inputs="two"),
     # sounds
     "wav2vec2": _heard("wav2vec2", "samples", **SPEECH),
     "wav2vec2 stable": _heard("wav2vec2", "samples", do_stable_layer_norm=True, feat_extract_norm="layer", **SPEECH),
@@ -132,6 +152,48 @@ ZOO = {
                       max_decoder_position_embeddings=64, **SIDES),
     "t5": _two_sided("t5", "", **T5),
     "mt5": _two_sided("mt5", "", **T5),
+    # towers inside models of words and pictures
+    "siglip": Species("siglip", {"text_config": LANGUAGE, "vision_config": VISION},
+                      {"text_model": Stacked(2), "vision_model": Stacked(2, modality="video")}, inputs="two"),
+    "clap": Species("clap", {
+        "text_config": WORDS | SIZES | {"projection_dim": 8},
+        "audio_config": {"window_size": 2, "num_mel_bins": 16, "spec_size": 32, "patch_size": 4, "patch_stride": [4, 4],
+                         "depths": [1, 1], "num_attention_heads": [2, 2], "hidden_size": 16, "projection_dim": 8,
+                         "patch_embeds_hidden_size": 8, "num_hidden_layers": 2, "enable_fusion": False},
+        "projection_dim": 8},
+        {"text_model": Stacked(2), "audio_model": Stacked(2, modality="audio")}, inputs="heard"),
+    "blip-2": Species("blip-2", {
+        "qformer_config": WORDS | SIZES | {"encoder_hidden_size": 16, "cross_attention_frequency": 1},
+        "vision_config": VISION,
+        "text_config": {"model_type": "opt", "ffn_dim": 24, "word_embed_proj_dim": 16} | LANGUAGE,
+        "num_query_tokens": 3, "image_token_index": PICTURE},
+        {"vision_model": Stacked(2, modality="video"), "qformer": Stacked(2, 2, modality="video"),
+         "language_model": Stacked(2, causal=True)},
+        "AutoModelForImageTextToText", "3 pictures", frozenset({"writes"})),
+    "llava": _talker("llava", "model.vision_tower", "model.language_model", "4 pictures", image_token_index=PICTURE,
+                     text_config=LANGUAGE | {"model_type": "llama"}, vision_feature_layer=-1,
+                     vision_config=VISION | {"model_type": "clip_vision_model"}),
+    "internvl": _talker("internvl", "model.vision_tower", "model.language_model", "1 pictures",
+                        text_config=LANGUAGE | {"model_type": "qwen2"}, vision_feature_layer=-1,
+                        vision_config=VISION | {"image_size": [16, 16], "patch_size": [8, 8]},
+                        image_token_id=PICTURE, downsample_ratio=0.5),
+    "idefics3": _talker("idefics3", "model.vision_model", "model.text_model", "1 pictures", scale_factor=2,
+                        text_config=LANGUAGE | {"model_type": "llama"}, vision_config=VISION, image_token_id=PICTURE,
+                        pad_token_id=1),
+    "video_llama_3": _talker("video_llama_3", "model.vision_model", "model.language_model", "packed",
+                             text_config=LANGUAGE | {"model_type": "qwen2"}, vision_config=VISION,
+                             image_token_id=PICTURE, video_token_id=VIDEO),
+    "qwen2_vl": _talker("qwen2_vl", "model.visual", "model.language_model", "packed",
+                        text_config=TEXT, vision_config=GRIDS | {"embed_dim": 16, "hidden_size": 16, "mlp_ratio": 2},
+                        image_token_id=PICTURE, video_token_id=VIDEO),
+    "qwen2_5_vl": _talker("qwen2_5_vl", "model.visual", "model.language_model", "packed", text_config=TEXT,
+                          vision_config=GRIDS | {"hidden_size": 16, "intermediate_size": 24, "out_hidden_size": 16,
+                                                 "window_size": 16, "fullatt_block_indexes": [1]},
+                          image_token_id=PICTURE, video_token_id=VIDEO),
+    "qwen3_vl": _talker("qwen3_vl", "model.visual", "model.language_model", "packed", text_config=TEXT,
+                        vision_config=GRIDS | {"hidden_size": 16, "intermediate_size": 24, "out_hidden_size": 16,
+                                               "num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
+                        image_token_id=PICTURE, video_token_id=VIDEO),
 }  # fmt: skip
 
 
@@ -142,24 +204,61 @@ def make(name: str) -> Any:
     torch.manual_seed(0)
     species = ZOO[name]
     config = hf.AutoConfig.for_model(species.kind, **species.settings)
-    return getattr(hf, species.auto).from_config(config).eval()
+    model = getattr(hf, species.auto).from_config(config).eval()
+    if name == "blip-2":
+        torch.nn.init.normal_(model.query_tokens)  # all zero, of which attention gives nothing
+    return model
 
 
-def feed(name: str, left: bool = False) -> dict[str, torch.Tensor]:
-    """Inputs of three samples; words are padded."""
+def feed(name: str, left: bool = False, rows: Sequence[int] = (0, 1, 2)) -> dict[str, torch.Tensor]:
+    """Inputs of some of three samples; the words are padded as far as these need, on the right or on the left."""
     generator = torch.Generator().manual_seed(1)
-    kind = ZOO[name].inputs
+    kind, rows = ZOO[name].inputs, list(rows)
+    words = _words(name, rows, left, torch.randint(3, 50, (3, max(LENGTHS)), generator=generator))
     if kind == "words":
-        real = torch.arange(max(LENGTHS)) < torch.tensor(LENGTHS)[:, None]
-        real = real.flip(1) if left else real
-        words = torch.randint(3, 60, real.shape, generator=generator).masked_fill(~real, 1)
-        return {"input_ids": words, "attention_mask": real.long()}
+        return words
+    if kind.endswith("pictures"):
+        shape = (3, 1, 3, 16, 16) if name == "idefics3" else (3, 3, 16, 16)
+        return words | {"pixel_values": torch.randn(shape, generator=generator)[rows]}
+    if kind == "packed":  # two moments of 2 x 2 patches
+        patches = torch.randn(3, 8, 192 * (1 if name == "video_llama_3" else 2), generator=generator)
+        told = {
+            "pixel_values_videos": patches[rows].flatten(0, 1),
+            "video_grid_thw": torch.tensor([[2, 2, 2]] * len(rows)),
+        }
+        if name == "video_llama_3":
+            return words | told | {"video_merge_sizes": torch.tensor([2] * len(rows))}
+        return words | told | {"mm_token_type_ids": (words["input_ids"] == VIDEO).int() * 2}
     key, *shape = {
         "pixels": ("pixel_values", 3, 16, 16), "frames": ("pixel_values", 4, 3, 16, 16),
         "clips": ("pixel_values_videos", 4, 3, 16, 16), "samples": ("input_values", 60),
         "spectrogram": ("input_values", 32, 16), "mel": ("input_features", 8, 12),
+        "two": ("pixel_values", *((4, 3, 16, 16) if name == "xclip" else (3, 16, 16))),
+        "heard": ("input_features", 1, 32, 16),
     }[kind]  # fmt: skip
-    values = {key: torch.randn(3, *shape, generator=generator)}
+    values = {key: torch.randn(3, *shape, generator=generator)[rows]}
     if kind == "samples":
-        values["attention_mask"] = (torch.arange(60) < torch.tensor([[60], [40], [30]])).long()
-    return values
+        lengths = torch.tensor(SAMPLES)[rows]
+        real = torch.arange(int(lengths.max())) < lengths[:, None]
+        values = {key: _shifted(values[key][:, : real.shape[1]], real, left), "attention_mask": real.long()}
+        return values | {"attention_mask": _shifted(real.long(), real, left)}
+    return values | words if kind in ("two", "heard") else values
+
+
+def _words(name: str, rows: Sequence[int], left: bool, drawn: torch.Tensor) -> dict[str, torch.Tensor]:
+    kind = ZOO[name].inputs
+    before = torch.full((len(rows), int(kind.split()[0])), PICTURE) if kind.endswith("pictures") else drawn[rows, :0]
+    if kind == "packed":
+        before = torch.tensor([[VIDEO, 5, VIDEO] if name == "qwen3_vl" else [VIDEO, VIDEO, 5]] * len(rows))
+    lengths = torch.tensor(LENGTHS)[rows] + before.shape[1]
+    ids = torch.cat((before, drawn[rows]), dim=1)[:, : int(lengths.max())]
+    real = torch.arange(ids.shape[1]) < lengths[:, None]
+    ids = _shifted(ids.masked_fill(~real, 1), real, left)
+    return {"input_ids": ids, "attention_mask": _shifted(real.long(), real, left)}
+
+
+def _shifted(values: torch.Tensor, real: torch.Tensor, left: bool) -> torch.Tensor:
+    """What is padded on the right, padded on the left."""
+    if not left:
+        return values
+    return torch.stack([row.roll(int((~mask).sum())) for row, mask in zip(values, real, strict=True)])

@@ -4,6 +4,7 @@ A layer drops its prompts again, so all they do is to be attended to: they are a
 the number of tokens that the layers hand on does not change.
 """
 
+import inspect
 from collections.abc import Iterable
 from typing import Any
 
@@ -38,7 +39,7 @@ class Prompt(nn.Module):
 
     def join_tokens(self, module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
         """Forward pre-hook of a self-attention (B, T, d), mask -> (B, T, d)."""
-        given = dict(zip(("hidden_states", "attention_mask"), args, strict=False)) | kwargs
+        given = dict(zip(inspect.signature(module.forward).parameters, args, strict=False)) | kwargs
         given["hidden_states"] = self._before(given["hidden_states"], 1)
         count = len(self.tokens)
         for name in ("attention_mask", "mask"):
