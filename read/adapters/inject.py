@@ -59,7 +59,7 @@ def inject(model: nn.Module, config: AdapterConfig | None = None, name: str = "d
 
     The adapted model computes what it did, bit for bit, until the adapter is trained. Sub-blocks are found by what the
     model offers (`feed_forward_blocks()`, `attention_blocks()`, and the linear layers `projection_blocks()` and
-    `joint_blocks()`), in BART, PEGASUS, T5, BERT, CLIP, VideoMAE of transformers and CLIP of open_clip, or by
+    `joint_blocks()`), in models of transformers and others by the source of their layers, in CLIP of open_clip, or by
     `config.targets`. A model with `segments(...)`, whose parameters are some of forward's, tells which tokens are which
     sequence; otherwise all are one, with `attention_mask` as its mask.
 

@@ -121,8 +121,7 @@ class _Reader:
     def _join(self, branch: Value) -> None:
         ends = branch.ends()
         if ends is None:
-            modules = [value.path for value in branch.history().values() if value.kind == "module"]
-            self.joins.append(Join(None, "", tuple(modules)))
+            self.joins.append(Join(None, "", _between(branch)))
             return
         for end in ends:
             chain = list(_chain(end))
