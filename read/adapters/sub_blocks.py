@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,7 +84,7 @@ def sub_blocks(model: nn.Module, kind: str) -> list[Place]:
     places: list[Place] = []
     for name, module, family in _stacks(model):
         places += _offered(module, name, kind) if family is None else _in_family(module, name, family, kind)
-    for layers in _layers(model):
+    for layers in () if kind in LINEAR else _layers(model):
         places += _read(model, layers, kind)
     return places
 
@@ -128,7 +129,10 @@ def self_attentions(model: nn.Module) -> dict[str, int]:
             for name, block in module.named_modules():
                 if matches(name, family.self_attention) and not called_like_torchs(block):
                     found[_below(stack, name)] = next(block.parameters()).shape[-1]
-    for layers in _layers(model):
+    read: list[Layers] = []
+    with suppress(InputError):  # a model of torch's layers alone has attention that can be called
+        read = _layers(model)
+    for layers in read:
         for entry in () if layers.causal else (block.entry for block in layers.blocks if block.kind == "attention"):
             if takes_prompts(model.get_submodule(entry)):
                 found[entry] = next(model.get_submodule(entry).parameters()).shape[-1]
