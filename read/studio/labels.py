@@ -35,6 +35,7 @@ from read.studio.tables import Exchanges, Ledger, Record, Table, difference
 __all__ = ["Brought", "Conflict", "Imported", "Label", "Labels", "Lengths", "Texts", "Version", "Window"]
 
 MOST_TOLD = 100  # mistakes of an import; a file of another kind has one in each line
+LabelContent = tuple[str, str, tuple[Window, ...], bool]  # video, sentence, windows, and whether it corrects an answer
 LARGEST_QID = 2**52  # ids that come after it are numbers that a browser can tell from their neighbours
 
 
@@ -63,6 +64,7 @@ class Labels:
         self.twins: Callable[[], Mapping[str, Collection[str]]] = dict
         self._known: dict[str, tuple[Record, Label]] = {}
         self._all: tuple[Any, ...] | None = None
+        self._was: dict[LabelContent, Record] = {}  # lines before a change, for who undoes it
         tables = tables_of(self.annotations, self.summaries, self.folder / "transcripts.jsonl", clip_len)
         self._ledger = Ledger(tables, self.folder / "history.jsonl")
         self._card: tuple[Any, ...] = ()
@@ -126,12 +128,14 @@ class Labels:
         with self._tables() as tables:
             vid = vid_of(vid, "video")
             query, kept = checked_sentence(query), checked_windows(windows, duration, self.clip_len)
-            if (same := self._same(vid, query)) and same.windows == kept and not asked:
+            if (same := self._same(vid, query)) and same.windows == kept and same.asked >= asked:
                 return same  # saved before, by who did not get to hear of it
             self._check_new(vid, query)
             self._count_on()
             line = {"qid": self._next_qid(tables["labels"].lines), "query": query, "vid": vid}
             line |= self._times(kept, duration) | ({"asked": True} if asked else {})
+            was = self._was.get((vid, query, kept, asked), line)
+            line = line if id_key(was["qid"]) in tables["labels"].lines else was
             self._save(f"added “{query}” in {vid}", labels=[(None, line)])
             return self._present(id_key(line["qid"]))
 
@@ -176,6 +180,8 @@ class Labels:
                     line = rest | self._times(kept, duration)
             if (line["vid"], line["query"]) != (old.line["vid"], old.line["query"]):
                 self._check_new(video_of(line), line["query"])
+            was = self._was.get(content_of(label_of(line, "", self.clip_len)), line)
+            line = was if id_key(was["qid"]) == id_key(qid) else line
             if line != old.line:
                 self._save(f"changed “{line['query']}” in {line['vid']}", labels=[(dict(old.line), line)])
             return self._present(id_key(qid))
@@ -380,6 +386,8 @@ class Labels:
                 check(after, number)
         self._tell_card(now["labels"], now["summaries"])
         self._ledger.save(what, changes)
+        old = [before for before, _ in changes["labels"] if before is not None]
+        self._was |= {content_of(label_of(before, "", self.clip_len)): before for before in old}
 
     def _sides(self, *tables: Mapping[str, Record]) -> dict[str, str]:
         return sides_of(((video_of(line), line) for lines in tables for line in lines.values()), self.twins())
@@ -391,6 +399,11 @@ class Labels:
         if known != self._card:
             note_in_card(self.folder, self.summaries if summaries else None, self.clip_len if scored else None)
             self._card = signature(self.folder / CARD), bool(summaries), scored
+
+
+def content_of(label: Label) -> LabelContent:
+    """What a person sees of a label."""
+    return label.vid, label.query, label.windows, label.asked
 
 
 def placed(pairs: Exchanges, lines: Iterable[Record], sides: Mapping[str, str]) -> Exchanges:

@@ -62,6 +62,17 @@ def test_a_label_is_changed_deleted_and_put_back_as_it_was(labels):
         labels.put_back("q")
 
 
+def test_who_undoes_a_change_gets_all_of_the_line_back(labels):
+    line = {"qid": 7, "query": "a b", "vid": "walk", "duration": 30, "relevant_windows": [[2, 6]], "split": "train"}
+    line |= {"relevant_clip_ids": [1, 2], "saliency_scores": [[2, 3, 4], [1, 1, 1]], "kind": "indoor"}
+    labels.annotations.write_text(json.dumps(line) + "\n")
+    (old,) = labels.all()
+    new = labels.change(7, old.rev, windows=[Window(2, 8)])
+    assert labels.change(7, new.rev, windows=old.windows) == old and read_jsonl(labels.annotations) == [line]
+    labels.remove(7, old.rev)
+    assert add(labels, query="a b", windows=[(2, 6)]) == old and read_jsonl(labels.annotations) == [line]
+
+
 def test_who_saw_something_else_is_told_what_is_there_now(labels):
     old = add(labels)
     new = labels.change(old.qid, old.rev, query="a cat jumps")
@@ -73,7 +84,7 @@ def test_who_saw_something_else_is_told_what_is_there_now(labels):
     labels.remove(new.qid, new.rev)
     with pytest.raises(Conflict) as caught:
         labels.change(new.qid, new.rev, query="x")
-    assert caught.value.label is None and add(labels).qid != new.qid
+    assert caught.value.label is None and add(labels, query="another").qid != new.qid
 
 
 @pytest.mark.parametrize(
