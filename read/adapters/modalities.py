@@ -6,8 +6,8 @@ words of a sample, those before and after and between its frames, are one sequen
 order of the tokens, so that in a causal decoder no state sees a later token.
 
 How long a frame is, the call tells: by `video_grid_thw` and the model's merging of patches (Qwen-VL), by the frames in
-`pixel_values_videos` (LLaVA-NeXT-Video); else a run of such ids is one frame, and runs of one length in a row are a
-video (SmolVLM, InternVL, pictures one after the other, tiles of a large one as well).
+`pixel_values_videos` (LLaVA-NeXT-Video, LLaVA-OneVision); else a run of such ids is a frame, and runs of one length in
+a row are a video (SmolVLM, InternVL, pictures one after the other, tiles of a large one as well).
 
 Symbols: B samples, T tokens of a call, P places of a frame.
 """
@@ -139,7 +139,11 @@ def _videos(module: Any, kind: str, mask: Tensor, given: dict[str, Any]) -> Iter
         kept = given.get(f"{kind}_compression_mask")
     elif kind == "video" and isinstance(values := given.get("pixel_values_videos"), Tensor) and values.dim() == 5:
         count, frames = values.shape[:2]
-        sizes, kept = [(frames, total // (count * frames))] * count, None
+        places, more = divmod(total // count, frames)
+        sizes, kept = [(frames, places)] * count, None
+        if more:  # what ends a video (LLaVA-OneVision), a last frame of which the rest is left out
+            sizes = [(frames + 1, places)] * count
+            kept = (torch.arange((frames + 1) * places) < total // count).repeat(count)
     else:
         yield from _joined(_runs(mask))
         return

@@ -68,6 +68,7 @@ def test_ids_are_found_under_both_names():
         ("wppwpw", {"image_grid_thw": [[1, 1, 2]]}, "-ab-c-"),  # a grid of others
         ("wppwffff", {"video_grid_thw": [[2, 1, 2]], "image_grid_thw": [[1, 1, 2]]}, "-ab-cdcd"),
         ("wffffww wwffff.", {"pixel_values_videos": (2, 2, 3, 4, 4)}, "-abab-- --cdcd-"),
+        ("wfffffw wfffffw", {"pixel_values_videos": (2, 2, 3, 4, 4)}, "-ababa- -cdcdc-"),  # with a token at the end
     ],
 )  # fmt: skip
 def test_places_are_chained_over_time(text, given, chains):
@@ -99,6 +100,8 @@ def test_what_does_not_fit_is_told():
         read("wfffw", video_grid_thw=torch.tensor([[2, 1, 2]]))
     with pytest.raises(InputError, match="pictures in a call that goes on from a cache"):
         read("wpw", past=3)
+    with pytest.raises(InputError, match="7 tokens of videos in input_ids, but what is told of their frames is of 6"):
+        read("wfffw. wffffw", pixel_values_videos=torch.ones(2, 3, 3, 4, 4))
     assert read("wfw", past=3, video_grid_thw=torch.tensor([[1, 1, 1]])) is not None  # a video is whole in one call
 
 
