@@ -162,12 +162,12 @@ def test_terms_of_an_entry_in_params(univtg):
     from pipeline.stages.train import terms
 
     train = SimpleNamespace(train_head=False, places=["feed_forward"], budget=700)
-    entries = {"vera": {"method": "peft", "type": "vera"}, "ia3": {"method": "peft", "type": "ia3"}}
+    entries = {"loha": {"method": "peft", "type": "loha"}, "ia3": {"method": "peft", "type": "ia3"}}
     settings = SimpleNamespace(strategies=entries, train=train)
-    method, options, budget = terms("vera", settings, univtg())
+    method, options, budget = terms("loha", settings, univtg())
     assert (method, budget, options["after"]) == ("peft", 700, ["feed_forward"])
     total = trainable_parameters(apply_strategy(method, univtg(), **options)).total
-    assert abs(total - 700) <= 4  # a rank is a number more in each of four layers
+    assert abs(total - 700) <= 320  # half of what a rank is: two factors of each side of four layers
     method, options, budget = terms("ia3", settings, univtg())
     assert budget is None and trained_places(apply_strategy(method, univtg(), **options)) == ["feed_forward"]
 
