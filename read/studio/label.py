@@ -12,6 +12,7 @@ from read.studio.scores import score_rows, window_scores
 from read.studio.tables import Record
 
 Lengths = Mapping[str, float | None]  # seconds of videos by id; None where they are not known
+LabelContent = tuple[str, str, tuple[Window, ...], bool]  # video, sentence, windows, and whether it corrects an answer
 
 
 @dataclass(frozen=True)
@@ -116,3 +117,8 @@ def video_of(line: Mapping[str, Any]) -> str:
 @lru_cache(10_000)
 def _composed(vid: str) -> str:
     return unicodedata.normalize("NFC", vid)
+
+
+def content_of(label: Label) -> LabelContent:
+    """What a person sees of a label."""
+    return label.vid, label.query, label.windows, label.asked

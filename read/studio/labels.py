@@ -1,41 +1,42 @@
 """The labels of a folder of videos: the card's own files, which the pipeline reads, saved with each change."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from read.errors import InputError
-from read.files import digest_of
 from read.rows import id_key, vid_of
 from read.studio.card import CARD, note_in_card
-from read.studio.checks import Window, checked_sentence, checked_text, checked_windows
+from read.studio.checks import Window, checked_sentence, checked_windows
+from read.studio.incoming import incoming
 from read.studio.journal import Version
 from read.studio.label import (
     Brought,
     Conflict,
     Imported,
     Label,
+    LabelContent,
     Lengths,
     Texts,
     annotators_of,
+    content_of,
     label_of,
     length_of,
-    settled,
     times_of,
     video_of,
 )
 from read.studio.label_files import label_checker, tables_of
 from read.studio.saved import signature, sweep
 from read.studio.scores import KEYS
-from read.studio.sides import sides_of
+from read.studio.sides import placed, sides_of
 from read.studio.tables import Exchanges, Ledger, Record, Table, difference
+from read.studio.texts import text_changes, texts_in
 
 __all__ = ["Brought", "Conflict", "Imported", "Label", "Labels", "Lengths", "Texts", "Version", "Window"]
 
 MOST_TOLD = 100  # mistakes of an import; a file of another kind has one in each line
-LabelContent = tuple[str, str, tuple[Window, ...], bool]  # video, sentence, windows, and whether it corrects an answer
 LARGEST_QID = 2**52  # ids that come after it are numbers that a browser can tell from their neighbours
 
 
@@ -245,39 +246,18 @@ class Labels:
         """
         with self._tables() as tables:
             lines = dict(tables["labels"].lines)
-            here = {(label.vid, label.query): label for label in self.all()}
-            added: Exchanges = []
-            same, wrong, annotators = 0, [*mistakes], annotators_of(lines.values())
             self._count_on()
-            for one in imported:
-                try:
-                    line = self._line_of(one, lengths.get(one.vid), lines, annotators)
-                    made = label_of(line, "", self.clip_len)
-                    if (known := here.get((made.vid, made.query))) is None:
-                        lines[id_key(line["qid"])] = line
-                        here[made.vid, made.query] = made
-                        added.append((None, line))
-                    elif settled(known.windows) == settled(made.windows):
-                        same += 1
-                    else:
-                        raise InputError(
-                            f"{made.vid} has “{made.query}” already, with other moments; delete one of them"
-                        )
-                except InputError as error:
-                    wrong += [f"{one.place}: {part}".removeprefix(": ") for part in str(error).split("\n")]
-            if added and not wrong:
-                wrong += self._clashes(lines)
+            added, same, wrong = incoming(imported, lengths, lines, self.all(), self.clip_len, self._next_qid)
+            wrong = [*mistakes, *wrong]
             if added and not wrong and not dry:
-                self._save(f"brought in {len(added)} label{'s' * (len(added) > 1)}", labels=added)
+                self._save(f"brought in {len(added)} label{'s' * (len(added) > 1)}", labels=[*added])
             told = [*wrong[:MOST_TOLD], *[f"... and {len(wrong) - MOST_TOLD} more"] * (len(wrong) > MOST_TOLD)]
             return Brought(0 if wrong else len(added), same, tuple(told))
 
     def texts(self, vid: str) -> Texts:
         """The transcript and the summary of a video."""
         with self._tables() as tables:
-            line = tables["summaries"].lines.get(vid) or tables["transcripts"].lines.get(vid) or {}
-            texts = {key: line.get(key) or "" for key in ("transcript", "summary")}
-            return Texts(**texts, rev=digest_of(texts)[:12])
+            return texts_in(tables, vid)
 
     def set_texts(self, vid: str, rev: str, transcript: str, summary: str) -> Texts:
         """Save the transcript and the summary of a video.
@@ -291,16 +271,8 @@ class Labels:
             old = self.texts(vid)
             if old.rev != rev:
                 raise Conflict(f"the texts of {vid} were changed meanwhile; look at them again")
-            transcript, summary = checked_text(transcript, "the transcript"), checked_text(summary, "the summary")
-            told, said = tables["summaries"].lines.get(vid), tables["transcripts"].lines.get(vid)
-            rest = {key: value for key, value in (told or {}).items() if key not in ("vid", "transcript", "summary")}
-            texts = {"vid": vid, "transcript": transcript}
-            now = texts | {"summary": summary} | rest if summary else None
-            waits = texts if transcript and not summary else None
-            if (transcript, summary) != (old.transcript, old.summary):
-                pairs = {"summaries": [(told, now)], "transcripts": [(said, waits)]}
-                changed = {name: [pair for pair in part if pair != (None, None)] for name, part in pairs.items()}
-                self._save(f"texts of {vid}", **changed)
+            if changes := text_changes(tables, vid, transcript, summary):
+                self._save(f"texts of {vid}", **changes)
             return self.texts(vid)
 
     @contextmanager
@@ -351,28 +323,6 @@ class Labels:
         lines = self._ledger.tables["labels"].lines.values()
         return times_of(windows, duration, self.clip_len, annotators_of(lines))
 
-    def _line_of(self, one: Imported, duration: float | None, lines: Mapping[str, Record], annotators: int) -> Record:
-        """A line for what was imported; a line of our own form stays as it is, but for an id that is taken."""
-        vid, query = vid_of(one.vid, "video"), checked_sentence(one.query)
-        windows = checked_windows(one.windows, duration, self.clip_len)
-        qid = one.line.get("qid")
-        if qid is None or id_key(qid) in lines:
-            qid = self._next_qid(lines)
-        told = length_of(duration) | one.line
-        if not one.line:
-            told = times_of(windows, duration, self.clip_len, annotators)
-        return {"qid": qid, "query": query, "vid": vid} | told | {"qid": qid, "query": query, "vid": vid}
-
-    def _clashes(self, lines: Mapping[str, Record]) -> list[str]:
-        """What is wrong with lines that are to stand in one file."""
-        check = label_checker(self.clip_len)
-        for number, line in enumerate(lines.values(), start=1):
-            try:
-                check(line, number)
-            except InputError as error:
-                return [str(error)]
-        return []
-
     def _save(self, what: str, **changes: Exchanges) -> None:
         """Save a change with what follows from it: the sides of videos, and what the card names."""
         tables = self._ledger.tables
@@ -399,28 +349,3 @@ class Labels:
         if known != self._card:
             note_in_card(self.folder, self.summaries if summaries else None, self.clip_len if scored else None)
             self._card = signature(self.folder / CARD), bool(summaries), scored
-
-
-def content_of(label: Label) -> LabelContent:
-    """What a person sees of a label."""
-    return label.vid, label.query, label.windows, label.asked
-
-
-def placed(pairs: Exchanges, lines: Iterable[Record], sides: Mapping[str, str]) -> Exchanges:
-    """A change with all that it takes for every line to have its video's side.
-
-    Args:
-        pairs: the change.
-        lines: all that there are after it.
-        sides: of the videos.
-    """
-    pairs = list(pairs)
-    fresh = {id(after): number for number, (_, after) in enumerate(pairs)}
-    for line in lines:
-        if line.get("split") != (side := sides[video_of(line)]):
-            number = fresh.get(id(line))
-            if number is None:
-                pairs.append((line, line | {"split": side}))
-            else:
-                pairs[number] = (pairs[number][0], line | {"split": side})
-    return pairs

@@ -2,6 +2,9 @@
 
 from collections.abc import Collection, Iterable, Mapping
 
+from read.studio.label import video_of
+from read.studio.tables import Exchanges, Record
+
 SHARES = {"train": 3, "test": 2}  # of five videos
 
 
@@ -41,3 +44,23 @@ def sides_of(
         side = next((sides[other] for other in twins.get(vid, ()) if sides.get(other)), side)
         sides[vid], have[side] = side, have[side] + 1
     return sides
+
+
+def placed(pairs: Exchanges, lines: Iterable[Record], sides: Mapping[str, str]) -> Exchanges:
+    """A change with all that it takes for every line to have its video's side.
+
+    Args:
+        pairs: the change.
+        lines: all that there are after it.
+        sides: of the videos.
+    """
+    pairs = list(pairs)
+    fresh = {id(after): number for number, (_, after) in enumerate(pairs)}
+    for line in lines:
+        if line.get("split") != (side := sides[video_of(line)]):
+            number = fresh.get(id(line))
+            if number is None:
+                pairs.append((line, line | {"split": side}))
+            else:
+                pairs[number] = (pairs[number][0], line | {"split": side})
+    return pairs
