@@ -115,6 +115,7 @@ def hold(folder: Path) -> int:
 
 def sweep(path: Path) -> None:
     """Remove what writers of a file left that were killed; to be called by who holds its folder."""
+    path = path.resolve()  # drafts lie beside what a link points to
     for draft in path.parent.glob(f".{glob.escape(path.name[:32])}.*.part"):
         if draft.is_dir():
             shutil.rmtree(draft, ignore_errors=True)

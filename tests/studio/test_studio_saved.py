@@ -278,3 +278,15 @@ def test_a_torn_end_of_a_history_is_cut_off(tmp_path):
     labels = Labels(tmp_path)
     assert labels.version == 1 and history.read_bytes() == whole
     labels.close()
+
+
+def test_of_a_link_what_it_points_to_is_written_and_swept(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "card").mkdir()
+    link = tmp_path / "card" / "annotations.jsonl"
+    link.symlink_to("../there/mine.jsonl")
+    (tmp_path / "there" / ".mine.jsonl.123.part").write_text("what a killed process left")
+    labels = Labels(tmp_path / "card")
+    labels.add("walk", "first", [Window(0, 1)], 9.0)
+    labels.close()
+    assert link.is_symlink() and [path.name for path in (tmp_path / "there").iterdir()] == ["mine.jsonl"]
