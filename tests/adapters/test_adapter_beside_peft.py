@@ -198,3 +198,21 @@ def test_what_was_frozen_after_all_says_how_it_trains(bart):
         model.train()(**inputs)
     activate(model, "default")
     model(**inputs)
+
+
+def test_in_a_video_language_model(awake):
+    for package in ("torchvision", "num2words"):
+        pytest.importorskip(package)
+    from tests import video_models as vlm
+
+    videos = [vlm.clip(count, seed) for seed, count in enumerate((6, 4))]
+    batch = vlm.batch_of(vlm.make_processor("qwen3_vl"), videos, ["Which colour came first?", "When?"])
+    plain = vlm.make_model("qwen3_vl")
+    before = answer(plain, batch)
+    layers = lora(target_modules=["q_proj", "v_proj", "up_proj", "down_proj"], task_type="CAUSAL_LM")
+    one, other = (
+        both(copy.deepcopy(plain), first, copy.deepcopy(layers), AdapterConfig()) for first in ("read", "peft")
+    )
+    assert torch.equal(answer(one, batch), before) and torch.equal(answer(other, batch), before)
+    other.load_state_dict(awake(one, scale=0.1).state_dict())
+    assert torch.equal(answer(other, batch), answer(one, batch))
