@@ -4,9 +4,6 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from read.backbones.grounding.joint import JointBackbone, JointConfig
 from read.encoders.extractor import Extractor
 from read.errors import InputError
@@ -35,11 +32,6 @@ class CosinePredictor:
         config = JointConfig(reader.dim, reader.text_dim, joint_start=0, joint_dim=reader.dim)
         self._model = JointBackbone(config).to(extractor.device).eval()  # its map is zero until it is fitted
         self._predicting = threading.Lock()
-
-    def centre(self, mean: Tensor) -> None:
-        """Compare with what is special in a clip: (e,) the mean over clips, which tells what all have in common."""
-        with self._predicting, torch.no_grad():
-            self._model.space.video_mean.copy_(mean)
 
     def threshold(self, adapter: str | None = None) -> None:
         """None: from which cosine on a moment is in a video has never been looked at."""

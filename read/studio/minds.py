@@ -4,13 +4,12 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from read.bundle.folder import CONFIG
@@ -60,11 +59,6 @@ class Mind:
                 self.kept.put(key, features)
             except OSError as error:
                 raise InputError(f"what was read of this video cannot be kept: {error.strerror or error}") from None
-
-    def centre(self, parts: Iterable[np.ndarray]) -> None:
-        """Tell a model that leaves out what all videos have in common the parts (n, d) of all."""
-        if isinstance(self.predictor, CosinePredictor):
-            self.predictor.centre(torch.from_numpy(np.stack([*parts]).mean((0, 1))))
 
     @property
     def extractor(self) -> Extractor:

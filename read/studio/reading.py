@@ -269,7 +269,6 @@ class FootageReading:
         with self._lock:
             if (work := self._works.get(video.vid)) and work.job is job:
                 self._parts[video.vid] = parts
-                mind.centre(self._parts.values())
 
     def _compare(self) -> None:
         """Look for copies where there is something new to compare, and either no more is to come or twice as much."""

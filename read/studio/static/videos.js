@@ -147,10 +147,10 @@ async function teach() { // asked anew each time: labels and the model change it
   try {
     const { by, order } = await ask("api/order");
     why = new Map(order.map(({ vid, why: reason }) => [vid, reason]));
-    find("order-by").textContent = `By ${{ bundle: "what your trained model doubts and has not seen the like of", encoder: "what is unlike the labelled ones" }[by] ?? "looks: nothing else is known yet"}.`;
+    find("order-by").textContent = `By ${{ bundle: "what your trained model doubts and has not seen the like of", encoder: "what is unlike the labelled ones" }[by] ?? "looks: nothing else is known yet"}. Where it was measured, it taught no more than an order by chance.`;
   } catch (error) {
     say(error.message);
-    find("order").value = "name";
+    find("order").value = "bare";
   }
   arrange();
 }
