@@ -43,6 +43,18 @@ def test_copies_are_found_by_their_thumbnails_and_nothing_else_is(edges):
     assert alike({}) == alike({"v1": edges["v1"]}) == []
 
 
+def test_bars_beside_pictures_make_no_copies_and_hide_none(tmp_path):
+    generator = np.random.default_rng(3)
+    shots = {f"v{number}": shot(generator) for number in range(10)}
+    paths = {}
+    for vid, pictures in shots.items():
+        framed = np.zeros_like(pictures)
+        framed[:, :, 30:130] = pictures[:, :, 30:130]
+        paths[vid] = strip(tmp_path / f"{vid}.jpg", framed)
+    paths["v4 cut"] = strip(tmp_path / "cut.jpg", shots["v4"][:, :, 30:130].repeat(8, 2)[:, :, ::5])
+    assert alike(Strips().of(paths)) == [("v4", "v4 cut")]
+
+
 def test_one_camera_that_never_moves_makes_no_copies(tmp_path):
     generator = np.random.default_rng(1)
     room = shot(generator)[0].astype(int)
