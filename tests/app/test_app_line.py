@@ -174,3 +174,13 @@ def test_a_cancelled_job_never_begins_and_a_running_one_ends():
     assert line.before(second) == 0
     line.close()
     assert first.state == "failed" and first.result is None and ran == []
+
+
+def test_what_somebody_waits_for_comes_before_all_that_waits():
+    line, gate, done = Line(), threading.Event(), []
+    line.add(Job(lambda job: gate.wait(20)))
+    jobs = [line.add(Job(lambda job, name=name: done.append(name)), first=name == "c") for name in "abc"]
+    gate.set()
+    wait_until(lambda: all(job.state == "done" for job in jobs))
+    line.close()
+    assert done == ["c", "a", "b"]
