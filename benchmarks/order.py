@@ -137,8 +137,8 @@ def real_pools(options: argparse.Namespace) -> Callable[[int], Pool]:
         videos = stitched(clips, [*sides["source"], *sides["train"]], seed, options.topics)
         test = stitched(clips, sides["test"], seed, options.topics)
         first = next(iter(test.values()))[0]
-        width = len(clips.features[0]["efficientnet"][0])
-        start, e = width, first.clips.shape[-1] - width
+        e = clips.features[0]["conse"].shape[-1]
+        start = first.clips.shape[-1] - e
         config = JointConfig(first.clips.shape[-1], first.words.shape[-1], joint_start=start, joint_dim=e)
 
         def learn(samples: Sequence[Sample], _: int) -> Backbone:
@@ -229,8 +229,8 @@ def print_table(rows: Sequence[dict], shots: Sequence[int]) -> None:
         for k in shots:
             means = [statistics.mean(found(name, k, seed)) for seed in seeds]
             if name == "random":
-                spread = statistics.mean(statistics.stdev(found(name, k, seed)) for seed in seeds)
-                told = f"± {spread:.1f} between orders"
+                spreads = [statistics.stdev(found(name, k, seed)) for seed in seeds if len(found(name, k, seed)) > 1]
+                told = f"± {statistics.mean(spreads):.1f} between orders" if spreads else ""
             else:
                 above = [
                     mean - statistics.mean(found("random", k, seed)) for mean, seed in zip(means, seeds, strict=True)

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from benchmarks import clips, real
+from benchmarks import clips, order, real
 from read.errors import InputError
 from read.files import read_json, read_jsonl, write_text
 
@@ -137,3 +137,29 @@ def test_a_small_run(given, tmp_path, capsys):
         assert all(set(row) == {"strategy", "backbone", "shots", "seed", *real.NUMBERS} for row in rows.values())
         assert (rows["oracle"]["map"], rows["oracle"]["ap"], rows["oracle"]["r1_5"]) == (100.0, 100.0, 100.0)
     assert "k = 2: mAP" in capsys.readouterr().out
+
+
+def test_orders_of_labelling_are_compared_on_the_same_test_side(given, tmp_path, capsys):
+    where = ["--features", str(given[0]), "--minilm", str(given[1]), "--json", str(tmp_path / "rows.json")]
+    order.main([*where, "--seeds", "0", "--orders", "2", "--shots", "2", "6"])
+    rows = {
+        (row["order"], row["draw"], row["shots"]): row["score"] for row in read_json(tmp_path / "rows.json")["rows"]
+    }
+    assert len(rows) == (2 + 1 + 1) * 2 and all(0 < score <= 100 for score in rows.values())
+    assert rows["novelty", 0, 2] == rows["novelty x doubt", 0, 2]  # nothing is learned yet of which one could doubt
+    assert rows["random", 0, 2] != rows["random", 1, 2]
+    assert f"random{rows['random', 0, 2] / 2 + rows['random', 1, 2] / 2:19.1f}" in capsys.readouterr().out
+    order.main(["--features", str(tmp_path / "nowhere")])
+    assert "is not there, so nothing is measured" in capsys.readouterr().out
+
+
+def test_stitched_videos_have_each_caption_where_its_clip_is(loaded):
+    for topics in (False, True):
+        videos = order.stitched(loaded, range(20), 0, topics)
+        assert len(videos) == 2 and all(len(samples) == clips.PER for samples in videos.values())
+        for samples in videos.values():
+            for sample in samples:
+                ((start, end),) = sample.annotation.windows
+                rows = sample.video[int(start / clips.CLIP_LEN) : int(end / clips.CLIP_LEN)]
+                assert sample.annotation.query == loaded.captions[sample.annotation.qid]
+                np.testing.assert_array_equal(rows, loaded.video(str(sample.annotation.qid)))
