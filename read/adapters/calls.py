@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from read.adapters.cells import State
 from read.adapters.families import WINDOWED, is_one_of
 from read.adapters.frames import GRIDS, Grid, Packed, frames_of
-from read.adapters.masks import real_tokens, tensors
+from read.adapters.masks import begins_again, real_tokens, tensors
 from read.adapters.modalities import Told, compact, tells, told
 from read.adapters.recurrent_cache import States, cached_tokens, recall, remember
 from read.adapters.segments import TokenLayout, TokenSegment, lay_out, lay_out_chains
@@ -63,6 +63,7 @@ class Call:
         adapters: of the model, or of the replica, whose call it is.
         told: what the tokens are in a video-language model; None: of one kind.
         untold: the module whose call would tell, where it is not running.
+        packed: several samples stand in one row.
         unread: the stack's module and what its call was given, until it is read which tokens these are.
         new_states: of the recurrences, after this call.
     """
@@ -78,6 +79,7 @@ class Call:
     adapters: "Adapters | None" = None
     told: Told | None = None
     untold: str | None = None
+    packed: bool = False
     size: tuple[int, int] | None = None
     windowed: bool = False
     unread: tuple[Any, dict[str, Any]] | None = None
@@ -106,6 +108,11 @@ class Call:
             raise InputError(
                 f"{place.name} runs outside the forward call of {self.untold or 'the model'}, whose token ids alone "
                 "tell frames from words; call that"
+            )
+        if self.packed:
+            raise InputError(
+                f"{place.name}: position_ids begin again within a row and no mask is given; to a recurrence, samples "
+                "that are packed into one row are one sequence: pad them in place of that"
             )
         if self.told is not None:
             return self._chained(self.told, place, batch, length)
@@ -324,6 +331,7 @@ class Stack:
         if self.mask != "attention_mask" and mask is not None:
             mask = ~mask if mask.dtype == torch.bool else mask == 0  # torch's own are True, or low, at padding
         call.mask, call.windowed = mask, self.windowed
+        call.packed = self.adapters.looks and mask is None and begins_again(given.get("position_ids"))
         call.frames = frames_of(module, given) if GRIDS in given else self.frames
         words = next((given[key] for key in WORDS if isinstance(given.get(key), Tensor)), None)
         call.size = None if words is None or words.dim() < 2 else (words.shape[0], words.shape[1])

@@ -49,6 +49,20 @@ def real_tokens(mask: Any, past: int, batch: int, length: int, where: str) -> Te
     return real[:, past:]
 
 
+def begins_again(positions: Any) -> bool:
+    """Whether the positions of a call's tokens, (B, T) or with those of axes (4, B, T), fall within a row.
+
+    By that, where no mask is given, models know samples that are packed into one row.
+    """
+    if not isinstance(positions, Tensor) or torch.compiler.is_compiling() or positions.dim() > 3:
+        return False
+    if positions.dim() == 3:
+        if len(positions) != 4:
+            return False  # of pictures, positions may well fall
+        positions = positions[0]
+    return bool((positions.diff(dim=-1) < 0).any())
+
+
 def tensors(mask: Any) -> Iterator[Tensor | None]:
     """All tensors of a mask."""
     for part in mask.values() if isinstance(mask, Mapping) else [mask]:

@@ -285,3 +285,19 @@ def test_the_order_of_frames_is_learned_and_kept(cases, tmp_path, kind):
     again = cases(kind)[0]
     load_adapter(again, tmp_path)
     assert torch.equal(said(again), said(model))
+
+
+def test_samples_that_are_packed_into_one_row_are_refused(cases):
+    """As collators for attention without padding do it."""
+    model, _, batch = cases("qwen3_vl")
+    inject(model)
+    words = batch["input_ids"][:, -6:].reshape(1, -1)
+    positions = torch.arange(6).repeat(2)[None]
+    model(input_ids=words, position_ids=torch.arange(12)[None])
+    with pytest.raises(InputError, match="position_ids begin again within a row"):
+        model(input_ids=words, position_ids=positions)
+    model(
+        input_ids=words, position_ids=positions, attention_mask=torch.ones_like(words)
+    )  # then nobody takes them apart
+    inject(model, AdapterConfig(mixer="none"), "plain")
+    model(input_ids=words, position_ids=positions)
