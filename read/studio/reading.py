@@ -134,7 +134,9 @@ class FootageReading:
         return {"state": "done"} | answer_told(mind.predictor, video, path.name, query, adapter or mind.adapters[0])
 
     def moments(self, vid: str, query: str) -> dict[str, Any]:
-        """Candidates for a sentence: at most three moments that do not overlap, best first, of those above the bar.
+        """Candidates for a sentence: at most three moments that do not overlap, best first.
+
+        The bar of a bundle hides none: who types what happens in a video has seen it there.
 
         Returns:
             `state`, `by`, and `moments` of `start`, `end`, `score`. Of a video that is not read there are none, and it
@@ -147,9 +149,7 @@ class FootageReading:
             return {"state": found["state"], "by": by, "moments": [], "error": found["error"]}
         rows = [(each["start"], each["end"], each["score"]) for each in found["moments"]]
         apart = suppress(np.array(rows).reshape(-1, 3), 0.0, CANDIDATES).tolist()
-        bar = found["threshold"]
-        keys = ("start", "end", "score")
-        moments = [dict(zip(keys, row, strict=True)) for row in apart if bar is None or row[2] >= bar]
+        moments = [dict(zip(("start", "end", "score"), row, strict=True)) for row in apart]
         return {"state": "done", "by": by, "moments": moments, "error": ""}
 
     def twins(self) -> dict[str, list[str]]:
