@@ -32,7 +32,7 @@ EXTRAS = {
     **dict.fromkeys(("ffmpeg", "huggingface_hub", "imageio_ffmpeg", "open_clip", "torchvision"), "encoders"),
     **dict.fromkeys(("nltk", "rouge_score", "sacrebleu", "tokenizers", "transformers", "webvtt"), "summarization"),
     "faster_whisper": "speech",
-    **dict.fromkeys(("starlette", "uvicorn"), "app"),
+    **dict.fromkeys(("psutil", "starlette", "uvicorn"), "app"),
     **dict.fromkeys(
         ("PIL", "dvc", "dvclive", "jinja2", "plotly", "pydantic", "requests", "skimage", "snakemake", "yaml", "yt_dlp"),
         "pipeline",

@@ -148,7 +148,8 @@ class UnreachableError(InputError):
 @contextmanager
 def _told(what: str, wish: str) -> Iterator[None]:
     """Let the hub's errors say what a person can do."""
-    from huggingface_hub import constants, errors
+    with optional_imports():
+        from huggingface_hub import constants, errors
 
     hub = constants.ENDPOINT
     try:
@@ -193,6 +194,7 @@ def _api() -> Any:
 
 
 def _cache() -> Path:
-    from huggingface_hub import constants
+    with optional_imports():
+        from huggingface_hub import constants
 
     return Path(constants.HF_HOME) / "read-adapters"

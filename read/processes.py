@@ -2,10 +2,13 @@
 
 import os
 
+from read.errors import optional_imports
+
 
 def birth(pid: int) -> float | None:
     """When a process began, in seconds since the machine did, whatever was done to its clock; None where it is gone."""
-    import psutil
+    with optional_imports():
+        import psutil
 
     try:
         process = psutil.Process(pid)

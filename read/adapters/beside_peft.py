@@ -6,10 +6,13 @@ them trains, is saved and is switched. READ's are saved and switched by this lib
 
 from typing import Any
 
-from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
 from read.adapters.runtime import Adapters
+from read.errors import optional_imports
+
+with optional_imports():
+    from peft.utils.other import AuxiliaryTrainingWrapper
 
 
 class AdaptersBesidePeft(Adapters, AuxiliaryTrainingWrapper):  # type: ignore[misc]  # `update` is a ModuleDict's

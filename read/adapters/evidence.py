@@ -93,7 +93,7 @@ class Surroundings:
         source = "".join(_body(self.model.get_submodule(name)) for name in self.inner)
         forwards, both_ways = (bool(re.search(rf"create_\w*{kind}\w*mask", source))
                                for kind in ("causal", "bidirectional"))  # fmt: skip
-        flags = {part.is_causal for part in layer.modules() if isinstance(getattr(part, "is_causal", None), bool)}
+        flags = {bool(part.is_causal) for part in layer.modules() if isinstance(getattr(part, "is_causal", None), bool)}
         owner: Any = self.model.get_submodule(self.owner)
         writes = getattr(getattr(owner, "config", None), "is_decoder", None)
         cached = any(CACHE in self.arguments(name) for name in self.inner)

@@ -251,7 +251,7 @@ def _build(model: nn.Module, places: Iterable[Place], config: AdapterConfig) -> 
 
 def _last_weight(model: nn.Module, name: str) -> Tensor:
     """What gives the tokens at `name` their precision: the weight of its last linear layer, or any near."""
-    weights = [module.weight for module in model.get_submodule(name).modules() if linear_sizes(module)]
+    weights: list[Any] = [module.weight for module in model.get_submodule(name).modules() if linear_sizes(module)]
     return weights[-1] if weights and weights[-1].is_floating_point() else parameter_near(model, name)
 
 

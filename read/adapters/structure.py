@@ -101,7 +101,8 @@ def _list_of(layer: str) -> str:
 
 def _read(model: nn.Module, around: Surroundings, joins: dict[str, list[Join]]) -> Layers | None:
     """The layers of a list; None where each token is treated by itself, or by what is no token of theirs."""
-    blocks, unread = [], {}
+    blocks: list[LayerBlock] = []
+    unread: dict[str, str] = {}
     for name, found in joins.items():
         layer = model.get_submodule(name)
         for join in found:
