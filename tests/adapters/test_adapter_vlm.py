@@ -213,7 +213,7 @@ def test_checkpointed_gradients_are_the_same(cases, awake, kind):
         torch.testing.assert_close(plain, recomputed)
 
 
-@pytest.mark.parametrize("base", ["bf16", "int8"])
+@pytest.mark.parametrize("base", ["bf16", pytest.param("int8", marks=pytest.mark.cluster)])
 def test_a_small_base_trains_and_is_saved(cases, tmp_path, base):
     def make():
         model, _, _ = cases("qwen2_5_vl")
