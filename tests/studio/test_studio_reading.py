@@ -277,7 +277,7 @@ def test_a_bundle_may_be_replaced_while_it_is_asked(opened, bundle, packed, work
     wrong, stop = [], threading.Event()
 
     def ask():
-        while not stop.is_set():
+        while not stop.wait(0.05):
             for name in right:
                 try:
                     if again.answer("party", QUERY, name) != right[name]:
