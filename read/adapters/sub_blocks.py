@@ -105,7 +105,8 @@ def _linear_parts(model: nn.Module, place: Place, named: bool) -> list[Place]:
     told = getattr(model.get_submodule(place.name), "parts", None)
     if isinstance(told, tuple):  # of a block whose weights stay with the layer; a user's may mean something else by it
         ends = [_below(place.name.rpartition(".")[0], part) for part in told]
-    if any("Expert" in type(part).__name__ for end in ends for part in model.get_submodule(end).modules()):
+    inner = (type(part).__name__ for end in ends for part in model.get_submodule(end).modules())
+    if not named and any("Expert" in kind for kind in inner):
         raise InputError(
             f"{place.name}: low_rank stands beside layers that see all tokens, and an expert sees some only"
         )

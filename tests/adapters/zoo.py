@@ -180,6 +180,13 @@ ZOO = {
     "idefics3": _talker("idefics3", "model.vision_model", "model.text_model", "1 pictures", scale_factor=2,
                         text_config=LANGUAGE | {"model_type": "llama"}, vision_config=VISION, image_token_id=PICTURE,
                         pad_token_id=1),
+    "smolvlm": _talker("smolvlm", "model.vision_model", "model.text_model", "1 pictures", scale_factor=2,
+                       text_config=LANGUAGE | {"model_type": "llama"}, vision_config=VISION, image_token_id=PICTURE,
+                       pad_token_id=1),
+    "llava_next_video": _talker("llava_next_video", "model.vision_tower", "model.language_model", "4 frames",
+                                text_config=LANGUAGE | {"model_type": "llama"}, vision_feature_layer=-1,
+                                vision_config=VISION | {"model_type": "clip_vision_model"}, image_token_index=PICTURE,
+                                video_token_index=VIDEO, image_grid_pinpoints=[[16, 16]]),
     "video_llama_3": _talker("video_llama_3", "model.vision_model", "model.language_model", "packed",
                              text_config=LANGUAGE | {"model_type": "qwen2"}, vision_config=VISION,
                              image_token_id=PICTURE, video_token_id=VIDEO),
@@ -218,8 +225,10 @@ def feed(name: str, left: bool = False, rows: Sequence[int] = (0, 1, 2)) -> dict
     if kind == "words":
         return words
     if kind.endswith("pictures"):
-        shape = (3, 1, 3, 16, 16) if name == "idefics3" else (3, 3, 16, 16)
+        shape = (3, 1, 3, 16, 16) if name in ("idefics3", "smolvlm") else (3, 3, 16, 16)
         return words | {"pixel_values": torch.randn(shape, generator=generator)[rows]}
+    if kind == "4 frames":  # of 2 x 2 patches each, pooled to one
+        return words | {"pixel_values_videos": torch.randn(3, 4, 3, 16, 16, generator=generator)[rows]}
     if kind == "packed":  # two moments of 2 x 2 patches
         patches = torch.randn(3, 8, 192 * (1 if name == "video_llama_3" else 2), generator=generator)
         told = {
@@ -248,6 +257,8 @@ def feed(name: str, left: bool = False, rows: Sequence[int] = (0, 1, 2)) -> dict
 def _words(name: str, rows: Sequence[int], left: bool, drawn: torch.Tensor) -> dict[str, torch.Tensor]:
     kind = ZOO[name].inputs
     before = torch.full((len(rows), int(kind.split()[0])), PICTURE) if kind.endswith("pictures") else drawn[rows, :0]
+    if kind == "4 frames":
+        before = torch.full((len(rows), 4), VIDEO)
     if kind == "packed":
         before = torch.tensor([[VIDEO, 5, VIDEO] if name == "qwen3_vl" else [VIDEO, VIDEO, 5]] * len(rows))
     lengths = torch.tensor(LENGTHS)[rows] + before.shape[1]
