@@ -100,7 +100,7 @@ class _Reader:
         name = type(module).__name__
         if name.endswith(PASSES):
             return given[0]
-        is_norm = name.endswith("Norm")
+        is_norm = name.endswith("Norm") and not any(module.children())
         if not is_norm and not type(module).__module__.startswith("torch.nn."):
             before = len(self.joins)
             with suppress(UnreadableError):

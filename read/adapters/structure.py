@@ -137,14 +137,18 @@ def takes_prompts(attention: nn.Module) -> bool:
 
 def _kind(modules: dict[str, nn.Module]) -> str:
     """attention, feed_forward, or nothing that is known."""
-    if any(ATTENTION.search(name) or ATTENTION.search(type(part).__name__) for name, part in modules.items()):
+    inner = [(f"{name}.{path}", part) for name, module in modules.items() for path, part in module.named_modules()]
+    words = {word for name, part in inner for word in (*name.split("."), type(part).__name__)}
+    if any(ATTENTION.search(word) and "norm" not in word.lower() for word in words):
         return "attention"
-    leaves = [part for module in modules.values() for part in module.modules() if not any(part.children())]
+    leaves = [part for _, part in inner if not any(part.children())]
     return "feed_forward" if leaves and all(map(_per_token, leaves)) else ""
 
 
 def _per_token(module: nn.Module) -> bool:
     name, home = type(module).__name__, type(module).__module__
+    if "Softmax" in name:
+        return False  # over tokens, it may be
     return PER_TOKEN.search(name) is not None or home.endswith((".activation", ".activations"))
 
 
