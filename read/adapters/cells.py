@@ -34,7 +34,8 @@ class TorchCell(nn.RNNBase):
             lengths: (R,) real places, which stand first: the state after each row's last one is wanted. None: all are.
         """
         if state is None:
-            state = (rows.new_zeros(rows.shape[0], self.hidden_size),) * (2 if self.mode == "LSTM" else 1)
+            parts = 2 if self.mode == "LSTM" else 1
+            state = tuple(rows.new_zeros(rows.shape[0], self.hidden_size) for _ in range(parts))
         weights: list[Any] = [self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0]
         if torch.compiler.is_exporting():
             return _loop(self.mode, rows, state, weights, lengths)

@@ -13,6 +13,7 @@ convolution (Pan et al., ST-Adapter, 2022). Symbols: B samples, T tokens, d_in a
 same but beside a linear layer, r bottleneck; a mixer sees R rows of L places, real tokens first.
 """
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -132,7 +133,10 @@ class Bottleneck(nn.Module):
         """(B, T, r) -> (B, T, r) through the mixer, in the precision of its weights."""
         assert self.mixer is not None, "`forward` asks"
         weights = self.up.weight.dtype
-        with torch.autocast(narrow.device.type, enabled=False):  # on a CPU, cells have no rule for it
+        device = narrow.device.type
+        # On a CPU, cells have no rule for it. Where there is none to leave, a program of torch.export holds no trace.
+        off = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+        with off:
             rows = narrow.to(weights) if layout is None else layout.deal(narrow).to(weights)
             if layout is None:
                 mixed, state = self.mixer(rows, None, state, keep)

@@ -88,8 +88,9 @@ def lay_out(segments: Sequence[TokenSegment], batch: int, tokens: int, device: t
                 f"({batch}, {length}), True or 1 at real tokens"
             )
         mask = mask.to(device=device, dtype=torch.bool)
-        order = torch.argsort(~mask, dim=1, stable=True)  # real tokens first, in their order
-        rank = torch.argsort(order, dim=1)
+        pads = mask.sum(1, keepdim=True) + (~mask).cumsum(1)
+        rank = torch.where(mask, mask.cumsum(1), pads) - 1  # real tokens first, in their order; ONNX has no such sort
+        order = torch.zeros_like(rank).scatter(1, rank, torch.arange(length, device=device).expand_as(rank))
         pad = (0, longest - length)
         real = torch.nn.functional.pad(mask.gather(1, order), pad)
         reals.append(real)

@@ -62,8 +62,8 @@ def step(model, batch):
 
 
 FORMS = [
-    ("univtg", {"mixer": "gru", "bidirectional": True}),
-    ("bart", {"mixer": "lstm"}),
+    pytest.param("univtg", {"mixer": "gru", "bidirectional": True}, marks=pytest.mark.slow),
+    pytest.param("bart", {"mixer": "lstm"}, marks=pytest.mark.slow),
     ("llama", {"mixer": "rnn", "placement": "parallel"}),
     ("llama", {"mixer": "mingru"}),
     ("llama", {"mixer": "ema"}),
