@@ -170,27 +170,6 @@ def test_a_decoder_goes_on_from_a_cache_in_pieces(transformer, awake, mixer):
     assert real[1].sum() == 3
 
 
-@pytest.mark.parametrize("beams", [1, 5])
-def test_generation_by_a_decoder_that_only_targets_know(awake, beams):
-    """GPT-2, with a prompt that is padded on the left."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    torch.manual_seed(0)
-    sizes = {"vocab_size": 60, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64, "initializer_range": 0.4}
-    model = GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=2, pad_token_id=1)).eval()
-    words, mask = torch.randint(3, 60, (3, 7)), torch.ones(3, 7, dtype=torch.long)
-    mask[1, :3] = 0
-    inputs = {"input_ids": words, "attention_mask": mask}
-    before = answer(model, inputs)
-    inject(model, AdapterConfig(targets=("transformer.h.*.mlp", "transformer.h.*.attn"), causal=True))
-    assert torch.equal(answer(model, inputs), before)
-    awake(model, scale=0.6)
-    cached, whole = generate(model, inputs, beams, True), generate(model, inputs, beams, False)
-    assert torch.equal(cached.sequences, whole.sequences)
-    for one, other in zip(cached.scores, whole.scores, strict=True):
-        torch.testing.assert_close(one, other, atol=1e-9, rtol=1e-9)
-
-
 def test_two_towers_have_states_to_align(transformer, awake):
     """CLIP: layer by layer, the picture's patches beside the words without their padding."""
     model, inputs = transformer("clip")

@@ -156,8 +156,8 @@ def test_a_cache_writes_what_no_cache_writes(awake, name):
                 model.generate(
                     **inputs,
                     use_cache=cached,
-                    max_new_tokens=5,
-                    min_new_tokens=5,
+                    max_new_tokens=4,
+                    min_new_tokens=4,
                     suppress_tokens=[zoo.PICTURE, zoo.VIDEO],
                     **{"do_sample": False} | way,
                 )
