@@ -20,7 +20,7 @@ from read.errors import InputError
 ATTENTION = re.compile(r"att(entio)?n", re.IGNORECASE)
 CROSS = re.compile(r"cross|encoder_?att|enc_?dec|multi_?modal_?att", re.IGNORECASE)
 PER_TOKEN = re.compile(
-    r"(Linear|Conv1D|Norm|Dropout|DropPath|Identity|LayerScale|Activation|Gelu"
+    r"Linear|(Conv1D|Norm|Dropout|DropPath|Identity|LayerScale|Activation|Gelu"
     r"|Router|Gate|Experts?|MLP|Intermediate|Output)$"
 )
 PLAIN = {"hidden_states", "attention_mask", "head_mask", "layer_head_mask", "output_attentions", "key_value_states",

@@ -81,6 +81,15 @@ def test_layers_that_are_computed_again_give_the_same_gradients(awake, name):
     torch.testing.assert_close(*gradients)
 
 
+def test_linear_layers_of_a_library_that_quantises_are_linear_layers():
+    model = zoo.make("llama")
+    wanted = find_places(model, AdapterConfig(after=BOTH))
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.__class__ = type("Linear8bitLt", (nn.Linear,), {"__module__": "bitsandbytes.nn"})
+    assert find_places(model, AdapterConfig(after=BOTH)) == wanted
+
+
 KNOWN = ["bart", "pegasus", "t5", "bert", "videomae"]
 
 
