@@ -47,6 +47,22 @@ def test_threads_have_their_own_masks_and_states(univtg, batches, awake, quick_t
         torch.testing.assert_close(got, expected[i % 2], atol=1e-6, rtol=1e-6)
 
 
+def test_threads_generate_with_their_own_caches(transformer, awake, quick_turns):
+    model, inputs = transformer("bart")
+    awake(inject(model, AdapterConfig(mixer="gru")), scale=0.6)
+    shorter = {key: inputs[key][1:2, :5] for key in ("input_ids", "attention_mask")}
+    longer = {key: inputs[key][[0, 2]] for key in ("input_ids", "attention_mask")}
+
+    def work(i):
+        asked = {"max_new_tokens": 6, "num_beams": 3 - i % 2, "output_scores": True, "return_dict_in_generate": True}
+        given = model.generate(**(shorter, longer)[i % 2], **asked)
+        return given.sequences, given.scores
+
+    expected = [work(0), work(1)]
+    for i, got in enumerate(in_two_threads(work, 8)):
+        torch.testing.assert_close(got, expected[i % 2], atol=1e-5, rtol=1e-5)
+
+
 def test_checkpoints_recompute_with_their_threads_masks(univtg, batches, awake, quick_turns):
     model = awake(inject(univtg(drop_path=0.0, input_dropout=0.0).train()))
     names = [name for name, value in model.named_parameters() if value.requires_grad]
