@@ -1,5 +1,6 @@
 """A predictor that looks at a video without models, and clients of the page."""
 
+import http.client
 import os
 import socket
 import threading
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 import requests
@@ -115,6 +117,17 @@ def serving(predictor, max_bytes=10 * 1024**2, max_seconds=60.0, idle_seconds=60
         site.close()
     assert not thread.is_alive()
     assert not site.sessions.root.exists()
+
+
+def raw(address, method, path, body=None, **headers):
+    """A request as it is, with a path that no client would send."""
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
+    try:
+        connection.request(method, path, body=body, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
 
 
 def end_all_visits(site):

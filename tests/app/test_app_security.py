@@ -12,20 +12,9 @@ from read.app.media import inspect
 from read.app.sessions import shown_name, suffix_of
 from read.app.site import PARTS, STATIC
 from read.errors import InputError
-from tests.app.fake import FakePredictor, Person, files_of, make_video, serving, wait_until
+from tests.app.fake import FakePredictor, Person, files_of, make_video, raw, serving, wait_until
 
 pytestmark = pytest.mark.video
-
-
-def raw(address, method, path, body=None, **headers):
-    """A request as it is, with a path that no client would send."""
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
-    try:
-        connection.request(method, path, body=body, headers=headers)
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
 
 
 def cookie_of(person):

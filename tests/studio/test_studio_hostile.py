@@ -1,14 +1,13 @@
 """What must not be possible in the studio: requests of other users and sites, files beyond the folder, bad labels."""
 
 import hashlib
-import http.client
 import re
-from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from read.studio.site import PARTS
+from tests.app.fake import raw
 from tests.studio.fake import Labeller
 
 pytestmark = pytest.mark.video
@@ -36,17 +35,6 @@ CHANGES = (
     ("POST", "/api/train"),
     ("POST", "/api/train/stop"),
 )
-
-
-def raw(address, method, path, body=None, **headers):
-    """A request as it is, with a path that no client would send."""
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
-    try:
-        connection.request(method, path, body=body, headers=headers)
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
 
 
 def digests(folder):
