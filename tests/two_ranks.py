@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.fsdp import fully_shard
 
 from read import ranks
-from read.adapters import apply_strategy
+from read.adapters import apply_strategy, trainable_parameters
 from read.alignment import Alignment
 from read.backbones import backbone_names
 from read.data.joined import Joiner
@@ -236,6 +237,30 @@ def tuning_chooses_as_one_does():
         return result.learning_rate, result.history.best_step, result.untuned, round(result.gain.mean, 3)
 
     assert tuned() == with_one(tuned)
+
+
+@check
+def an_adapter_in_shards_trains_as_a_whole_one():
+    """By FSDP2, around layers and the model; each process has half of the batch."""
+    whole, sharded = (narrow.wake(apply_strategy("read", narrow.build("univtg", drop_path=0.0))).eval() for _ in "12")
+    names = trainable_parameters(whole).names
+    mesh = dist.init_device_mesh("cpu", (2,))
+    for layer in sharded.transformer.encoder.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(sharded, mesh=mesh)
+    batch = rows_of(narrow.make_batch("univtg"), 2)
+    mine = {name: value[dist.get_rank() :][:1] for name, value in batch.items()}
+    before = copy.deepcopy(whole.state_dict())
+    for model, given in ((whole, batch), (sharded, mine)):
+        optimizer = torch.optim.SGD([each for each in model.parameters() if each.requires_grad], lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            narrow.forward(model, given)["scores"].square().mean().backward()
+            optimizer.step()
+    assert trainable_parameters(sharded).names == names
+    trained = {name: value.full_tensor() for name, value in sharded.named_parameters() if value.requires_grad}
+    assert any(not torch.equal(value, before[name]) for name, value in trained.items())
+    torch.testing.assert_close(trained, {name: whole.get_parameter(name).detach() for name in trained}, **CLOSE)
 
 
 def main(rank, folder):
