@@ -138,7 +138,8 @@ class Predictor:
         if not known:
             raise InputError(f"{self.bundle.folder}: holds no model for {task}, only for {', '.join(self.tasks)}")
         if adapter is None:
-            return self.adapter if self.adapter in known else next(iter(known))
+            chosen = self.adapter  # once: another thread may switch meanwhile
+            return chosen if chosen in known else next(iter(known))
         if adapter not in known:
             raise InputError(f"for {task} the bundle has no adapter {adapter!r}{suggest(adapter, known)}")
         return adapter
@@ -248,6 +249,7 @@ class EncodedVideo:
         Raises:
             InputError: as `answer`.
         """
+        adapter = self.predictor.adapter_for("grounding", adapter)  # one for bar and answers, whoever switches
         bar = self.predictor.threshold(adapter) if confident else None
         found = [
             [moment for moment in answer.moments if bar is None or moment.score >= bar]

@@ -1,8 +1,9 @@
 """A bundle's models on videos: equal to the stages' own predictions, kept by content, switched without loading."""
 
 import shutil
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -248,20 +249,46 @@ def test_progress_goes_up_to_the_end_and_may_stop_it(packed, predictor, videos, 
     assert predictor.encode(videos / "größe Ü.mp4").duration == 5.0
 
 
-def test_threads_may_share_a_predictor(predictor, videos):
-    video = predictor.encode(videos / "party.mp4")
-    names = ["read_k2_s0", "read_k2_s1", "adapter", "full"]
-    alone, found = {name: video.answer(QUERIES, name) for name in names}, []
+def test_threads_may_share_a_predictor(predictor, videos, quick_turns):
+    """Videos are encoded and models loaded while others are asked, some by adapters that share a model."""
+    asked = [
+        (vid, name) for vid in ("party", "größe Ü", "short") for name in ("read_k2_s0", "read_k2_s1", "adapter", "full")
+    ]
 
-    def ask(name):
-        found.extend((name, predictor.encode(videos / "party.mp4").answer(QUERIES, name)) for _ in range(5))
+    def ask(predictor, vid, name):
+        video = predictor.encode(videos / f"{vid}.mp4")
+        return video.answer(QUERIES, name), video.summary("a dog") if name == "full" else ""
 
-    threads = [threading.Thread(target=ask, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 20 and all(answers == alone[name] for name, answers in found)
+    alone = [ask(predictor, *each) for each in asked]
+    shared = Predictor(predictor.bundle, predictor.extractor)
+    with ThreadPoolExecutor(4) as threads:
+        assert [*threads.map(lambda each: ask(shared, *each), asked * 2)] == alone * 2
+
+
+def test_a_switch_by_another_thread_falls_between_answers(predictor, videos, monkeypatch):
+    """And never within one: its bar and its scores are of one adapter, which the task has."""
+    shared, name = Predictor(predictor.bundle, predictor.extractor), "read_k2_s0"
+    video, bar = shared.encode(videos / "party.mp4"), predictor.threshold(name)
+    expected = [moment for moment in video.moments(QUERIES[0], name) if moment.score >= bar]
+    other = video.moments(QUERIES[0], "full")
+
+    def switching(adapter=None):
+        bar = Predictor.threshold(shared, adapter)
+        shared.use("full")
+        return bar
+
+    monkeypatch.setattr(shared, "threshold", switching)
+    assert expected and expected != [moment for moment in other if moment.score >= bar]
+    assert video.moments(QUERIES[0], confident=True) == expected
+
+    class Switching(dict):
+        def __contains__(self, name):
+            return super().__contains__(name) and bool(shared.use("full"))
+
+    shared.use("read")
+    known = Switching(shared.bundle.adapters("summarization"))
+    monkeypatch.setattr(shared, "bundle", SimpleNamespace(adapters=lambda task: known))
+    assert shared.adapter_for("summarization") == "read"
 
 
 def test_memory_stays_bounded(predictor, monkeypatch):

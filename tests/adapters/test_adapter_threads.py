@@ -21,16 +21,6 @@ def in_two_threads(work, rounds):
         return list(threads.map(work, range(rounds)))
 
 
-@pytest.fixture
-def quick_turns():
-    import sys
-
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_threads_have_their_own_masks_and_states(univtg, batches, awake, quick_turns, form):
     model = awake(apply_strategy("read_pvla", univtg(), **form))
