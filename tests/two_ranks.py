@@ -5,7 +5,9 @@ Run as `python -m tests.two_ranks RANK FOLDER`, by which they meet; each writes 
 
 import copy
 import json
+import shutil
 import sys
+import tempfile
 import traceback
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +18,7 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 
 from read import ranks
-from read.adapters import apply_strategy, trainable_parameters
+from read.adapters import apply_strategy, load_adapter, save_adapter, trainable_parameters
 from read.alignment import Alignment
 from read.backbones import backbone_names
 from read.data.joined import Joiner
@@ -239,15 +241,19 @@ def tuning_chooses_as_one_does():
     assert tuned() == with_one(tuned)
 
 
+def in_shards(model):
+    mesh = dist.init_device_mesh("cpu", (2,))
+    for layer in model.transformer.encoder.layers:
+        fully_shard(layer, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
+
+
 @check
 def an_adapter_in_shards_trains_as_a_whole_one():
-    """By FSDP2, around layers and the model; each process has half of the batch."""
+    """By FSDP2, around layers and the model; each process has half of the batch. Both save it, and load it again."""
     whole, sharded = (narrow.wake(apply_strategy("read", narrow.build("univtg", drop_path=0.0))).eval() for _ in "12")
     names = trainable_parameters(whole).names
-    mesh = dist.init_device_mesh("cpu", (2,))
-    for layer in sharded.transformer.encoder.layers:
-        fully_shard(layer, mesh=mesh)
-    fully_shard(sharded, mesh=mesh)
+    in_shards(sharded)
     batch = rows_of(narrow.make_batch("univtg"), 2)
     mine = {name: value[dist.get_rank() :][:1] for name, value in batch.items()}
     before = copy.deepcopy(whole.state_dict())
@@ -261,6 +267,19 @@ def an_adapter_in_shards_trains_as_a_whole_one():
     trained = {name: value.full_tensor() for name, value in sharded.named_parameters() if value.requires_grad}
     assert any(not torch.equal(value, before[name]) for name, value in trained.items())
     torch.testing.assert_close(trained, {name: whole.get_parameter(name).detach() for name in trained}, **CLOSE)
+
+    meeting = [tempfile.mkdtemp() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(meeting)
+    folder = Path(meeting[0], "adapter")
+    save_adapter(sharded, folder)
+    dist.barrier()  # one has written
+    loaded = load_adapter(narrow.build("univtg", drop_path=0.0), folder).eval()
+    torch.testing.assert_close({name: loaded.get_parameter(name).detach() for name in trained}, trained, atol=0, rtol=0)
+    with torch.no_grad():
+        expected = narrow.forward(sharded, mine)["scores"]
+        assert torch.equal(narrow.forward(in_shards(loaded), mine)["scores"], expected)
+    dist.barrier()  # both have read
+    shutil.rmtree(meeting[0], ignore_errors=True)
 
 
 def main(rank, folder):

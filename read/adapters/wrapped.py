@@ -158,7 +158,8 @@ def part_here(value: Any) -> Tensor:
 class SavePretrained:
     """`save_pretrained` of an adapted model: it writes the backbone, as `from_pretrained` expects it.
 
-    A Trainer's checkpoints hold all, or training could not be resumed; it passes `is_main_process`.
+    A Trainer's checkpoints hold all, or training could not be resumed; it passes a `state_dict`. Who trains by
+    accelerate passes a `save_function` beside it, and means the model.
     """
 
     def __init__(self, model: nn.Module, own: tuple[str, ...]) -> None:
@@ -166,8 +167,9 @@ class SavePretrained:
 
     def __call__(self, folder: Any, *args: Any, **kwargs: Any) -> Any:
         """As the method of this name."""
-        if not args and not kwargs.keys() & {"is_main_process", "state_dict"}:
-            added, state = added_by_peft(self.model), self.model.state_dict().items()
+        if not args and ("state_dict" not in kwargs or "save_function" in kwargs):
+            added, state = added_by_peft(self.model), kwargs.get("state_dict")
+            state = (self.model.state_dict() if state is None else state).items()
             own = {key: value for key, value in state if key.split(".")[0] not in self.own and key not in added}
             kwargs["state_dict"] = {original(key): value for key, value in own.items()}
         kind: Any = type(self.model)

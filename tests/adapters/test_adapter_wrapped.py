@@ -3,10 +3,13 @@
 import pytest
 import torch
 import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, TensorDataset
 
 from read.adapters import (
     AdapterConfig,
@@ -21,6 +24,7 @@ from read.adapters import (
     trainable_parameters,
 )
 from read.adapters.io import WEIGHTS, backbone_digest
+from read.alignment import Alignment
 from read.errors import InputError
 
 
@@ -52,6 +56,13 @@ def alone(tmp_path):
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
     yield
     dist.destroy_process_group()
+
+
+@pytest.fixture
+def accelerated():
+    """What accelerate keeps for the whole process is forgotten."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 WRAPPERS = {
@@ -127,21 +138,80 @@ def test_layers_that_are_compiled_by_themselves_keep_their_names(awake, tmp_path
     torch.testing.assert_close(load_adapter(Layered(), tmp_path / "adapter")(tokens), model(tokens))
 
 
-@pytest.mark.parametrize("strategy", ["read", "prompt"])
-def test_save_pretrained_writes_the_backbone(transformer, awake, tmp_path, strategy):
+def as_it_is(model, folder):
+    model.save_pretrained(folder)
+
+
+def unwrapped(model, folder):
+    accelerator = Accelerator(cpu=True)
+    main = {"is_main_process": accelerator.is_main_process}
+    accelerator.unwrap_model(accelerator.prepare(model)).save_pretrained(folder, **main)
+
+
+def unwrapped_with_state(model, folder):
+    accelerator = Accelerator(cpu=True)
+    prepared = accelerator.prepare(model)
+    given = {"save_function": accelerator.save, "state_dict": accelerator.get_state_dict(prepared)}
+    main = {"is_main_process": accelerator.is_main_process}
+    accelerator.unwrap_model(prepared).save_pretrained(folder, **main, **given)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "save"),
+    [("read", as_it_is), ("prompt", as_it_is), ("read", unwrapped), ("prompt", unwrapped_with_state)],
+)
+def test_save_pretrained_writes_the_backbone(transformer, awake, accelerated, tmp_path, strategy, save):
     model, inputs = transformer("bart")
     keys = set(model.state_dict())
     model.save_pretrained(tmp_path / "before")
+    with torch.no_grad():
+        plain = model(**inputs).logits
     adapted = awake(apply_strategy(strategy, model))
-    adapted.save_pretrained(tmp_path / "after")
+    save(adapted, tmp_path / "after")
     before, after = (load_file(tmp_path / folder / "model.safetensors") for folder in ("before", "after"))
     assert set(before) == set(after) <= keys
     loaded, facts = type(model).from_pretrained(tmp_path / "after", output_loading_info=True)
     assert not any(facts[kind] for kind in ("unexpected_keys", "missing_keys", "mismatched_keys"))
     save_adapter(adapted, tmp_path / "adapter")
-    load_adapter(loaded.eval(), tmp_path / "adapter")
     with torch.no_grad():
+        assert torch.equal(loaded.eval()(**inputs).logits, plain)
+        load_adapter(loaded, tmp_path / "adapter")
         assert torch.equal(loaded(**inputs).logits, adapted(**inputs).logits)
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_accelerate_trains_saves_and_resumes(accelerated, tmp_path, precision):
+    tokens, align = torch.randn(12, 5, 8), Alignment()
+
+    def prepared():
+        model = apply_strategy("read_pvla", Layered(), mixer="gru")
+        optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=1e-2)
+        accelerator = Accelerator(cpu=True, mixed_precision=precision)
+        return accelerator, *accelerator.prepare(model, optimizer, DataLoader(TensorDataset(tokens), batch_size=4))
+
+    def epoch(accelerator, model, optimizer, loader):
+        for (batch,) in loader:
+            accelerator.backward((model(batch) - 1).square().mean() + align(model))
+            optimizer.step()
+            optimizer.zero_grad()
+        return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+    fresh, (accelerator, model, *others) = apply_strategy("read_pvla", Layered(), mixer="gru"), prepared()
+    names = trainable_parameters(fresh).names
+    assert trainable_parameters(model).names == names
+    first = epoch(accelerator, model, *others)
+    accelerator.save_state(tmp_path / "state")
+    through = epoch(accelerator, model, *others)
+    assert {name for name in through if not torch.equal(through[name], first[name])} == {*names}
+    assert all(torch.equal(value, through[name]) for name, value in Layered().named_parameters())
+
+    accelerator, model, *others = prepared()
+    accelerator.load_state(tmp_path / "state")
+    torch.testing.assert_close(epoch(accelerator, model, *others), through, atol=0, rtol=0)
+    save_adapter(model, tmp_path / "adapter")
+    loaded = load_adapter(accelerator.prepare(Layered()), tmp_path / "adapter")
+    torch.testing.assert_close(dict(loaded.named_parameters()), through, atol=0, rtol=0)
+    assert torch.equal(loaded(tokens), model(tokens))
 
 
 def test_a_trainer_goes_on_from_its_checkpoint(transformer, tmp_path):
