@@ -2,11 +2,40 @@
 
 import pytest
 import torch
+from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from read.adapters import AdapterConfig, alignment_states, apply_strategy, inject
 
-LENGTHS = [(3, 9), (3, 11), (4, 17), (2, 33)]  # samples, tokens: the first two dimensions to vary, one by one
+LENGTHS = [(3, 9), (4, 17), (2, 33)]  # samples, tokens
+CELLS = ("none", "gru", "ema", "conv")
+
+
+class Encoder(nn.Module):
+    """A layer of torch's, the least to trace."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(60, 16)
+        layer = nn.TransformerEncoderLayer(16, 2, 24, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False)
+
+    def forward(self, input_ids, attention_mask):
+        padded = attention_mask == 0
+        states = self.encoder(self.embed(input_ids), src_key_padding_mask=padded)
+        return {"logits": states.masked_fill(padded[..., None], 0)}
+
+
+class Beside(nn.Module):
+    """Models that are given the same."""
+
+    def __init__(self, models):
+        super().__init__()
+        self.models = nn.ModuleList(models)
+
+    def forward(self, **batch):
+        return {"logits": torch.stack([model(**batch)["logits"] for model in self.models])}
 
 
 def llama():
@@ -35,6 +64,8 @@ def subjects(univtg, transformer, batches):
         if kind == "univtg":
             model = univtg(drop_path=0.0, input_dropout=0.0, layers=1)
             return model, (), lambda b, t: batches((t, *range(2, b + 1)), (t // 2 + 1, *range(1, b)))
+        if kind == "torch":
+            return Encoder(), ("linear2",), sentences
         if kind == "llama":
             return llama(), ("mlp",), sentences
         model, _ = transformer(kind)
@@ -61,55 +92,34 @@ def step(model, batch):
     return given, [p.grad for p in model.parameters() if p.requires_grad]
 
 
-FORMS = [
-    pytest.param("univtg", {"mixer": "gru", "bidirectional": True}, marks=pytest.mark.slow),
-    pytest.param("bart", {"mixer": "lstm"}, marks=pytest.mark.slow),
-    ("llama", {"mixer": "rnn", "placement": "parallel"}),
-    ("llama", {"mixer": "mingru"}),
-    ("llama", {"mixer": "ema"}),
-    ("llama", {"mixer": "conv"}),
-    ("llama", {"mixer": "none"}),
-]
-
-
-@pytest.mark.parametrize(("kind", "form"), FORMS, ids=lambda part: part if isinstance(part, str) else part["mixer"])
-def test_is_one_graph_for_all_lengths(subjects, awake, kind, form):
-    model, targets, batch = subjects(kind)
-    awake(inject(model, AdapterConfig(**form, targets=targets)))
+def check_one_graph(model, batch):
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("eager")
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=counter)
-    for sizes in LENGTHS[-2:]:
+    for sizes in LENGTHS[1:]:
         expected = step(model, batch(*sizes))
         torch.testing.assert_close(step(compiled, batch(*sizes)), expected, atol=1e-5, rtol=1e-4)
     assert counter.frame_count == 1
+    return compiled
 
 
-def test_lengths_that_vary_are_noticed_once_each(subjects, awake):
-    """As in a model without adapters: a graph for the first batch, one for others of its size, one for all."""
-    model, targets, batch = subjects("llama")
-    awake(inject(model, AdapterConfig(targets=targets)))
-    torch._dynamo.reset()
-    counter = CompileCounterWithBackend("eager")
-    compiled = torch.compile(model, fullgraph=True, backend=counter)
-    for sizes in [*LENGTHS, (5, 40), (7, 8)]:
-        torch.testing.assert_close(output(compiled(**batch(*sizes))), output(model(**batch(*sizes))))
-    assert counter.frame_count == 3
+def test_all_kinds_of_cells_are_one_graph_for_all_lengths(subjects, awake):
+    model, targets, batch = zip(*(subjects("torch") for _ in CELLS), strict=True)
+    configs = [AdapterConfig(mixer=mixer, targets=targets[0]) for mixer in CELLS]
+    check_one_graph(Beside(map(awake, map(inject, model, configs))), batch[0])
 
 
-def test_gradients_through_autograds_graphs(subjects, awake):
-    model, targets, batch = subjects("llama")
-    awake(inject(model, AdapterConfig(targets=targets)))
-    torch._dynamo.reset()
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
-    expected = step(model, batch(3, 9))
-    torch.testing.assert_close(step(compiled, batch(3, 9)), expected, atol=1e-6, rtol=1e-4)
+def test_an_encoder_with_a_decoder_is_one_graph_for_all_lengths(subjects, awake):
+    model, _, batch = subjects("bart")
+    for side in (model.model.encoder, model.model.decoder):
+        del side.layers[1:]
+    check_one_graph(awake(inject(model, AdapterConfig(targets=("fc2",)))), batch)
 
 
-def test_states_to_align_are_those_of_the_compiled_pass(univtg, batches, awake):
-    model = awake(apply_strategy("read_pvla", univtg(layers=1), mixer="gru"))
-    torch._dynamo.reset()
-    compiled = torch.compile(model, fullgraph=True, backend="eager")
+def test_states_to_align_are_those_of_the_compiled_pass(subjects, batches, awake):
+    model, _, batch = subjects("univtg")
+    model = awake(apply_strategy("read_pvla", model, mixer="gru"))
+    compiled = check_one_graph(model, batch)
     for seed in (1, 2):
         model(**batches(seed=seed))
         expected = alignment_states(model)
@@ -118,27 +128,39 @@ def test_states_to_align_are_those_of_the_compiled_pass(univtg, batches, awake):
     assert len(expected) == 3
 
 
-@pytest.mark.parametrize("beams", [1, 2])
-def test_generates_with_a_compiled_decoder(subjects, awake, beams):
+def test_generates_with_a_compiled_decoder(subjects, awake):
     """The cache is made in the graph of the first call, and reordered outside of it."""
     model, targets, batch = subjects("llama")
     awake(inject(model, AdapterConfig(targets=targets)), scale=0.6)
-    asked = {"max_new_tokens": 5, "num_beams": beams, "do_sample": False, "pad_token_id": 1, "eos_token_id": 2}
+    asked = {"max_new_tokens": 4, "num_beams": 2, "do_sample": False, "pad_token_id": 1, "eos_token_id": 2}
     given = batch(2, 6)
     expected = model.generate(**given, **asked, output_scores=True, return_dict_in_generate=True)
     torch._dynamo.reset()
     counter = CompileCounterWithBackend("eager")
-    model.forward = torch.compile(model.forward, fullgraph=True, backend=counter)
+    model.forward = torch.compile(model.forward, fullgraph=True, dynamic=True, backend=counter)
     got = model.generate(**given, **asked, output_scores=True, return_dict_in_generate=True)
     assert torch.equal(got.sequences, expected.sequences)
     torch.testing.assert_close(got.scores, expected.scores)
-    assert 0 < counter.frame_count <= 4
+    assert counter.frame_count == 2
 
 
-@pytest.mark.slow
+def test_lengths_that_vary_are_noticed_once(subjects, awake):
+    """As in a model without adapters: a graph for the first batch, one for all others."""
+    model, targets, batch = subjects("torch")
+    awake(inject(model, AdapterConfig(targets=targets)))
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("eager")
+    compiled = torch.compile(model, fullgraph=True, backend=counter)
+    for sizes in [*LENGTHS, (5, 40), (7, 8)]:
+        torch.testing.assert_close(output(compiled(**batch(*sizes))), output(model(**batch(*sizes))))
+    assert counter.frame_count == 2
+
+
 def test_inductor(subjects, awake):
-    model, targets, batch = subjects("llama")
+    """By torch's own kernels, which takes no C++ compiler: a graph forwards, one backwards."""
+    model, targets, batch = subjects("torch")
     awake(inject(model, AdapterConfig(targets=targets)))
     torch._dynamo.reset()
     expected = step(model, batch(3, 9))
-    torch.testing.assert_close(step(torch.compile(model, fullgraph=True), batch(3, 9)), expected, atol=1e-5, rtol=1e-3)
+    compiled = torch.compile(model, fullgraph=True, mode="lite")
+    torch.testing.assert_close(step(compiled, batch(3, 9)), expected, atol=1e-5, rtol=1e-3)
