@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from read.adapters.calls import Stack, recomputing
 from read.adapters.config import AdapterConfig
 from read.adapters.layer import Bottleneck
 from read.adapters.modalities import teller_of
+from read.adapters.stacks import Stack, recomputing
 from read.adapters.standing import Standing
 from read.adapters.sub_blocks import Place
 from read.adapters.wrapped import peft_layer
