@@ -9,9 +9,10 @@ from tests.adapters.test_adapter_compile import output, sentences, subjects  # n
 
 EXPORTED, LATER = (3, 9), [(2, 17), (5, 6)]  # samples, tokens
 FORMS = [
-    ("bert", {"mixer": "gru", "bidirectional": True, "targets": ("layer.1.output.dense",)}),
-    ("torch", {"mixer": "lstm"}),
-    ("torch", {"mixer": "mingru"}),
+    ("bert", {"mixer": "gru", "bidirectional": True, "targets": ("layer.0.output.dense",)}),
+    pytest.param("bert", {"mixer": "lstm", "targets": ("layer.1.output.dense",)}, marks=pytest.mark.slow),
+    pytest.param("llama", {"mixer": "rnn"}, marks=pytest.mark.slow),
+    ("llama", {"mixer": "mingru"}),
 ]
 
 
