@@ -27,6 +27,7 @@ def hub(tmp_path, monkeypatch):
     with running() as found:
         monkeypatch.setattr(constants, "ENDPOINT", found.address)
         monkeypatch.setattr(hub_client.hf_api.api, "endpoint", found.address)
+        monkeypatch.setattr(pytest.importorskip("transformers").utils.hub, "_hf_api", None)  # made once, for all time
         template = f"{found.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
