@@ -4,8 +4,11 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("any machine", deadline=None)  # a slow one fails no test
+hypothesis.settings.load_profile("any machine")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker per core: more threads would wait for each other
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
