@@ -44,7 +44,7 @@ def against_plain(view: View) -> Takeaway | None:
         differences += f" What is shown is judged by p-values that are corrected for these {len(p_values)} comparisons."
     if level:
         return Takeaway(
-            f"Training does not beat {listed(level)}",
+            f"Training is not shown to beat {listed(level)}",
             f"{start}. That is not shown to be better than {listed(level)}, which need{'s' * (len(level) == 1)} no "
             f"training. {differences}",
             caution=True,
