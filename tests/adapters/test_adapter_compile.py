@@ -8,7 +8,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from read.adapters import AdapterConfig, alignment_states, apply_strategy, inject
 
 LENGTHS = [(3, 9), (4, 17), (2, 33)]  # samples, tokens
-CELLS = ("none", "gru", "ema", "conv")
+CELLS = ("none", "rnn", "gru", "lstm", "mingru", "ema", "conv")
 
 
 class Encoder(nn.Module):
