@@ -1,14 +1,28 @@
 """What a request asks, and how it is refused: in sentences that the page shows."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from read.app.jobs import UNEXPECTED
+from read.errors import InputError
 from read.files import decode_json
 
+MAX_QUERY = 400  # characters
 MAX_ASKED = 4 * 1024**2  # bytes of a question, with its transcript
+
+
+async def body_of(request: Request, most: int, what: str) -> bytes:
+    """A request's body. Raises HTTPException where it has more than `most` bytes; `what` begins the sentence."""
+    content = bytearray()
+    async for part in request.stream():
+        content += part
+        if len(content) > most:
+            raise HTTPException(413, f"{what} than the {size(most)} that are taken.")
+    return bytes(content)
 
 
 async def asked_of(request: Request) -> dict[str, Any]:
@@ -17,11 +31,7 @@ async def asked_of(request: Request) -> dict[str, Any]:
     Raises:
         HTTPException: it is too long, or none.
     """
-    content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > MAX_ASKED:
-            raise HTTPException(413, f"That is more text than the {size(MAX_ASKED)} that are taken.")
+    content = await body_of(request, MAX_ASKED, "That is more text")
     try:
         asked = decode_json(content.decode())
     except ValueError:
@@ -31,7 +41,7 @@ async def asked_of(request: Request) -> dict[str, Any]:
     return asked
 
 
-def text_of(asked: dict[str, Any], key: str, longest: int) -> str:
+def text_of(asked: Mapping[str, Any], key: str, longest: int) -> str:
     """A text of at most `longest` characters; empty where there is none.
 
     Raises:
@@ -43,9 +53,24 @@ def text_of(asked: dict[str, Any], key: str, longest: int) -> str:
     return text
 
 
+def sentence_of(asked: Mapping[str, Any]) -> str:
+    """The sentence that is looked for. Raises HTTPException for none, or one that is too long."""
+    if not (query := text_of(asked, "query", MAX_QUERY).strip()):
+        raise HTTPException(422, "Type a sentence first: what happens in the moment that you look for?")
+    return query
+
+
 def refusal(status: int, sentence: str) -> JSONResponse:
     """An error as the page shows it. What is left of a file that is too large is not waited for."""
     return JSONResponse({"error": sentence}, status, headers={"Connection": "close"} if status == 413 else None)
+
+
+# How both pages answer what goes wrong.
+HANDLERS: dict[Any, Any] = {
+    HTTPException: lambda _, error: refusal(error.status_code, error.detail),
+    InputError: lambda _, error: refusal(422, str(error)),
+    Exception: lambda _, error: refusal(500, UNEXPECTED),
+}
 
 
 def size(count: float) -> str:

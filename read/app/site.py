@@ -19,10 +19,10 @@ from starlette.routing import Route
 
 from read.app import MAX_DISK
 from read.app.answers import answer_told
-from read.app.asked import asked_of, refusal, size, text_of
+from read.app.asked import HANDLERS, MAX_QUERY, asked_of, sentence_of, size, text_of
 from read.app.connections import network_of
 from read.app.guard import Guard
-from read.app.jobs import UNEXPECTED, Job, Line
+from read.app.jobs import Job, Line
 from read.app.media import SUFFIXES, inspect, spoken
 from read.app.sessions import Session, Sessions, Upload, shown_name, suffix_of, unguessable
 from read.data.transcripts import load_transcript
@@ -33,7 +33,7 @@ from read.errors import InputError
 STATIC = Path(__file__).parent / "static"
 SHARED = ("common.js", "moments.js", "ruler.js", "timeline.js", "page.css")  # with the studio's page
 PARTS = ("page.js", *SHARED)
-MAX_QUERY, MAX_TRANSCRIPT = 400, 1_000_000  # characters
+MAX_TRANSCRIPT = 1_000_000  # characters
 SHOWN_WIDTH = 640  # pixels of the copy that browsers play
 CHECKED = 16 * 1024**2  # bytes of an upload after which the room on the disk is looked at again
 PATIENCE = (120.0, 10.0)  # seconds that reading a video may take: at least, and for each of its seconds
@@ -80,12 +80,7 @@ class Site:
             Route(f"{video}/answer", self.answer, methods=["POST"]),
             Route(f"{video}/summary", self.summary, methods=["POST"]),
         ]
-        handlers = {
-            HTTPException: lambda _, error: refusal(error.status_code, error.detail),
-            InputError: lambda _, error: refusal(422, str(error)),
-            Exception: lambda _, error: refusal(500, UNEXPECTED),
-        }
-        return Starlette(routes=routes, exception_handlers=handlers, lifespan=self.lifespan)
+        return Starlette(routes=routes, exception_handlers=HANDLERS, lifespan=self.lifespan)
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -215,9 +210,7 @@ class Site:
     async def answer(self, request: Request) -> Response:
         """Moments and saliency of a sentence, by one of the adapters."""
         video, asked = self._ready(request), await asked_of(request)
-        query, adapter = text_of(asked, "query", MAX_QUERY).strip(), self._adapter(asked, "grounding")
-        if not query:
-            raise HTTPException(422, "Type a sentence first: what happens in the moment that you look for?")
+        query, adapter = sentence_of(asked), self._adapter(asked, "grounding")
         async with self._asking:
             told = await self._named(video, answer_told, self.predictor, video.job.result, video.name, query, adapter)
         return JSONResponse(told)

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from read.app.asked import asked_of, text_of
-from read.app.site import MAX_QUERY, MAX_TRANSCRIPT
+from read.app.asked import MAX_QUERY, asked_of, text_of
+from read.app.site import MAX_TRANSCRIPT
 from read.studio.folder import Footage
 from read.studio.formats import FORMATS
 from read.studio.labels import Brought, Conflict, Label, Labels
-from read.studio.requests import body_of, length_of, lengths_of, video_named, video_of, windows_of
+from read.studio.requests import file_of, length_of, lengths_of, video_named, video_of, windows_of
 
 MAX_IMPORT = 20 * 1024**2  # bytes
 
@@ -49,11 +49,8 @@ class LabelRoutes:
     async def add(self, request: Request) -> Response:
         """Save a new label."""
         asked = await asked_of(request)
-        video, query, windows = (
-            video_named(self.footage, asked.get("vid")),
-            text_of(asked, "query", MAX_QUERY),
-            windows_of(asked),
-        )
+        video, query = video_named(self.footage, asked.get("vid")), text_of(asked, "query", MAX_QUERY)
+        windows = windows_of(asked)
         label = await run_in_threadpool(
             lambda: self.labels.add(video.vid, query, windows, length_of(video), asked=asked.get("asked") is True)
         )
@@ -106,7 +103,7 @@ class LabelRoutes:
         form, vid = self._form(request), ""
         if form.per_video:
             vid = video_named(self.footage, request.query_params.get("vid")).vid
-        content, dry = await body_of(request, MAX_IMPORT), request.query_params.get("dry") == "1"
+        content, dry = await file_of(request, MAX_IMPORT), request.query_params.get("dry") == "1"
 
         def bring() -> Brought:
             lengths = lengths_of(self.footage)

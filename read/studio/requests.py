@@ -6,8 +6,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from read.app.asked import size, text_of
-from read.app.site import MAX_QUERY
+from read.app.asked import body_of
 from read.studio.folder import Footage, VideoFile
 from read.studio.labels import Window
 
@@ -39,13 +38,6 @@ def lengths_of(footage: Footage) -> dict[str, float | None]:
     return {vid: video.seconds for vid, video in footage.videos.items()}
 
 
-def query_of(given: str) -> str:
-    """A sentence to look for. Raises HTTPException for none, or one that is too long."""
-    if not (query := text_of({"query": given}, "query", MAX_QUERY).strip()):
-        raise HTTPException(422, "Type a sentence first: what happens in the moment that you look for?")
-    return query
-
-
 def whole_of(request: Request, key: str, usual: int) -> int:
     """A whole number of an address. Raises HTTPException for anything else."""
     given = request.query_params.get(key, str(usual))
@@ -62,13 +54,9 @@ def windows_of(asked: dict[str, Any]) -> tuple[Window, ...]:
     return tuple(Window(_seconds(one, "start"), _seconds(one, "end"), _score(one)) for one in given)
 
 
-async def body_of(request: Request, most: int) -> str:
-    """The text that is a request's body. Raises HTTPException where it is too long or no text in UTF-8."""
-    content = bytearray()
-    async for part in request.stream():
-        content += part
-        if len(content) > most:
-            raise HTTPException(413, f"The file is larger than the {size(most)} that are taken.")
+async def file_of(request: Request, most: int) -> str:
+    """The text of a file that is a request's body. Raises HTTPException where it is too long or no text in UTF-8."""
+    content = await body_of(request, most, "The file is larger")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -17,11 +17,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from read.app.asked import refusal
+from read.app.asked import HANDLERS, MAX_QUERY
 from read.app.guard import HEADERS, Guard
-from read.app.jobs import UNEXPECTED
-from read.app.site import MAX_QUERY
-from read.errors import InputError
+from read.app.site import SHARED
+from read.app.site import STATIC as APP_STATIC
 from read.studio.admitted import Admitted
 from read.studio.asking import Asking
 from read.studio.folder import Footage
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
     from read.studio.training import Training
 
 STATIC = Path(__file__).parent / "static"
-SHARED = Path(__file__).parents[1] / "app" / "static"  # of the page that asks about an uploaded video
-PARTS = {path.name: path for folder in (SHARED, STATIC) for path in folder.iterdir() if path.suffix in (".js", ".css")}
+PARTS = {name: APP_STATIC / name for name in SHARED}
+PARTS |= {path.name: path for path in STATIC.iterdir() if path.suffix in (".js", ".css")}
 POLICY = HEADERS["Content-Security-Policy"].replace("img-src data:", "img-src 'self' data:")
 LOOK = 2.0  # seconds between looks at the folder and the training
 
@@ -74,12 +73,7 @@ class Studio:
             *TrainingRoutes(self.labels, self.training).routes(),
             Mount("/ask", app=self.asking),
         ]
-        handlers: dict[Any, Any] = {
-            HTTPException: lambda _, error: refusal(error.status_code, error.detail),
-            Conflict: conflict,
-            InputError: lambda _, error: refusal(422, str(error)),
-            Exception: lambda _, error: refusal(500, UNEXPECTED),
-        }
+        handlers = {**HANDLERS, Conflict: conflict}
         admitted = Admitted(Starlette(routes=routes, exception_handlers=handlers, lifespan=self.lifespan), secret)
         self.token = admitted.token
         return Guard(admitted, bound)
@@ -126,8 +120,7 @@ class Studio:
             "token": self.token, "folder": str(self.footage.folder), "name": self.name, "version": self.labels.version,
             "seen": looks, "working": self.training.working_here, "clip_len": self.labels.clip_len, "videos": videos,
             "max_query": MAX_QUERY, "max_import_bytes": MAX_IMPORT,
-            "import_kinds": [{"kind": kind, "per_video": form.per_video} for kind, form in FORMATS.items()],
-            "export_kinds": [{"kind": kind, "per_video": form.per_video} for kind, form in FORMATS.items()],
+            "kinds": [{"kind": kind, "per_video": form.per_video} for kind, form in FORMATS.items()],
             **self._model(),
         }  # fmt: skip
 

@@ -8,11 +8,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from read.app.asked import asked_of, text_of
-from read.app.site import MAX_QUERY
+from read.app.asked import asked_of, sentence_of, text_of
 from read.studio.folder import Footage
 from read.studio.labels import Labels
-from read.studio.requests import query_of, video_of
+from read.studio.requests import video_of
 
 if TYPE_CHECKING:
     from read.studio.reading import FootageReading
@@ -59,13 +58,13 @@ class VideoRoutes:
 
     async def moments(self, request: Request) -> Response:
         """Where a model sees a sentence."""
-        video, query = video_of(self.footage, request), query_of(request.query_params.get("query", ""))
+        video, query = video_of(self.footage, request), sentence_of(request.query_params)
         return JSONResponse(await run_in_threadpool(self.reading.moments, video.vid, query))
 
     async def answer(self, request: Request) -> Response:
         """The answer of the last training's model."""
         video, asked = video_of(self.footage, request), await asked_of(request)
-        query, adapter = query_of(text_of(asked, "query", MAX_QUERY)), text_of(asked, "adapter", 200) or None
+        query, adapter = sentence_of(asked), text_of(asked, "adapter", 200) or None
         found = await run_in_threadpool(self.reading.answer, video.vid, query, adapter)
         return JSONResponse(found, 200 if found["state"] == "done" else 202)
 

@@ -25,16 +25,16 @@ function fill() {
 }
 
 export function begin() {
-  find("import-kind").replaceChildren(...studio.import_kinds.map(({ kind }) => new Option(told(kind), kind)));
+  find("import-kind").replaceChildren(...studio.kinds.map(({ kind }) => new Option(told(kind), kind)));
   for (const each of [false, true]) {
-    const kinds = studio.export_kinds.filter(({ per_video: one }) => one === each);
+    const kinds = studio.kinds.filter(({ per_video: one }) => one === each);
     find(each ? "export-one" : "export-all").replaceChildren(...kinds.map(({ kind }) => {
       const link = make("a", { class: "button", href: `api/export?kind=${kind}`, download: "" }, told(kind));
       if (each) link.addEventListener("click", () => { link.href = `api/export?kind=${kind}&vid=${encodeURIComponent(find("export-video").value)}`; });
       return make("li", {}, link);
     }));
   }
-  find("drop-kinds").textContent = studio.import_kinds.flatMap(({ kind }) => KINDS[kind]?.[1] ?? []).map((suffix) => `.${suffix}`).join("  ");
+  find("drop-kinds").textContent = studio.kinds.flatMap(({ kind }) => KINDS[kind]?.[1] ?? []).map((suffix) => `.${suffix}`).join("  ");
 }
 
 export async function take(file) {
@@ -44,7 +44,7 @@ export async function take(file) {
   const [, stem, suffix] = file.name.match(/^(.*?)\.?([^.]*)$/);
   const kind = Object.keys(KINDS).find((one) => KINDS[one][1].includes(suffix.toLowerCase()));
   given = { name: file.name, blob: file };
-  if (kind && studio.import_kinds.some((one) => one.kind === kind)) find("import-kind").value = kind;
+  if (kind && studio.kinds.some((one) => one.kind === kind)) find("import-kind").value = kind;
   find("import-video").value = [...videos.values()].find((video) => video.file.replace(/\.\w+$/, "") === stem || video.vid === stem)?.vid ?? "";
   await trial();
   find("import-kind").focus();
@@ -52,13 +52,13 @@ export async function take(file) {
 
 async function bring(dry) {
   const [kind, vid] = [find("import-kind").value, find("import-video").value];
-  const path = `api/import?kind=${kind}&name=${encodeURIComponent(given.name)}${perVideo(studio.import_kinds, kind) ? `&vid=${encodeURIComponent(vid)}` : ""}`;
+  const path = `api/import?kind=${kind}&name=${encodeURIComponent(given.name)}${perVideo(studio.kinds, kind) ? `&vid=${encodeURIComponent(vid)}` : ""}`;
   return json(path + (dry ? "&dry=1" : ""), { method: "POST", body: given.blob });
 }
 
 async function trial() { // what would come of it
   if (!given) return;
-  const needs = perVideo(studio.import_kinds, find("import-kind").value);
+  const needs = perVideo(studio.kinds, find("import-kind").value);
   find("trial").hidden = false;
   find("import-video-choice").hidden = !needs;
   find("trial-name").textContent = given.name;
