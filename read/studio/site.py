@@ -4,6 +4,7 @@ Every name in an address is looked up among the names that are known here, and b
 """
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -60,6 +61,7 @@ class Studio:
         self.asking = Asking()
         self._told: dict[str, tuple[dict[str, Any], int]] = {}  # what was last told of a video, and at which look first
         self._looks = 0
+        self._looking = threading.Lock()  # each tab asks in a thread of its own
 
     def app(self, bound: str, secret: str) -> Guard:
         """The ASGI application of a server that listens on the address `bound`, for who shows `secret`."""
@@ -142,22 +144,31 @@ class Studio:
 
     def _videos(self, seen: int) -> tuple[list[dict[str, Any]], int]:
         """Videos of which something else is told than at the look `seen`, and the number of this look."""
-        labels, files, twins = self.labels.all(), self.footage.videos, self.reading.twins()
+        with self._looking:
+            self._looks += 1
+            before, told = self._told, self._tell()
+            told |= {vid: {"vid": vid, "gone": True} for vid in before if vid not in told}
+            self._told = {
+                vid: before[vid] if vid in before and before[vid][0] == now else (now, self._looks)
+                for vid, now in told.items()
+            }
+            fresh = seen < 0  # who knows of no video yet, needs not be told of one that has gone
+            changed = [now for now, look in self._told.values() if look > seen and not (fresh and "gone" in now)]
+            return changed, self._looks
+
+    def _tell(self) -> dict[str, dict[str, Any]]:
+        """What there is to be told of each video, by its name."""
+        labels, twins, texts = self.labels.all(), self.reading.twins(), self.labels.texts
         counts, sides = Counter(label.vid for label in labels), {label.vid: label.side for label in labels}
-        self._looks += 1
-        before, self._told = self._told, {}
-        for vid, file in files.items():
-            texts = self.labels.texts(vid)
-            told = {
+        return {
+            vid: {
                 "vid": vid, "file": file.path.name, "seconds": file.seconds, "state": file.state, "error": file.error,
                 "playable": file.playable, "side": sides.get(vid, ""), "labels": counts[vid],
-                "twins": twins.get(vid, []), "transcript": bool(texts.transcript), "summary": bool(texts.summary),
-                "reading": self.reading.state(vid),
-            }  # fmt: skip
-            same = vid in before and before[vid][0] == told
-            self._told[vid] = before[vid] if same else (told, self._looks)
-        gone = [{"vid": vid, "gone": True} for vid in before if vid not in files]
-        return [told for told, look in self._told.values() if look > seen] + gone, self._looks
+                "twins": twins.get(vid, []), "transcript": bool(texts(vid).transcript),
+                "summary": bool(texts(vid).summary), "reading": self.reading.state(vid),
+            }
+            for vid, file in self.footage.videos.items()
+        }  # fmt: skip
 
 
 def conflict(_: Request, error: Any) -> Response:

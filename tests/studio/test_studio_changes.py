@@ -1,0 +1,40 @@
+"""What tabs are told when they ask at once."""
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.studio.fake import Labeller, serving
+
+pytestmark = pytest.mark.video
+
+
+def test_tabs_that_look_at_once_are_told_of_all_videos(labeller, studio, quick_turns):
+    labeller.wait(lambda told: told["walk"]["state"] == "ready")
+    names = set(studio.footage.videos)
+    with ThreadPoolExecutor(8) as pool:
+        looks = list(pool.map(lambda _: studio._changes(-1, -1), range(400)))
+    assert all({video["vid"] for video in look["videos"]} == names for look in looks)
+    assert not any("gone" in video for look in looks for video in look["videos"])
+    assert len({look["seen"] for look in looks}) == len(looks)
+
+
+def test_each_tab_is_told_of_a_video_that_has_gone(clip, tmp_path):
+    folder, working = tmp_path / "videos", tmp_path / "working"
+    folder.mkdir()
+    working.mkdir()
+    for name in ("stays", "goes"):
+        shutil.copy(clip, folder / f"{name}.mp4")
+    with serving(folder, working) as (address, studio), Labeller(address) as one:
+        one.wait(lambda told: all(video["state"] == "ready" for video in told.values()))
+        seen = one.get("/api/state").json()["seen"]
+        (folder / "goes.mp4").unlink()
+        studio.look()
+        for _ in range(2):  # tabs
+            told = one.get("/api/changes", params={"since": 0, "seen": seen}).json()["videos"]
+            assert told == [{"vid": "goes", "gone": True}]
+        assert [video["vid"] for video in one.get("/api/state").json()["videos"]] == ["stays"]
+        shutil.copy(clip, folder / "goes.mp4")
+        studio.look()
+        one.wait(lambda told: "goes" in told and told["goes"]["state"] == "ready")
