@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from read.studio.cosine import COSINE, CosinePredictor
 from read.video_features import FeatureCache, JoinedFeatures
 
 COPIES = "asked-"  # how folders with copies of bundles begin
-TRIES = 3  # to copy a bundle that is just being replaced
+TRIES, PAUSE = 3, 0.1  # to take a bundle that is just being replaced; seconds between them
 
 
 @dataclass(eq=False)
@@ -113,6 +114,7 @@ def _of_bundle(bundle: Path, cache: Path, working: Path, device: str) -> Mind | 
             shutil.rmtree(room, ignore_errors=True)
             if last:
                 raise InputError(str(error).replace(str(room / "bundle"), str(bundle))) from None
+            time.sleep(PAUSE)
             continue
         break
     if not (adapters := list(predictor.bundle.adapters("grounding"))):

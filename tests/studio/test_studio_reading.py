@@ -1,7 +1,6 @@
 """What the studio knows of its videos: read in the background, asked at any time, whatever happens to the files."""
 
 import json
-import os
 import shutil
 import socket
 import threading
@@ -15,7 +14,7 @@ import yaml
 
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.errors import InputError
-from read.files import write_json, write_text
+from read.files import atomic_path, write_json, write_text
 from read.predictor import Predictor
 from read.studio import at_hand, reading
 from read.studio.minds import COPIES
@@ -289,8 +288,8 @@ def test_a_bundle_may_be_replaced_while_it_is_asked(opened, bundle, packed, work
     shutil.rmtree(bundle)  # before any model was loaded
     asking.start()
     for _ in range(2):
-        shutil.copytree(packed, bundle, dirs_exist_ok=True)
-        os.utime(bundle / "config.json")
+        with atomic_path(bundle) as draft:  # as a training replaces it
+            shutil.copytree(packed, draft)
         again.reload(bundle)
         idle(again)
     stop.set()
