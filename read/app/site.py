@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -24,9 +23,9 @@ from read.app.connections import network_of
 from read.app.guard import Guard
 from read.app.jobs import Job, Line
 from read.app.media import SUFFIXES, inspect, spoken
+from read.app.pieces import Pieces
 from read.app.sessions import Session, Sessions, Upload, shown_name, suffix_of, unguessable
 from read.data.transcripts import load_transcript
-from read.encoders.cut import cut
 from read.encoders.frames import transcode_for_web
 from read.errors import InputError
 
@@ -59,7 +58,7 @@ class Site:
         self.line = Line()
         self.sessions = Sessions(self.line, idle_seconds, max_disk)
         self.cookie = f"read-{unguessable()[:8]}"  # cookies know no ports: two servers must not share one
-        self._cutting, self._asking, self._inspecting = asyncio.Lock(), asyncio.Lock(), asyncio.Semaphore(2)
+        self._pieces, self._asking, self._inspecting = Pieces(), asyncio.Lock(), asyncio.Semaphore(2)
 
     def app(self, bound: str) -> Guard:
         """The ASGI application of a server that listens on the address `bound`."""
@@ -195,17 +194,7 @@ class Site:
     async def clip(self, request: Request) -> Response:
         """A piece of the video as a file of its own; `start` and `end` in seconds."""
         video = self._video(request)
-        try:
-            start, end = (float(request.query_params[key]) for key in ("start", "end"))
-        except (KeyError, ValueError):
-            raise HTTPException(422, "A piece has a start and an end, in seconds.") from None
-        if not (0 <= start < end < float("inf") and start < video.media.seconds):
-            raise HTTPException(422, "There is no such piece in this video.")
-        out = video.path.parent / f"{unguessable()}.mp4"
-        async with self._cutting:
-            await self._named(video, cut, video.path, start, end, out)
-        name = f"{Path(video.name).stem} {start:.1f}-{end:.1f} s.mp4"
-        return FileResponse(out, filename=name, background=BackgroundTask(out.unlink, missing_ok=True))
+        return await self._pieces.answer(request, video.path, video.name, video.media.seconds, video.path.parent)
 
     async def answer(self, request: Request) -> Response:
         """Moments and saliency of a sentence, by one of the adapters."""

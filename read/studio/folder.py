@@ -48,6 +48,11 @@ class VideoFile:
     played_as: str | None = None
     key: str = ""
 
+    @property
+    def name(self) -> str:
+        """The file's name, as a page can show it."""
+        return _shown_name(self.path)
+
 
 class Shown(NamedTuple):
     """What a browser plays."""
@@ -236,11 +241,11 @@ class Footage:
         try:
             work(video)
         except InputError as error:
-            raise InputError(str(error).replace(str(video.path), _shown_name(video.path))) from None
+            raise InputError(str(error).replace(str(video.path), video.name)) from None
 
     def _probe(self, video: VideoFile) -> None:
         try:
-            media = inspect(video.path, WEEK, _shown_name(video.path), MAX_SIZE)
+            media = inspect(video.path, WEEK, video.name, MAX_SIZE)
         except InputError as error:
             self._put(replace(video, state="failed", error=str(error)))
             return

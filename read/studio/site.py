@@ -162,7 +162,7 @@ class Studio:
         counts, sides = Counter(label.vid for label in labels), {label.vid: label.side for label in labels}
         return {
             vid: {
-                "vid": vid, "file": file.path.name, "seconds": file.seconds, "state": file.state, "error": file.error,
+                "vid": vid, "file": file.name, "seconds": file.seconds, "state": file.state, "error": file.error,
                 "playable": file.playable, "side": sides.get(vid, ""), "labels": counts[vid],
                 "twins": twins.get(vid, []), "transcript": bool(texts(vid).transcript),
                 "summary": bool(texts(vid).summary), "reading": self.reading.state(vid),

@@ -1,5 +1,6 @@
-"""Requests about videos: their pictures, and what a model says of them."""
+"""Requests about videos: their pictures, pieces of them, and what a model says of them."""
 
+import shutil
 from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
@@ -9,9 +10,10 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from read.app.asked import asked_of, sentence_of, text_of
+from read.app.pieces import Pieces
 from read.studio.folder import Footage
 from read.studio.labels import Labels
-from read.studio.requests import video_of
+from read.studio.requests import length_of, video_of
 
 if TYPE_CHECKING:
     from read.studio.reading import FootageReading
@@ -21,7 +23,9 @@ class VideoRoutes:
     """The videos of the folder."""
 
     def __init__(self, labels: Labels, footage: Footage, reading: "FootageReading") -> None:
-        self.labels, self.footage, self.reading = labels, footage, reading
+        self.labels, self.footage, self.reading, self.pieces = labels, footage, reading, Pieces()
+        self.room = footage.cache / "pieces"
+        shutil.rmtree(self.room, ignore_errors=True)  # what was left by who was killed
 
     def routes(self) -> list[Route]:
         """The addresses."""
@@ -29,6 +33,7 @@ class VideoRoutes:
         return [
             Route(f"{video}/file", self.file),
             Route(f"{video}/thumbnail", self.thumbnail),
+            Route(f"{video}/clip", self.clip),
             Route(f"{video}/show", self.show, methods=["POST"]),
             Route(f"{video}/moments", self.moments),
             Route(f"{video}/answer", self.answer, methods=["POST"]),
@@ -41,6 +46,11 @@ class VideoRoutes:
         if shown is None:
             raise HTTPException(404, "There is no copy to play yet.")
         return FileResponse(shown.path, media_type=shown.media_type)
+
+    async def clip(self, request: Request) -> Response:
+        """A piece of the video as a file of its own; `start` and `end` in seconds."""
+        video = video_of(self.footage, request)
+        return await self.pieces.answer(request, video.path, video.name, length_of(video), self.room)
 
     async def thumbnail(self, request: Request) -> Response:
         """Pictures of a video side by side; 404 as long as they are being made."""

@@ -141,6 +141,34 @@ def test_the_time_line_comes_nearer(tab, labeller):
     assert "0 s" in tab.run(ticks)
 
 
+def test_sentences_over_one_place_are_counted_and_all_shown_on_demand(tab, labeller):
+    """Rows never lie over each other; what they have no place for is told by a bar, and opened by it or a button."""
+    for number in range(12):
+        labeller.label("walk", f"sentence {number:02d}", ((2.0, 4.0 + number / 4),))
+    labeller.label("walk", "later", ((8.0, 9.0),))
+    drawn = """[...document.querySelectorAll('#marks .other .window')].map((bar) => bar.getBoundingClientRect())
+        .map(({left, right, top, bottom}) => [left, right, top, bottom])"""
+    apart = """((all) => all.every((a, i) => all.slice(i + 1).every(
+        (b) => a[1] <= b[0] || b[1] <= a[0] || a[3] <= b[2] || b[3] <= a[2])))"""
+    tab.until(f"({drawn}).length === 6")
+    assert tab.run(f"{apart}({drawn})")
+    assert tab.run("document.querySelector('#marks .more text').textContent") == "+7"
+    assert tab.text("#unfold") == "7 more: show all rows"
+    tab.run("document.querySelector('#unfold').focus()")
+    press(tab, "Enter")  # it, not the sentence
+    tab.until(f"({drawn}).length === 13")
+    assert tab.run(f"{apart}({drawn})") and tab.run("document.activeElement.id") == "unfold"
+    assert tab.run("document.activeElement.ariaExpanded") == "true" and tab.run(RULES) == []
+    left, right, top, bottom = tab.run(f"({drawn}).at(-1)")
+    tab.click("", at=((left + right) / 2, (top + bottom) / 2))  # the last row is pressed as the first
+    tab.until("document.querySelector('#query').value === 'sentence 11'")
+    press(tab, "Escape")
+    tab.click("#unfold")
+    tab.until(f"({drawn}).length === 6")
+    tab.click("#marks .more")
+    tab.until(f"({drawn}).length === 13")
+
+
 def test_windows_are_added_scored_removed_and_all_of_it_undone(tab, labeller):
     label(tab)
     tab.click("#labels .label")
@@ -265,12 +293,14 @@ def test_suggestions_are_accepted_by_a_key(tab, labeller):
     ]
 
 
-def test_a_wrong_answer_becomes_a_label(tab, labeller):
+def test_an_answer_is_kept_as_a_clip_and_a_wrong_one_becomes_a_label(tab, browser, labeller):
     tab.run("location.hash = '#ask/walk'")
     tab.click("#ask-query")
     tab.type("a stripe moves")
     press(tab, "Enter")
     tab.until("document.querySelectorAll('#moments li').length === 2")
+    tab.click("#moments li:first-child .clip")
+    wait_until(lambda: [*browser.downloads.glob("walk 0.0-3.0 s.mp4")])
     tab.run("document.querySelector('#answer-line').focus()")
     press(tab, "x")
     tab.until("location.hash === '#label/walk' && document.querySelectorAll('#ghosts li').length === 2")

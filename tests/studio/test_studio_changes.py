@@ -1,5 +1,6 @@
 """What tabs are told when they ask at once."""
 
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -38,3 +39,16 @@ def test_each_tab_is_told_of_a_video_that_has_gone(clip, tmp_path):
         shutil.copy(clip, folder / "goes.mp4")
         studio.look()
         one.wait(lambda told: "goes" in told and told["goes"]["state"] == "ready")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are text there")
+def test_a_name_that_is_no_text_is_told_and_all_others_with_it(clip, tmp_path):
+    folder, working = tmp_path / "videos", tmp_path / "working"
+    folder.mkdir()
+    working.mkdir()
+    for name in (b"pond.mp4", b"by\xfftes.mp4"):
+        shutil.copy(clip, os.fsencode(folder) + b"/" + name)
+    with serving(folder, working) as (address, _), Labeller(address) as one:
+        told = {video["file"]: video for video in one.state["videos"]}
+        assert set(told) == {"pond.mp4", "by\\udcfftes.mp4"}
+        assert "rename it" in told["by\\udcfftes.mp4"]["error"]

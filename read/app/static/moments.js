@@ -1,5 +1,5 @@
 // An answer as a list: its moments, the best first, each to be gone to and to be kept as a file.
-import { make } from "./common.js";
+import { call, held, hold, make, save, say } from "./common.js";
 import { clock } from "./ruler.js";
 
 export function sentences({ moments, query, adapter, present, unknown_words: unknown }) { // what to say of an answer
@@ -26,4 +26,18 @@ export function list(element, { moments, threshold }, seek, cut) {
     }
     return item;
   }));
+}
+
+export async function cut(button, address, name, start, end) { // a piece of the video, kept as a file
+  if (held(button)) return;
+  hold(button, true);
+  say(null);
+  try {
+    const blob = await (await call(`${address}?start=${start}&end=${end}`)).blob();
+    save(blob, `${name.replace(/\.\w+$/, "")} ${start.toFixed(1)}-${end.toFixed(1)} s.mp4`);
+  } catch (error) {
+    say(error.message);
+  } finally {
+    hold(button, false);
+  }
 }

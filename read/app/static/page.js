@@ -1,6 +1,6 @@
 // The page: a video is added and read, sentences are asked, moments shown.
 import { ask as request, call, find, held, hold, identify, on, save, say } from "./common.js";
-import { list, sentences } from "./moments.js";
+import { cut, list, sentences } from "./moments.js";
 import { clock } from "./ruler.js";
 import { Timeline } from "./timeline.js";
 
@@ -176,23 +176,9 @@ async function ask() {
 function draw() {
   [find("asked").textContent, find("unknown").textContent] = sentences(answer);
   find("found").hidden = false;
-  list(find("moments"), answer, (start) => timeline.seek(start), cut);
+  list(find("moments"), answer, (start) => timeline.seek(start), (button, start, end) => cut(button, address("/clip"), current.name, start, end));
   find("doubt").hidden = !find("moments").querySelector(".doubtful");
   timeline.show(answer);
-}
-
-async function cut(button, start, end) {
-  if (held(button)) return;
-  hold(button, true);
-  say(null);
-  try {
-    const blob = await (await call(address(`/clip?start=${start}&end=${end}`))).blob();
-    save(blob, `${current.name.replace(/\.\w+$/, "")} ${start.toFixed(1)}-${end.toFixed(1)} s.mp4`);
-  } catch (error) {
-    say(error.message);
-  } finally {
-    hold(button, false);
-  }
 }
 
 // Summaries

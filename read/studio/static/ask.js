@@ -2,7 +2,7 @@
 import { Refused, ask as request, find, hold, held, on, say } from "./common.js";
 import * as editor from "./editor.js";
 import { hear, studio, videos } from "./model.js";
-import { list, sentences } from "./moments.js";
+import { cut, list, sentences } from "./moments.js";
 import * as stage from "./stage.js";
 import { Timeline } from "./timeline.js";
 
@@ -37,10 +37,12 @@ function draw() {
   [find("answered").textContent, find("unknown").textContent] = answer ? sentences(answer) : ["", ""];
   find("found").hidden = !answer;
   find("after").hidden = !answer;
-  if (answer) list(find("moments"), answer, (start) => timeline.seek(start)); else find("moments").replaceChildren();
+  if (answer) list(find("moments"), answer, (start) => timeline.seek(start), keep); else find("moments").replaceChildren();
   find("doubt").hidden = !find("moments").querySelector(".doubtful");
   timeline.show(answer);
 }
+
+const keep = (button, start, end) => cut(button, stage.address("/clip"), stage.current().file, start, end);
 
 export async function ask() {
   const query = find("ask-query").value.trim();

@@ -14,6 +14,10 @@ const marks = new Marks(find("marks"), stage.player, (id, index) => {
 }, (id, index, window) => {
   if (id) editor.choose(id, index);
   editor.move(index, window);
+}, (count, many) => { // more rows than fit
+  find("unfold").hidden = !many;
+  find("unfold").setAttribute("aria-expanded", marks.open);
+  find("unfold").textContent = marks.open ? "Fewer rows" : `${count} more: show all rows`;
 });
 const span = ({ start, end }) => `${clock(start)} – ${clock(end)}`;
 export const head = () => (stage.player.getAttribute("src") ? stage.player.currentTime : marks.time);
@@ -154,6 +158,7 @@ on("window", "click", () => { editor.another(); toTimeline(); });
 on("new", "click", () => { editor.fresh(); field.focus(); });
 on("clear", "click", () => { editor.clear(); field.focus(); });
 on("accept-all", "click", () => { ghosts.accept(); find("save").focus(); });
+on("unfold", "click", () => marks.unfold(!marks.open));
 on("nearer", "click", () => magnify(2));
 on("farther", "click", () => magnify(1 / 2));
 on("undo", "click", undo);

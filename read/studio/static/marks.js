@@ -2,28 +2,37 @@
 import { Ruler, clock, node } from "./ruler.js";
 
 const LEAST = 0.1; // seconds that a window keeps while it is dragged
-const ROWS = 6; // of other sentences, before they lie over each other
+const ROWS = 6; // of other sentences, until a person opens all
 export const round = (seconds) => Math.round(seconds * 100) / 100;
 
 export class Marks extends Ruler {
   #told = { chosen: [], others: [], ghosts: [], mark: {} };
   #drag = null;
+  open = false; // whether all rows of other sentences are shown
 
-  // `chosen(id, index)` when a window is pressed, `dragged(id, index, window)` when an edge was let go.
-  constructor(element, video, chosen, dragged) {
+  // `chosen(id, index)` when a window is pressed, `dragged(id, index, window)` when an edge was let go, `folded(count, many)`
+  // when it is drawn: how many windows are not shown but counted, and whether there are more rows than fit.
+  constructor(element, video, chosen, dragged, folded) {
     super(element, video);
-    Object.assign(this, { chosen, dragged });
+    Object.assign(this, { chosen, dragged, folded });
+  }
+
+  unfold(open) {
+    this.open = open;
+    this.draw();
   }
 
   show(duration, told) {
     this.#told = told;
     if (this.duration !== duration) [this.time, this.zoom, this.from] = [Math.min(this.time, duration), 1, 0];
     this.duration = duration;
+    if (!duration) this.folded(0, false);
     if (!this.#drag) this.draw();
   }
 
   pressed(event) {
-    const { id, index, side } = event.target.dataset;
+    const { id, index, side, more } = event.target.dataset;
+    if (more) return this.unfold(true);
     if (side) {
       const bar = event.target.parentNode;
       const window = { start: Number(bar.dataset.start), end: Number(bar.dataset.end) };
@@ -87,17 +96,43 @@ export class Marks extends Ruler {
       const x = this.x(at);
       node("path", { class: "mark", d: side === "start" ? `M${x + 6},27 H${x} V51 H${x + 6}` : `M${x - 6},27 H${x} V51 H${x - 6}` }, svg);
     }
-    if (!others.length) return 56;
-    const ends = []; // of the rows, each as long as its last window
     const pieces = others.flatMap(({ id, query, windows }) => windows.map((window, index) => ({ id, query, window, index })));
-    pieces.sort((a, b) => a.window.start - b.window.start);
+    const rows = inRows(pieces);
+    const most = rows.length > ROWS && !this.open ? ROWS - 1 : rows.length; // the last row counts what is not shown
+    const hidden = rows.slice(most).flat();
+    this.folded(hidden.length, rows.length > ROWS);
+    if (!pieces.length) return 56;
     node("text", { x: 0, y: 68 }, svg, "others");
-    for (const { id, query, window, index } of pieces) {
-      let row = ends.findIndex((end) => end <= window.start);
-      if (row < 0) row = ends.length < ROWS ? ends.length : ends.indexOf(Math.min(...ends));
-      ends[row] = window.end;
-      this.#bar(svg, window, 59 + 15 * row, 11, "other", query, id, index);
-    }
-    return 60 + 15 * ends.length;
+    rows.slice(0, most).forEach((row, at) => { for (const { id, query, window, index } of row) this.#bar(svg, window, 59 + 15 * at, 11, "other", query, id, index); });
+    for (const stretch of stretches(hidden)) this.#count(svg, stretch, 59 + 15 * most);
+    return 60 + 15 * Math.min(rows.length, most + 1);
   }
+
+  #count(svg, { start, end, count }, y) {
+    const bar = node("g", { class: "piece more" }, svg);
+    const body = node("rect", { class: "window", y, height: 11, rx: 3, "data-more": count }, bar);
+    node("title", {}, body, `${count} more from ${clock(start)} to ${clock(end)}`);
+    this.#place(bar, { start, end });
+    if (bar.style.display === "none") return;
+    const [x, width] = ["x", "width"].map((name) => Number(body.getAttribute(name)));
+    node("text", { x: x + width / 2, y: y + 10, "text-anchor": "middle" }, bar, `+${count}`);
+  }
+}
+
+function inRows(pieces) { // windows that overlap in rows below each other, as few as there can be
+  const rows = [];
+  for (const piece of pieces.toSorted((a, b) => a.window.start - b.window.start)) {
+    const row = rows.find((one) => one.at(-1).window.end <= piece.window.start);
+    if (row) row.push(piece); else rows.push([piece]);
+  }
+  return rows;
+}
+
+function stretches(pieces) { // where there are any, and how many
+  const found = [];
+  for (const { window: { start, end } } of pieces.toSorted((a, b) => a.window.start - b.window.start)) {
+    const last = found.at(-1);
+    if (last && start <= last.end) [last.end, last.count] = [Math.max(last.end, end), last.count + 1]; else found.push({ start, end, count: 1 });
+  }
+  return found;
 }
