@@ -5,7 +5,7 @@ on the cache itself: `remember` gives it methods of its own, which do to the sta
 They are partial functions, which torch.compile can make, and which go along with a deep copy.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,10 @@ from read.adapters.cells import State
 from read.errors import InputError
 
 States = dict[tuple[str, str], State]  # by the names of the adapter and the adapted sub-block
+
+
+# Arguments of models of transformers that hold what earlier tokens left, and are not `past_key_values`.
+OTHER_CACHES = ("cache", "cache_params", "mems", "state")
 
 
 def remember(cache: Any, states: States) -> None:
@@ -30,6 +34,15 @@ def recall(cache: Any) -> States:
     return getattr(cache, "adapter_states", {})
 
 
+def refuse_others(given: Mapping[str, Any]) -> None:
+    """Raise InputError where a call of a model of transformers goes on from a cache that holds no keys and values."""
+    if found := next((name for name in OTHER_CACHES if given.get(name) is not None), None):
+        raise InputError(
+            f"{found}: a {type(given[found]).__name__} holds no states of recurrences, which would start again at each "
+            "token; set use_cache=False"
+        )
+
+
 def cached_tokens(cache: Any) -> int:
     """How many tokens `cache` holds; None holds none. Raises InputError for what is no cache of transformers."""
     if cache is None:
@@ -38,7 +51,8 @@ def cached_tokens(cache: Any) -> int:
         raise InputError(
             f"past_key_values: a {type(cache).__name__} is no cache of transformers, which adapters can read"
         )
-    return int(cache.get_seq_length())
+    layers = (layer for layer in getattr(cache, "layers", ()) if hasattr(layer, "get_seq_length"))
+    return int(cache.get_seq_length()) or max((int(layer.get_seq_length()) for layer in layers), default=0)
 
 
 def _reorder_cache(cache: Any, beam_idx: Tensor) -> None:

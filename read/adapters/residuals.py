@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from read.adapters.statements import Frame, bound
-from read.adapters.symbols import UNKNOWN, UnreadableError, Value, either
+from read.adapters.symbols import UNKNOWN, UnreadableError, Value, either, tensors_of
 
 PASSES = ("Dropout", "DropPath", "Identity", "StochasticDepth")  # in evaluation, a module that ends so gives its input
 DEPTH = 8  # of calls inside calls
@@ -42,10 +42,11 @@ def joins_of(layer: nn.Module) -> list[Join]:
     """The sub-blocks of `layer`, in the order of its forward method; none where its source cannot be read."""
     reader = _Reader(layer)
     try:
-        reader.run_module(layer, [Value("input", stream=True)], {})
+        given = reader.run_module(layer, [Value("input", stream=True)], {})
     except (UnreadableError, RecursionError):
         return []
-    return list(dict.fromkeys(reader.joins))
+    lasting = {id(value) for output in tensors_of([given]) for value in output.trunk()}
+    return list(dict.fromkeys(join for total, join in reader.joins if id(total) in lasting))
 
 
 @cache
@@ -64,7 +65,7 @@ class _Reader:
     """Follows the forward methods of one layer and of what is in it."""
 
     layer: nn.Module
-    joins: list[Join] = field(default_factory=list)
+    joins: list[tuple[Value, Join]] = field(default_factory=list)  # with the sums
     depth: int = 0
 
     def __post_init__(self) -> None:
@@ -114,19 +115,20 @@ class _Reader:
         for stream, branch in ((left, right), (right, left)):
             history = branch.history()
             if stream.stream and stream is not branch and any(id(base) in history for base in stream.bases):
-                self._join(branch)
-                return Value("join", sources=(stream, branch), stream=True)
+                total = Value("join", sources=(stream, branch), stream=True)
+                self.joins += ((total, join) for join in _joins(branch))
+                return total
         return Value("sum", sources=(left, right))
 
-    def _join(self, branch: Value) -> None:
-        ends = branch.ends()
-        if ends is None:
-            self.joins.append(Join(None, "", _between(branch)))
-            return
-        for end in ends:
-            chain = list(_chain(end))
-            modules = tuple(value.path for value in chain if value.kind == "module")
-            self.joins.append(Join(end.path, modules[-1], _between(end)))
+
+def _joins(branch: Value) -> Iterator[Join]:
+    """The sub-blocks that end in what is added to the residual."""
+    ends = branch.ends()
+    if ends is None:
+        yield Join(None, "", _between(branch))
+    for end in ends or ():
+        modules = tuple(value.path for value in _chain(end) if value.kind == "module")
+        yield Join(end.path, modules[-1], _between(end))
 
 
 def _chain(value: Value) -> Iterator[Value]:

@@ -18,8 +18,8 @@ from read.adapters.families import WINDOWED, is_one_of
 from read.adapters.frames import GRIDS, frames_of
 from read.adapters.masks import begins_again
 from read.adapters.modalities import tells, told
-from read.adapters.recurrent_cache import cached_tokens, recall, remember
-from read.adapters.surroundings import mask_argument
+from read.adapters.recurrent_cache import cached_tokens, recall, refuse_others, remember
+from read.adapters.surroundings import is_pretrained, mask_argument
 from read.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ class Stack:
 
     def _note_cache(self, call: Call, module: Any, given: dict[str, Any]) -> None:
         """Before layers add to it."""
+        if self.adapters.looks and is_pretrained(module):
+            refuse_others(given)
         call.cache, use_cache = given.get("past_key_values"), given.get("use_cache")
         if use_cache is None:
             use_cache = getattr(getattr(module, "config", None), "use_cache", False)

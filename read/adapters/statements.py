@@ -16,6 +16,7 @@ from read.adapters.symbols import UNKNOWN, UnreadableError, Value, either, tenso
 
 SAME_TOKENS = ("to", "contiguous", "clone", "type_as", "float", "type")  # methods that change no token
 SHAPED = ("view", "reshape", "permute", "transpose", "flatten", "unsqueeze", "squeeze", "expand", "repeat")
+VIEWS = ("view", "reshape", "view_as", "reshape_as")
 NUMBERS = (int, float)
 ANSWERS = (isinstance, hasattr, getattr, len, callable, bool, type)  # that may be asked about a module
 
@@ -203,12 +204,19 @@ class Frame:
                 return owner
             if node.func.attr in ("add", "add_") and args and isinstance(args[0], Value):
                 return self.reader.add(owner, args[0])
+            if node.func.attr in VIEWS and len(node.args) == 1 and self._is_as(node.args[0]):
+                return owner
             shaped = node.func.attr in SHAPED
             return Value("part" if shaped else "op", sources=tensors_of([owner, *args]), stream=owner.stream and shaped)
         function = self.value(node.func)
         if getattr(function, "__name__", "") == "apply_chunking_to_forward":
             function, args = args[0], args[3:]
         return self._called(function, args, kwargs)
+
+    def _is_as(self, shape: ast.expr) -> bool:
+        """Whether what is viewed in this shape has the residual's, so that its tokens stand in the residual's order."""
+        node = shape.value if isinstance(shape, ast.Attribute) and shape.attr == "shape" else shape
+        return isinstance(value := self.value(node), Value) and value.stream
 
     def _called(self, function: Any, args: list, kwargs: dict) -> Any:
         given = [*args, *kwargs.values()]

@@ -52,6 +52,17 @@ class Value:
                 waiting += value.sources
         return found
 
+    def trunk(self) -> "list[Value]":
+        """What of its history it carries on: all but what modules made of it, norms of the residual apart."""
+        found: dict[int, Value] = {}
+        waiting = [self]
+        while waiting:
+            value = waiting.pop()
+            if (value.stream or value.kind in ("choice", "part", "op")) and id(value) not in found:
+                found[id(value)] = value
+                waiting += value.sources[: 1 if value.kind in ("join", "module") else None]
+        return list(found.values())
+
     def ends(self) -> "list[Value] | None":
         """The modules whose outputs it is the sum of, or is one of; None where it is something else."""
         if self.kind == "module":

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-SAME = {"dropout", "to", "contiguous", "clone", "type_as", "clamp"}  # give the tokens that they take
+SAME = {"dropout", "to", "contiguous", "clone", "type_as", "clamp", "view"}  # give the tokens that they take, in order
 LOOKS = {"__get__", "isinf", "any", "size", "dim", "is_floating_point", "numel"}
 SUMS = {"add", "__add__", "__radd__", "add_", "__iadd__"}
 PRODUCTS = {"mul", "__mul__", "__rmul__"}

@@ -197,6 +197,17 @@ def test_a_cache_of_another_adapter_is_refused(transformer):
         model(**inputs, past_key_values=cache)
 
 
+def test_a_cache_that_holds_no_keys_is_refused():
+    from transformers import MambaConfig, MambaForCausalLM
+
+    model = MambaForCausalLM(MambaConfig(vocab_size=60, hidden_size=16, state_size=4, num_hidden_layers=1)).eval()
+    inject(model, AdapterConfig(targets="mixer", causal=True))
+    words = torch.tensor([[5, 6, 7]])
+    with pytest.raises(InputError, match=r"cache_params: a DynamicCache .* set use_cache=False"):
+        model.generate(words, max_new_tokens=3, min_new_tokens=3)
+    assert model.generate(words, max_new_tokens=3, min_new_tokens=3, use_cache=False).shape == (1, 6)
+
+
 def test_assisted_generation_is_refused(transformer):
     model, inputs = transformer("bart")
     inject(model)

@@ -91,6 +91,21 @@ class Rearranged(Layer):
         return x + self.attn(self.norm(x).transpose(1, 2)).transpose(1, 2)
 
 
+class ViewedAsTheResidual(Layer):
+    def forward(self, x):
+        return x + self.feed(self.norm(x).flatten(0, 1)).view(x.shape)
+
+
+class ViewedAsAnother(Layer):
+    def forward(self, x, like):
+        return x + self.feed(self.norm(x)).view(like.shape)
+
+
+class AddedToWhatABlockReads(Layer):
+    def forward(self, x):
+        return x + self.feed(self.norm(x + self.attn(x)))
+
+
 class OtherTensor(Layer):
     def forward(self, x, positions):
         return self.feed(x + self.attn(positions))
@@ -122,6 +137,9 @@ BLOCKS = {
     Decided: [("attn", "attn"), ("last", "first")],
     ByAMatrix: [(None, "")],
     Rearranged: [(None, "")],
+    ViewedAsTheResidual: [("last", "first")],
+    ViewedAsAnother: [(None, "")],
+    AddedToWhatABlockReads: [("last", "first")],
     OtherTensor: [],
     InALoop: [],
     Nested: [("inner.attn", "inner.attn"), ("inner.last", "inner.first")],

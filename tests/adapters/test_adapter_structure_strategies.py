@@ -140,6 +140,10 @@ REFUSALS = {
     "mask": (lambda: hf.LxmertModel(hf.LxmertConfig(
         vocab_size=60, hidden_size=16, num_attention_heads=2, intermediate_size=24, l_layers=1, x_layers=1, r_layers=1,
         visual_feat_dim=8)), {}, "lang_attention_mask is no mask that can be read"),
+    "added to what a scan reads": (lambda: hf.Zamba2Model(hf.Zamba2Config(**{
+        key: value for key, value in zoo.LANGUAGE.items() if key != "head_dim"}, mamba_d_state=4, n_mamba_heads=4,
+        mamba_headdim=8, mamba_ngroups=1, chunk_size=4, layers_block_type=["mamba", "hybrid"], num_mem_blocks=1)), {},
+        r"layers.1.linear has a part in none of the sub-blocks"),
     "arranged": (lambda: zoo.make("timesformer"), {"after": BOTH}, "layer.0 is no module's output; name its attention"),
     "windows": (lambda: zoo.make("clap"), {"after": BOTH}, "no module's output; name its attention"),
 }  # fmt: skip

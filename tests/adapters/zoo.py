@@ -1,7 +1,7 @@
 """Small random models of the families that transformers ships, and inputs for them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -25,10 +25,15 @@ class Stacked:
     """What a stack has to be found as."""
 
     layers: int
-    attention: int = 1  # blocks a layer
+    attention: int | tuple[int, ...] = 1  # blocks a layer, of each where they differ
     causal: bool = False
     modality: str = "text"
-    feed_forward: int = 1
+    feed_forward: int | tuple[int, ...] = 1
+
+    def blocks(self, kind: str) -> list[int]:
+        """How many of a kind each layer has."""
+        each = getattr(self, kind)
+        return [each] * self.layers if isinstance(each, int) else list(each)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,18 @@ def _heard(kind: str, inputs: str, prefix: str = "encoder", **settings: Any) -> 
     return Species(kind, settings, {prefix: Stacked(2, modality="audio")}, inputs=inputs)
 
 
+EXPERTS = {"num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 12,
+           "shared_expert_intermediate_size": 12}  # fmt: skip
+SCANS = {"mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 4, "mamba_n_groups": 1, "mamba_chunk_size": 4}
+LINEAR = {"layer_types": ["linear_attention", "full_attention"], "linear_num_value_heads": 2, "linear_num_key_heads": 2,
+          "linear_key_head_dim": 8, "linear_value_head_dim": 8}  # fmt: skip
+
+
+def _hybrid(kind: str, **settings: Any) -> Species:
+    """A decoder of which the second layer alone has attention."""
+    return replace(_decoder(kind, **settings), stacks={"model": Stacked(2, (0, 1), causal=True)})
+
+
 GRIDS = {"depth": 2, "num_heads": 2, "patch_size": 8, "temporal_patch_size": 2, "spatial_merge_size": 2}
 TEXT = LANGUAGE | {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]}}
 PICTURE, VIDEO = 50, 51  # ids of what stands for parts of pictures and of frames
@@ -105,6 +122,24 @@ ZOO = {
     "falcon sequential": _decoder("falcon", "transformer", head_dim=None, parallel_attn=False, alibi=True),
     "olmo": _decoder("olmo"),
     "olmo2": _decoder("olmo2"),
+    "gpt_oss": _decoder("gpt_oss", num_local_experts=2, num_experts_per_tok=1),
+    "deepseek_v3": _decoder("deepseek_v3", num_key_value_heads=2, head_dim=None, n_routed_experts=4, n_group=1,
+                            topk_group=1, num_experts_per_tok=1, first_k_dense_replace=1, moe_intermediate_size=12,
+                            q_lora_rank=8, kv_lora_rank=8, qk_rope_head_dim=4, qk_nope_head_dim=4, v_head_dim=8),
+    "llama4": _decoder("llama4_text", intermediate_size_mlp=24, num_local_experts=2, attention_chunk_size=8,
+                       moe_layers=[1]),
+    # decoders of which some layers have a scan, a convolution or linear attention
+    "jamba": _hybrid("jamba", attn_layer_period=2, attn_layer_offset=1, expert_layer_period=2, expert_layer_offset=1,
+                     num_experts=2, mamba_d_state=4, mamba_d_conv=3, mamba_expand=2, mamba_dt_rank=4),
+    "lfm2": _hybrid("lfm2", layer_types=["conv", "full_attention"], block_multiple_of=4),
+    "bamba": _hybrid("bamba", attn_layer_indices=[1], **SCANS),
+    "granitemoehybrid": _hybrid("granitemoehybrid", layer_types=["mamba", "attention"], num_local_experts=0,
+                                shared_intermediate_size=12, **SCANS),
+    "falcon_h1": _decoder("falcon_h1", mamba_d_ssm=32, **SCANS),
+    "qwen3_next": _decoder("qwen3_next", **LINEAR, **EXPERTS),
+    "qwen3_5": _decoder("qwen3_5_text", **LINEAR),
+    "minimax": _decoder("minimax", layer_types=["linear_attention", "full_attention"], num_local_experts=2,
+                        num_experts_per_tok=1, block_size=4),
     # encoders of words
     "bert": _encoder("bert"),
     "roberta": _encoder("roberta"),
