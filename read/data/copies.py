@@ -1,31 +1,20 @@
 """Copies of a video, or of a part of it, found by what its clips look like.
 
-Symbols: N clips of a video, T clips of all videos, d width of the features, p of their projections.
+Symbols: N and M clips of two videos, B pairs of videos, d width of the features.
 """
 
-import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, product
-from typing import NamedTuple, Protocol
+from itertools import product
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
-from read.data.lazy import Cache
+from read.data.candidates import STILL, CentredVideos, FeaturesByVideo, candidates
 
-PROJECTED = 48  # p at most
-FEW = 32  # videos of which all pairs are compared
-SAMPLED = 4096  # clips from which the projection is learned
-TABLES = 8  # of signatures, twice; clips that agree in any of them are looked at
-SPARE_BITS = 5  # of a signature beyond log2 T, so that clips that have nothing in common seldom agree
-NEIGHBOURS = 4  # in a bucket, that each of its videos is compared with: a black picture is in thousands
 BATCH = 2048  # clips of the videos that are laid over each other at a time
-VOTES = 2  # agreements from which two videos are compared, and clips that have to be near each other then
-NEAR = 0.7  # cosine of projections
 SPEEDS = (1.0, 1.25)  # of either
-STILL = 1e-3  # length below which a centred feature says nothing
 TRIMMED = 3  # clips that a copy of the whole may lack at its start or its end
 # Mean cosines of aligned clips from which two videos are one. With the small trained encoders, the 11,476 pairs of 152
 # videos that share photographs have .64 at most in whole, .92 in stretches of 5 clips and .79 of 8.
@@ -33,13 +22,6 @@ WHOLE = 0.8  # of whole videos, centred by the mean over all
 OWN = 0.7  # the same where each is centred by its own mean, which takes off what stands in all of its pictures: a logo
 SHORT, OWN_SHORT = 8, 0.9  # with fewer clips their own mean says less
 STRETCHES = {5: 0.93, 8: 0.83}  # of so many clips in a row, centred by the mean over all
-
-
-class FeaturesByVideo(Protocol):
-    """Features by video, as `FeatureStore` has them."""
-
-    def video(self, vid: str) -> torch.Tensor:
-        """(N, d) features, one row a clip."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +36,12 @@ class Twins:
 def find_twins(features: FeaturesByVideo, vids: Collection[str]) -> list[Twins]:
     """Pairs of videos of which one is a copy of the other, or holds a stretch of it.
 
-    Features are centred by the mean over all videos, since what all share says nothing. Clips that may be the same are
-    found by signatures, signs of random projections, in a time that grows as the number of clips. Videos with some such
-    clips are laid over each other at every shift by half a clip, and at 0.8 and 1.25 times the speed.
+    Features are centred by the mean over all videos, since what all share says nothing. Each video is compared with few
+    others (`read.data.candidates`), so that the time grows as the number of clips, however alike their features are.
+    Two are laid over each other at every shift by half a clip, and at 0.8 and 1.25 times the speed.
 
     Args:
-        features: of all these videos.
+        features: of all these videos, of any scale; a video is read twice, and once more for each comparison.
         vids: all videos of the dataset, or of the sides that are compared.
 
     Returns:
@@ -68,30 +50,26 @@ def find_twins(features: FeaturesByVideo, vids: Collection[str]) -> list[Twins]:
     names = sorted(set(vids))
     if len(names) < 2:
         return []
-    center = _center(features, names)
-    twins = []
-    for pairs in _alike(_candidates(features, names, center), [len(features.video(vid)) for vid in names]):
-        ones, others = (
-            torch.stack([features.video(names[video]) for video in side]) for side in zip(*pairs, strict=True)
-        )
-        for (one, other), similarity in zip(pairs, likeness(ones, others, center).tolist(), strict=True):
+    videos, twins = CentredVideos(features, names), []
+    for pairs in _alike(candidates(videos), videos.clips):
+        ones, others = (torch.stack([videos[video] for video in side]) for side in zip(*pairs, strict=True))
+        for (one, other), similarity in zip(pairs, likeness(ones, others).tolist(), strict=True):
             if similarity:
                 twins.append(Twins(names[one], names[other], round(similarity, 4)))
     return sorted(twins, key=lambda pair: (-pair.similarity, pair.one, pair.other))
 
 
-def likeness(one: torch.Tensor, other: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
+def likeness(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """How sure it is that two videos share content, for B pairs of videos.
 
     Args:
-        one: (B, N, d) features.
-        other: (B, M, d) features.
-        center: (d,) the mean over all videos.
+        one: (B, N, d) features, less the mean over all videos.
+        other: (B, M, d) features, likewise.
 
     Returns:
         (B,) the highest of the mean cosines that reach their bar; 0 where none does.
     """
-    left, right = (one - center).double(), (other - center).double()
+    left, right = one.double(), other.double()
     products = left @ right.mT
     found = products.new_zeros(len(one))
     for own in (False, True):
@@ -180,104 +158,3 @@ def _alike(pairs: Iterable[tuple[int, int]], clips: Sequence[int]) -> Iterator[l
         if len(batch) * (clips[one] + clips[other]) >= BATCH:
             yield batches.pop((clips[one], clips[other]))
     yield from batches.values()
-
-
-def _candidates(features: FeaturesByVideo, names: Sequence[str], center: torch.Tensor) -> Iterator[tuple[int, int]]:
-    """Pairs (i < j) of videos of which at least `VOTES` clips have a signature in common; all pairs of few videos."""
-    if len(names) <= FEW:
-        yield from combinations(range(len(names)), 2)
-        return
-    rng = np.random.default_rng(0)
-    basis = _basis(features, names, center, rng)
-    clips = np.array([len(features.video(vid)) for vid in names])
-    owners = np.repeat(np.arange(len(names)), 2 * clips - 1)
-    found: set[int] = set()
-    for own in (False, True):
-        points = _Points(features, names, basis, None if own else center)
-        pairs, counts = _votes(points, owners, rng)
-        one, other = np.divmod(pairs, len(names))
-        least = np.minimum(VOTES, np.minimum(clips[one], clips[other]))
-        for pair, fewest in zip(pairs[counts >= least].tolist(), least[counts >= least].tolist(), strict=True):
-            if _matches(*(points[video] for video in divmod(pair, len(names)))) >= fewest:
-                found.add(pair)
-    yield from (divmod(pair, len(names)) for pair in sorted(found))
-
-
-class _Points:
-    """Projections of the clips of videos, centred by a mean, or by their own; the last ones are kept."""
-
-    def __init__(
-        self, features: FeaturesByVideo, names: Sequence[str], basis: torch.Tensor, center: torch.Tensor | None
-    ) -> None:
-        self.features, self.names, self.basis, self.center = features, names, basis, center
-        self._cache = Cache()
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, video: int) -> np.ndarray:
-        """(2 N - 1, p) of a video, by its number."""
-        return self._cache.get(video, lambda: self._project(self.features.video(self.names[video]))).numpy()
-
-    def _project(self, video: torch.Tensor) -> torch.Tensor:
-        return _projected(video - (video.mean(dim=0) if self.center is None else self.center), self.basis)
-
-
-def _matches(one: np.ndarray, other: np.ndarray) -> int:
-    """How many points of a video have one that is near among those of another."""
-    return int(((one @ other.T).max(axis=1) >= NEAR).sum())
-
-
-def _votes(points: _Points, owners: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of videos (i < j, as i * videos + j) whose clips have a signature in common, and how often."""
-    videos, bits = len(points), min(62, max(6, math.ceil(math.log2(len(owners))) + SPARE_BITS))
-    width = points.basis.shape[1]
-    drawn = [(rng.normal(size=(width, bits)).astype(np.float32), rng.permutation(videos)) for _ in range(TABLES)]
-    planes, powers = np.concatenate([plane for plane, _ in drawn], axis=1), 1 << np.arange(bits, dtype=np.int64)
-    signatures = np.concatenate(  # of all clips: the only thing that is kept of each
-        [(points[video] @ planes > 0).reshape(-1, TABLES, bits) @ powers for video in range(videos)]
-    ).T
-    voted = []
-    for keys, (_, shuffled) in zip(signatures, drawn, strict=True):
-        order = np.lexsort((shuffled[owners], keys))
-        keys, found = keys[order], owners[order]
-        first = np.concatenate(([True], (keys[1:] != keys[:-1]) | (found[1:] != found[:-1])))
-        keys, found = keys[first], found[first]  # a video counts once in a bucket
-        for step in range(1, NEIGHBOURS + 1):
-            same = np.flatnonzero(keys[step:] == keys[:-step])
-            left, right = found[same], found[same + step]
-            voted.append(np.minimum(left, right) * videos + np.maximum(left, right))
-    return np.unique(np.concatenate(voted), return_counts=True)
-
-
-def _basis(
-    features: FeaturesByVideo, names: Sequence[str], center: torch.Tensor, rng: np.random.Generator
-) -> torch.Tensor:
-    """(d, p): the main directions of the clips, the wider ones weighing less than they are wide."""
-    each = max(1, SAMPLED // len(names))
-    picked = [names[at] for at in sorted(rng.permutation(len(names))[:SAMPLED])]
-    sample = torch.cat([(video := features.video(vid))[rng.permutation(len(video))[:each]] for vid in picked])
-    sample = _unit(sample - center).double()
-    values, vectors = torch.linalg.eigh(sample.T @ sample / len(sample))
-    keep = values > 1e-6 * values.max().clamp(min=1e-12)
-    values, vectors = values[keep][-PROJECTED:], vectors[:, keep][:, -PROJECTED:]
-    return (vectors / values.sqrt().sqrt()).float()
-
-
-def _center(features: FeaturesByVideo, names: Sequence[str]) -> torch.Tensor:
-    """(d,) the mean over videos of their means."""
-    total = torch.zeros(features.video(names[0]).shape[1], dtype=torch.float64)
-    for vid in names:
-        total += features.video(vid).mean(dim=0)
-    return (total / len(names)).float()
-
-
-def _projected(video: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
-    """The clips of a video, and the means of neighbours, which stand for clips half a clip later."""
-    between = (video[1:] + video[:-1]) / 2
-    return F.normalize(_unit(torch.cat([video, between])) @ basis, dim=-1)
-
-
-def _unit(rows: torch.Tensor) -> torch.Tensor:
-    """Rows of length 1, or shorter where they were hardly anything."""
-    return F.normalize(rows, dim=-1, eps=STILL)

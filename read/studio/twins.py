@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from read.data.copies import find_twins
+from read.data.lazy import Cache
 from read.data.leaks import youtube_id
 from read.errors import optional_imports
 
@@ -96,10 +97,13 @@ def alike(edges: Mapping[str, np.ndarray]) -> list[tuple[str, str]]:
 
 
 class _Read:
-    """Features by video, as `find_twins` takes them."""
+    """Features by video, as `find_twins` takes them; the last ones are kept, since they come from a disk."""
 
     def __init__(self, get: Callable[[str], Tensor]) -> None:
-        self.video = get
+        self._get, self._cache = get, Cache()
+
+    def video(self, vid: str) -> Tensor:
+        return self._cache.get(vid, lambda: self._get(vid))
 
 
 def twins_of(

@@ -93,7 +93,14 @@ def test_features_have_the_last_word_where_a_model_has_read_both(edges):
     features = {vid: torch.randn(6, 24, generator=generator) for vid in edges}
     features["v7"] = features["v1"] + 0.1 * torch.randn(6, 24, generator=generator)
     vids = [*edges, "abcdefghijk_0_10", "abcdefghijk_10_20"]
-    told = twins_of(vids, [vid for vid in edges if vid != "v5"], features.__getitem__, edges)
+    asked = []
+
+    def get(vid):
+        asked.append(vid)
+        return features[vid]
+
+    told = twins_of(vids, read := [vid for vid in edges if vid != "v5"], get, edges)
+    assert sorted(asked) == sorted(read)  # each comes from the disk once
     recording = {"abcdefghijk_0_10": ["abcdefghijk_10_20"], "abcdefghijk_10_20": ["abcdefghijk_0_10"]}
     assert told == {"v1": ["v7"], "v7": ["v1"], "v5": ["v5 trimmed"], "v5 trimmed": ["v5"], **recording}
 
