@@ -119,9 +119,9 @@ class Studio:
     def _state(self) -> dict[str, Any]:
         videos, looks = self._videos(-1)
         return {
-            "token": self.token, "folder": str(self.footage.folder), "name": self.name, "version": self.labels.version,
-            "seen": looks, "working": self.training.working_here, "clip_len": self.labels.clip_len, "videos": videos,
-            "max_query": MAX_QUERY, "max_import_bytes": MAX_IMPORT,
+            "token": self.token, "folder": str(self.footage.folder), "kept_in": str(self.labels.folder.resolve()),
+            "version": self.labels.version, "seen": looks, "working": self.training.working_here,
+            "clip_len": self.labels.clip_len, "videos": videos, "max_query": MAX_QUERY, "max_import_bytes": MAX_IMPORT,
             "kinds": [{"kind": kind, "per_video": form.per_video} for kind, form in FORMATS.items()],
             **self._model(),
         }  # fmt: skip

@@ -88,8 +88,8 @@ class FakeTraining:
 
 
 @contextmanager
-def serving(folder, working, reading=FakeReading, training=FakeTraining):
-    """A studio on a free port; yields (address with its key, studio)."""
+def serving(folder, working, reading=FakeReading, training=FakeTraining, port=0):
+    """A studio on a port, by default a free one; yields (address with its key, studio)."""
     with ExitStack() as held:
         for name in ("Snakefile", "params.yaml"):
             (working / name).touch()
@@ -99,7 +99,7 @@ def serving(folder, working, reading=FakeReading, training=FakeTraining):
         held.callback(footage.close)
         studio, secret = Studio(place.name, labels, footage, reading(footage), training()), unguessable()
         server = server_of(studio.app("127.0.0.1", secret))
-        listening = held.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listening = held.enter_context(socket.create_server(("127.0.0.1", port)))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:

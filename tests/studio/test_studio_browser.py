@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -72,6 +73,15 @@ def label(tab, query="a stripe moves", start=2, end=4):
     tab.type(query)
     press(tab, "Enter")
     saved(tab)
+
+
+def label_unsaved(tab, query):
+    seek(tab, 6)
+    press(tab, "i")
+    seek(tab, 7)
+    press(tab, "o", "n")
+    tab.type(query)
+    press(tab, "Enter")
 
 
 def windows(labels):
@@ -273,6 +283,58 @@ def test_nothing_is_lost_while_the_server_is_away(tab, browser, served, labeller
     saved(another)
     assert [row["query"] for row in labeller.labels()] == ["two"]
     assert another.run("document.querySelector('#query').value") == "never sent"
+
+
+def test_a_page_outlives_its_studio_and_saves_once_in_the_right_folder(browser, clip, tmp_path):
+    """A studio that is started again has another key, and what answers at an address may be that of another folder."""
+    for name in ("mine", "other"):
+        (tmp_path / name / "videos").mkdir(parents=True)
+        (tmp_path / name / "videos" / "walk.mp4").hardlink_to(clip)
+    mine, other = ((tmp_path / name / "videos", tmp_path / name) for name in ("mine", "other"))
+    away = "document.querySelector('#away').textContent"
+
+    def told(sentence, unsaved):
+        tab.until(f"{away}.startsWith({json.dumps(sentence)}) && {away}.includes('({unsaved} so far)')")
+
+    with serving(*mine) as (address, studio):
+        port = urlsplit(address).port
+        tab = opened(browser.page(address))
+        label(tab, "one")
+        add = studio.labels.add
+
+        def add_and_break(*args, **more):
+            add(*args, **more)
+            raise OSError("the answer is lost")
+
+        studio.labels.add = add_and_break
+        label_unsaved(tab, "two")
+        told("Something went wrong here", 1)
+    label_unsaved(tab, "three")
+    told("The server does not answer", 2)
+    with serving(*mine, port=port) as (address, studio):
+        told("Open the address that the terminal shows", 2)
+        assert [row.query for row in studio.labels.all()] == ["one", "two"]
+        opened(browser.page(address, beside=tab))  # as the studio itself opens it
+        saved(tab)
+        assert [row.query for row in studio.labels.all()] == ["one", "two", "three"]
+        assert len(studio.labels.history()) == 3
+        tab.send("Page.bringToFront")  # a tab that nobody sees does not look
+        tab.until(f"{away} === ''")
+        tab.run("location.hash = '#train'")
+        tab.until("document.querySelector('#params-rows').innerText.includes('montage')")
+        tab.click("#train-start")
+        tab.until("document.querySelector('#run-told').textContent.startsWith('Training')")
+        tab.run("location.hash = '#label/walk'")
+    label_unsaved(tab, "four")
+    with serving(*other, port=port) as (address, studio):
+        another = opened(browser.page(address, beside=tab))
+        told(f"The studio of another folder, {other[0]}, answers here now", 1)
+        assert another.text("#labels") == "" and studio.labels.all() == []
+    with serving(*mine, port=port) as (address, studio):
+        browser.page(address, beside=tab)
+        saved(tab)
+        assert [row.query for row in studio.labels.all()] == ["one", "two", "three", "four"]
+    assert tab.complaints() == []
 
 
 def test_suggestions_are_accepted_by_a_key(tab, labeller):

@@ -75,6 +75,13 @@ def test_changes_need_the_token_of_the_page(served, kept, cookie, method, path, 
     assert status == 403 and b"did not come from the page" in body
 
 
+def test_a_page_of_a_studio_that_was_here_before_is_told_so(labeller, kept):
+    """It would take the labels of another folder for its own."""
+    for path in (path for path in PATHS if path.startswith("/api/")):
+        response = labeller.get(path, headers={"X-Token": "x" * 43})
+        assert response.status_code == (200 if path == "/api/state" else 403)
+
+
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "192.168.0.7", "", "127.0.0.1@evil.example"]
 )

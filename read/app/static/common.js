@@ -15,7 +15,9 @@ export function say(sentence) {
 }
 
 let token = "";
+let renew = null; // what makes this page known to a server that was started anew
 export const identify = (told) => { token = told; };
+export const onStranger = (act) => { renew = act; };
 
 export class Refused extends Error { // `status` is 0 where nobody answered; `told` is what the server said
   constructor(sentence, status = 0, told = {}) {
@@ -24,7 +26,7 @@ export class Refused extends Error { // `status` is 0 where nobody answered; `to
   }
 }
 
-export async function call(path, options = {}) {
+export async function call(path, options = {}, known = !renew) {
   let response;
   try {
     response = await fetch(path, { ...options, headers: { "X-Token": token } });
@@ -32,6 +34,10 @@ export async function call(path, options = {}) {
     throw new Refused("The server does not answer; does it still run in its terminal?");
   }
   if (response.ok) return response;
+  if (response.status === 403 && !known) {
+    await renew();
+    return call(path, options, true);
+  }
   const told = await response.json().catch(() => ({}));
   throw new Refused(told.error ?? `The server answered with status ${response.status}.`, response.status, told);
 }

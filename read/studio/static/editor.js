@@ -11,7 +11,7 @@ export let vid = null;
 export let id = null; // of the chosen label; null while a sentence is new
 let draft = blank();
 
-const place = (of) => `read-studio/${studio.name}/draft/${of}`; // a new sentence outlives the tab, one for each video
+const place = (of) => `read-studio/${studio.kept_in}/draft/${of}`; // a new sentence outlives the tab, one for each video
 const drafts = new Map();
 function keepDraft(of, kept) {
   drafts.set(of, kept);

@@ -1,11 +1,11 @@
 // What the folder holds: videos and labels, as the server has them, with this tab's unsaved changes on top.
-import { ask, identify } from "./common.js";
+import { Refused, ask, call, identify, onStranger } from "./common.js";
 
 const heard = new EventTarget(); // "videos" and "labels" when they changed, "renamed" when a new label got its id
 export const tell = (what, detail) => heard.dispatchEvent(new CustomEvent(what, { detail }));
 export const hear = (what, act) => heard.addEventListener(what, ({ detail }) => act(detail));
 
-export const studio = {}; // what api/state told: name, folder, by, adapters, clip_len, kinds of files
+export const studio = {}; // what api/state told: folder, kept_in, by, adapters, clip_len, kinds of files
 export const videos = new Map(); // by vid
 let base = new Map(); // labels by id, as the server has them
 let shown = new Map(); // the same with the unsaved changes
@@ -62,6 +62,7 @@ export function saved(now, label, gone) { // after a change of ours; whoever els
 }
 
 export const reload = async () => keepLabels(await ask("api/labels"));
+const once = async (path) => (await call(path, {}, true)).json();
 
 export async function refresh() {
   const told = await ask(`api/changes?since=${version}&seen=${seen}`);
@@ -75,12 +76,17 @@ export async function refresh() {
 }
 
 export async function begin() { // also when another studio answers than before
-  const { videos: listed, version: _, token, ...rest } = await ask("api/state");
+  const { videos: listed, version: _, token, ...rest } = await once("api/state");
+  if (studio.kept_in && studio.kept_in !== rest.kept_in) {
+    throw new Refused(`The studio of another folder, ${rest.folder}, answers here now. Start that of ${studio.folder} again, or load this page again to go on with the other.`, 403);
+  }
   identify(token);
   Object.assign(studio, rest);
   [version, seen] = [-1, rest.seen];
   const there = new Set(listed.map(({ vid }) => vid));
   keepVideos([...listed, ...[...videos.keys()].filter((vid) => !there.has(vid)).map((vid) => ({ vid, gone: true }))]);
-  await reload();
+  keepLabels(await once("api/labels"));
   tell("model");
 }
+let beginning = null; // several requests may be refused at once
+onStranger(() => (beginning ??= begin().finally(() => { beginning = null; })));

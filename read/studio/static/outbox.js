@@ -1,6 +1,6 @@
 // Changes on their way to the server, one after the other. What cannot be saved now is kept in the browser and tried again.
 import { Refused, ask, say } from "./common.js";
-import { atServer, begin as beginAgain, idOf, layOver, rebuild, reload, saved, tell } from "./model.js";
+import { atServer, idOf, layOver, rebuild, reload, saved, tell } from "./model.js";
 
 const AGAIN = 2000; // milliseconds between tries
 const WAITS = [0, 403, 408, 409, 429]; // and 5xx: the server is away, is another one by now, or cannot write
@@ -118,7 +118,6 @@ async function one(change) { // throws where it has to wait
     if (error.status === 409 && "label" in error.told) { // another 409 says that it cannot be saved yet
       return settle(change, error);
     }
-    if (error.status === 403) await beginAgain().catch(() => {}); // the studio may have been started anew
     if (WAITS.includes(error.status) || error.status >= 500) throw error;
     waiting.shift();
     say(error.message);

@@ -126,7 +126,6 @@ async function look() {
       away = null;
     } catch (error) {
       away = error.message;
-      if (error.status === 403) await model.begin().then(() => { away = null; }, () => {}); // started anew, and opened in another tab
     }
     tellAway();
   }
@@ -139,9 +138,9 @@ async function begin() {
   } catch (error) {
     return say(error.message);
   }
-  const { name, folder } = model.studio;
+  const { kept_in: place, folder } = model.studio;
   [find("folder").textContent, find("folder").title] = [folder.split(/[\\/]/).at(-1), folder];
-  await outbox.begin(name);
+  await outbox.begin(place);
   keys.begin();
   files.begin();
   list.arrange();
