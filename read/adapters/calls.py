@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from read.adapters.cells import State
-from read.adapters.frames import Grid, Packed
+from read.adapters.frames import Folded, Grid, Packed
 from read.adapters.masks import real_tokens, tensors
 from read.adapters.modalities import Told, compact
 from read.adapters.recurrent_cache import States
@@ -61,7 +61,7 @@ class Call:
 
     segments: Segments = None
     mask: Any = None
-    frames: Grid | Packed | None = None
+    frames: Grid | Folded | Packed | None = None
     cache: Any = None
     past: int = 0
     states: States | None = None
@@ -107,7 +107,7 @@ class Call:
             )
         if self.told is not None:
             return self._chained(self.told, place, batch, length)
-        if (framed := self._framed(batch, length, tokens.device)) is not None:
+        if (framed := self._framed(place, batch, length, tokens.device)) is not None:
             return framed
         if self.segments is None and self.mask is None and not self._filled(length):
             return None
@@ -136,13 +136,14 @@ class Call:
             raise InputError(f"{place.name}: its tokens are (T, B, d), {tuple(tokens.shape)}, and not (B, T, d)")
         return tokens
 
-    def _framed(self, batch: int, length: int, device: torch.device) -> TokenLayout | None:
+    def _framed(self, place: Place, batch: int, length: int, device: torch.device) -> TokenLayout | None:
         if self.frames is None:
             return None
-        key = ("frames", batch, length)
+        frames = self.frames.at(place.name)
+        key = (frames.order, batch, length)
         if (known := self._laid_out(key)) is not None:
             return known
-        if (layout := self.frames.lay_out(batch, length, device)) is not None:
+        if (layout := frames.lay_out(batch, length, device)) is not None:
             self.layouts.append((key, layout))
         return layout
 

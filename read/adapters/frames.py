@@ -1,10 +1,11 @@
-"""Which tokens of a tower that sees videos stand for one place of the picture: these are a sequence over time.
+"""Which tokens of a tower stand for one place of the pictures, or one band of a sound: these are a sequence over time.
 
 Symbols: B samples, T tokens.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 import torch
@@ -23,11 +24,17 @@ class Grid:
         size: tokens of a frame or, where the tokens of a place stand together, frames; of `samples`, frames as well.
         lead: tokens before them that are no picture's, each a sequence of its own.
         order: `frames` one after the other, `places` one after the other, or `samples` that are a frame each.
+        apart: of modules in whose outputs they lie otherwise, by the ends of these modules' names.
     """
 
     size: int
     lead: int = 0
     order: str = "frames"
+    apart: "tuple[tuple[str, Grid], ...]" = ()
+
+    def at(self, name: str) -> "Grid":
+        """How they lie in the output of a module."""
+        return next((grid for end, grid in self.apart if name.endswith(f".{end}")), self)
 
     def lay_out(self, batch: int, tokens: int, device: torch.device) -> TokenLayout | None:
         """The tokens of each place as a row; None where the tokens are others, as a pretraining task leaves them."""
@@ -52,11 +59,37 @@ class Grid:
         return TokenLayout(source, torch.arange(frames, device=device) < lengths[:, None], place, lengths)
 
 
+@dataclass(frozen=True)
+class Folded:
+    """A sound's spectrogram as a square: `chunks` of its time one below the other, of each its bands as rows."""
+
+    chunks: int
+    order = "folded"
+
+    def at(self, name: str) -> "Folded":
+        """As `Grid.at`."""
+        return self
+
+    def lay_out(self, batch: int, tokens: int, device: torch.device) -> TokenLayout | None:
+        """As `Grid.lay_out`: each band is a sequence over time."""
+        side = isqrt(tokens)
+        if side * side != tokens or side % self.chunks:
+            return None
+        bands = side // self.chunks
+        band = torch.arange(tokens, device=device) // side % bands
+        return lay_out_chains(band + bands * torch.arange(batch, device=device)[:, None], batch * bands, None)
+
+
 @dataclass(frozen=True, eq=False)
 class Packed:
     """Videos of `grids` (N, 3) frames, rows and columns, all in one row of tokens."""
 
     grids: Tensor
+    order = "packed"
+
+    def at(self, name: str) -> "Packed":
+        """As `Grid.at`."""
+        return self
 
     def lay_out(self, batch: int, tokens: int, device: torch.device) -> TokenLayout | None:
         """As `Grid.lay_out`."""
@@ -78,16 +111,26 @@ def _patches(config: Any) -> int:
     return (_side(image) // _side(tube)) ** 2
 
 
-GRIDS_OF: dict[str, Callable[[Any], Grid]] = {
+def _timesformer(config: Any) -> Grid:
+    frames = config.num_frames
+    if config.attention_type == "space_only":
+        return Grid(frames, order="samples")
+    over_time = (("temporal_dense", Grid(frames, order="places")), ("attention", Grid(frames, order="samples")))
+    return Grid(frames, 1, "places", over_time if config.attention_type == "divided_space_time" else ())
+
+
+GRIDS_OF: dict[str, Callable[[Any], Grid | Folded]] = {
     "VideoMAEModel": lambda config: Grid(_patches(config)),
     "VJEPA2Encoder": lambda config: Grid(_patches(config)),
     "VivitModel": lambda config: Grid(_patches(config), lead=1),
-    "TimesformerEncoder": lambda config: Grid(config.num_frames, lead=1, order="places"),
+    "TimesformerEncoder": _timesformer,
     "XCLIPVisionEncoder": lambda config: Grid(config.num_frames, order="samples"),
+    "ASTModel": lambda config: Grid((config.max_length - config.patch_size) // config.time_stride + 1, 2, "places"),
+    "ClapAudioEncoder": lambda config: Folded(config.spec_size // config.num_mel_bins),
 }
 
 
-def frames_of(module: nn.Module, given: dict[str, Any]) -> Grid | Packed | None:
+def frames_of(module: nn.Module, given: dict[str, Any]) -> Grid | Folded | Packed | None:
     """How frames lie among the tokens of a stack, in a call with these arguments; None where they are one sequence."""
     if isinstance(grids := given.get(GRIDS), Tensor):
         return Packed(grids)

@@ -7,6 +7,7 @@ from y: then the modules that z comes from, up to dropout and constant factors, 
 import ast
 import inspect
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,11 +32,13 @@ class Join:
         end: the module whose output does, below the layer; None where it is no module's.
         entry: the module that the sub-block starts with.
         modules: all between the residual and the end.
+        arranged: something is done with what the end gives before it joins.
     """
 
     end: str | None
     entry: str
     modules: tuple[str, ...]
+    arranged: bool = False
 
 
 def joins_of(layer: nn.Module) -> list[Join]:
@@ -46,7 +49,9 @@ def joins_of(layer: nn.Module) -> list[Join]:
     except (UnreadableError, RecursionError):
         return []
     lasting = {id(value) for output in tensors_of([given]) for value in output.trunk()}
-    return list(dict.fromkeys(join for total, join in reader.joins if id(total) in lasting))
+    often = {path for path, count in reader.passes.items() if count > 1}  # they end several blocks, or one and no block
+    found = dict.fromkeys(join for total, join in reader.joins if id(total) in lasting)
+    return [Join(None, "", join.modules) if join.end in often else join for join in found]
 
 
 @cache
@@ -66,6 +71,7 @@ class _Reader:
 
     layer: nn.Module
     joins: list[tuple[Value, Join]] = field(default_factory=list)  # with the sums
+    passes: Counter[str] = field(default_factory=Counter)  # calls of modules that change nothing in evaluation
     depth: int = 0
 
     def __post_init__(self) -> None:
@@ -100,7 +106,10 @@ class _Reader:
             return UNKNOWN
         name = type(module).__name__
         if name.endswith(PASSES):
-            return given[0]
+            self.passes[self.paths[id(module)]] += 1
+            if given[0].stream or given[0].ends() is not None:
+                return given[0]
+            return Value("module", self.paths[id(module)], tuple(given))  # no module before it ends the block
         is_norm = name.endswith("Norm") and not any(module.children())
         if not is_norm and not type(module).__module__.startswith("torch.nn."):
             before = len(self.joins)
@@ -123,12 +132,15 @@ class _Reader:
 
 def _joins(branch: Value) -> Iterator[Join]:
     """The sub-blocks that end in what is added to the residual."""
-    ends = branch.ends()
+    ends, arranged = branch.ends(), False
     if ends is None:
-        yield Join(None, "", _between(branch))
-    for end in ends or ():
+        ends, arranged = branch.nearest(), True
+        if len(ends) != 1:
+            yield Join(None, "", _between(branch))
+            return
+    for end in ends:
         modules = tuple(value.path for value in _chain(end) if value.kind == "module")
-        yield Join(end.path, modules[-1], _between(end))
+        yield Join(end.path, modules[-1], _between(end), arranged)
 
 
 def _chain(value: Value) -> Iterator[Value]:

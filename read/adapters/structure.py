@@ -14,6 +14,7 @@ from torch import nn
 
 from read.adapters.evidence import CACHE, Surroundings, names_of
 from read.adapters.families import SIDE_WAYS
+from read.adapters.frames import frames_of
 from read.adapters.residuals import Join, joins_of
 from read.errors import InputError
 
@@ -103,12 +104,15 @@ def _read(model: nn.Module, around: Surroundings, joins: dict[str, list[Join]]) 
     """The layers of a list; None where each token is treated by itself, or by what is no token of theirs."""
     blocks: list[LayerBlock] = []
     unread: dict[str, str] = {}
+    stack = around.stack
+    known = dict(getattr(frames_of(model.get_submodule(stack), {}), "apart", ()))
     for name, found in joins.items():
         layer = model.get_submodule(name)
         for join in found:
             kind = _kind({path: layer.get_submodule(path) for path in join.modules})
-            if join.end is None:
-                unread.setdefault(kind, f"what joins the residual in {name} is no module's output")
+            if join.end is None or (join.arranged and join.end not in known):
+                made = f", but made of what {join.end} gives" * (join.end is not None)
+                unread.setdefault(kind, f"what joins the residual in {name} is no module's output{made}")
             elif kind:
                 parts = tuple(f"{name}.{path}" for path in join.modules)
                 blocks.append(LayerBlock(kind, f"{name}.{join.end}", f"{name}.{join.entry}", parts))
@@ -121,7 +125,7 @@ def _read(model: nn.Module, around: Surroundings, joins: dict[str, list[Join]]) 
     name, layer = next((name, model.get_submodule(name)) for name in joins)
     if not any(block.kind == "feed_forward" for block in blocks):
         unread.setdefault("feed_forward", f"what joins the residual in {name} is no feed-forward block that is known")
-    stack, causal = around.stack, around.causal(layer, any(crossing))
+    causal = around.causal(layer, any(crossing))
     caches = [item for item in around.arguments(name) if re.search("past|cache", item)]
     if causal and caches and CACHE not in around.arguments(stack):
         raise InputError(f"{name}: its {caches[0]} is none that {stack or 'the model'} is given; name targets=(...)")
@@ -130,6 +134,8 @@ def _read(model: nn.Module, around: Surroundings, joins: dict[str, list[Join]]) 
 
 def takes_prompts(attention: nn.Module) -> bool:
     """Whether it attends within its hidden states, (B, T, d), and knows no positions, so that more keys shift none."""
+    if not any(True for _ in attention.parameters()):
+        return False  # it passes on what attention in another arrangement has given
     arguments = [name for name, item in inspect.signature(attention.forward).parameters.items() if item.kind != ANY]
     named = (name for name, _ in (*attention.named_parameters(), *attention.named_modules()))
     return arguments[:1] == ["hidden_states"] and set(arguments) <= PLAIN and not any(map(POSITIONS.search, named))

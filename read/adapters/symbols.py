@@ -72,6 +72,18 @@ class Value:
         parts = [source.ends() for source in self.sources]
         return None if None in parts else [end for part in parts for end in part or ()]
 
+    def nearest(self) -> "list[Value]":
+        """The modules that it was made of by what is no module."""
+        found: dict[str, Value] = {}
+        waiting = [self]
+        while waiting:
+            value = waiting.pop()
+            if value.kind == "module":
+                found[value.path] = value
+            elif not value.stream:
+                waiting += value.sources
+        return list(found.values())
+
 
 def either(values: list) -> Any:
     """One of several values, whichever."""

@@ -91,6 +91,23 @@ class Rearranged(Layer):
         return x + self.attn(self.norm(x).transpose(1, 2)).transpose(1, 2)
 
 
+class RearrangedBeforeDropout(Layer):
+    def forward(self, x):
+        x = x + self.drop(self.attn(self.norm(x).transpose(1, 2)).transpose(1, 2))
+        return x + self.feed(self.after(x))
+
+
+class DropoutOfTwo(Layer):
+    def forward(self, x):
+        x = x + self.drop(self.attn(self.norm(x).transpose(1, 2)).transpose(1, 2))
+        return x + self.drop(self.feed(self.after(x)))
+
+
+class OfTwoModules(Layer):
+    def forward(self, x):
+        return x + self.attn(x) * self.first(x)
+
+
 class ViewedAsTheResidual(Layer):
     def forward(self, x):
         return x + self.feed(self.norm(x).flatten(0, 1)).view(x.shape)
@@ -135,10 +152,13 @@ BLOCKS = {
     InPlace: [("last", "first"), ("attn", "attn")],
     Scaled: [("attn", "attn"), ("last", "first")],
     Decided: [("attn", "attn"), ("last", "first")],
-    ByAMatrix: [(None, "")],
-    Rearranged: [(None, "")],
+    ByAMatrix: [("last", "first", "arranged")],
+    Rearranged: [("attn", "attn", "arranged")],
+    RearrangedBeforeDropout: [("drop", "drop"), ("last", "first")],
+    DropoutOfTwo: [(None, ""), ("last", "first")],
+    OfTwoModules: [(None, "")],
     ViewedAsTheResidual: [("last", "first")],
-    ViewedAsAnother: [(None, "")],
+    ViewedAsAnother: [("last", "first", "arranged")],
     AddedToWhatABlockReads: [("last", "first")],
     OtherTensor: [],
     InALoop: [],
@@ -148,7 +168,8 @@ BLOCKS = {
 
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_blocks_end_where_they_join_and_start_where_they_leave(kind):
-    assert [(join.end, join.entry) for join in joins_of(kind())] == BLOCKS[kind]
+    found = [(join.end, join.entry, *["arranged"] * join.arranged) for join in joins_of(kind())]
+    assert found == BLOCKS[kind]
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -132,7 +132,7 @@ class Stack(nn.Module):
 
 
 REFUSALS = {
-    "softmax": (lambda: Stack(Functional), {}, r"layers.0 is no module's output.*targets"),
+    "softmax": (lambda: Stack(Functional), {}, r"layers.0 is no module's output, but made of what mlp gives; "),
     "parent": (lambda: hf.XLMModel(hf.XLMConfig(vocab_size=60, emb_dim=16, n_layers=1, n_heads=2)), {},
                r"attentions.\* \(MultiHeadAttention\) join the residual cannot be read"),
     "causal": (lambda: hf.OpenAIGPTModel(hf.OpenAIGPTConfig(vocab_size=60, n_embd=16, n_layer=1, n_head=2)), {},
@@ -144,8 +144,6 @@ REFUSALS = {
         key: value for key, value in zoo.LANGUAGE.items() if key != "head_dim"}, mamba_d_state=4, n_mamba_heads=4,
         mamba_headdim=8, mamba_ngroups=1, chunk_size=4, layers_block_type=["mamba", "hybrid"], num_mem_blocks=1)), {},
         r"layers.1.linear has a part in none of the sub-blocks"),
-    "arranged": (lambda: zoo.make("timesformer"), {"after": BOTH}, "layer.0 is no module's output; name its attention"),
-    "windows": (lambda: zoo.make("clap"), {"after": BOTH}, "no module's output; name its attention"),
 }  # fmt: skip
 
 
