@@ -51,8 +51,10 @@ def cached_tokens(cache: Any) -> int:
         raise InputError(
             f"past_key_values: a {type(cache).__name__} is no cache of transformers, which adapters can read"
         )
-    layers = (layer for layer in getattr(cache, "layers", ()) if hasattr(layer, "get_seq_length"))
-    return int(cache.get_seq_length()) or max((int(layer.get_seq_length()) for layer in layers), default=0)
+    tokens = int(cache.get_seq_length())
+    for layer in () if tokens else getattr(cache, "layers", ()):  # whose first may be one that keeps no keys
+        tokens = tokens or int(layer.get_seq_length() if hasattr(layer, "get_seq_length") else 0)
+    return tokens
 
 
 def _reorder_cache(cache: Any, beam_idx: Tensor) -> None:

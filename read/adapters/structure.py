@@ -104,13 +104,11 @@ def _read(model: nn.Module, around: Surroundings, joins: dict[str, list[Join]]) 
     """The layers of a list; None where each token is treated by itself, or by what is no token of theirs."""
     blocks: list[LayerBlock] = []
     unread: dict[str, str] = {}
-    stack = around.stack
-    known = dict(getattr(frames_of(model.get_submodule(stack), {}), "apart", ()))
     for name, found in joins.items():
         layer = model.get_submodule(name)
         for join in found:
             kind = _kind({path: layer.get_submodule(path) for path in join.modules})
-            if join.end is None or (join.arranged and join.end not in known):
+            if join.end is None or (join.arranged and not _is_known(model.get_submodule(around.stack), join.end)):
                 made = f", but made of what {join.end} gives" * (join.end is not None)
                 unread.setdefault(kind, f"what joins the residual in {name} is no module's output{made}")
             elif kind:
@@ -125,11 +123,16 @@ def _read(model: nn.Module, around: Surroundings, joins: dict[str, list[Join]]) 
     name, layer = next((name, model.get_submodule(name)) for name in joins)
     if not any(block.kind == "feed_forward" for block in blocks):
         unread.setdefault("feed_forward", f"what joins the residual in {name} is no feed-forward block that is known")
-    causal = around.causal(layer, any(crossing))
+    stack, causal = around.stack, around.causal(layer, any(crossing))
     caches = [item for item in around.arguments(name) if re.search("past|cache", item)]
     if causal and caches and CACHE not in around.arguments(stack):
         raise InputError(f"{name}: its {caches[0]} is none that {stack or 'the model'} is given; name targets=(...)")
     return Layers(stack, "written" if causal and any(crossing) else around.modality, causal, tuple(blocks), unread)
+
+
+def _is_known(stack: nn.Module, end: str) -> bool:
+    """Whether the order is known in which a module of the stack's layers gives tokens."""
+    return end in dict(getattr(frames_of(stack, {}), "apart", ()))
 
 
 def takes_prompts(attention: nn.Module) -> bool:

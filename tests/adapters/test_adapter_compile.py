@@ -109,6 +109,11 @@ def test_all_kinds_of_cells_are_one_graph_for_all_lengths(subjects, awake):
     check_one_graph(Beside(map(awake, map(inject, model, configs))), batch[0])
 
 
+def test_gradients_of_a_decoder_are_of_one_graph_for_all_lengths(subjects, awake):
+    model, targets, batch = subjects("llama")
+    check_one_graph(awake(inject(model, AdapterConfig(targets=targets))), batch)
+
+
 def test_an_encoder_with_a_decoder_is_one_graph_for_all_lengths(subjects, awake):
     model, _, batch = subjects("bart")
     for side in (model.model.encoder, model.model.decoder):
