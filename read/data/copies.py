@@ -51,7 +51,7 @@ def find_twins(features: FeaturesByVideo, vids: Collection[str]) -> list[Twins]:
     if len(names) < 2:
         return []
     videos, twins = CentredVideos(features, names), []
-    for pairs in _alike(candidates(videos), videos.clips):
+    for pairs in _alike(candidates(videos), videos.clips.tolist()):
         ones, others = (torch.stack([videos[video] for video in side]) for side in zip(*pairs, strict=True))
         for (one, other), similarity in zip(pairs, likeness(ones, others).tolist(), strict=True):
             if similarity:

@@ -289,4 +289,12 @@ class FootageReading:
                 raise InputError(f"{vid}: what was read of it is gone")
             return features.clips
 
-        self._twins = twins_of(vids, read if mind else {}, clips, self._strips.of(strips))
+        try:
+            self._twins = twins_of(vids, read if mind else {}, clips, self._strips.of(strips))
+        except InputError:  # somebody has cleared the cache: it is read anew, and compared then
+            for vid, key in read.items():
+                work = self._works.get(vid)
+                if mind and mind is self._mind and work and work.key == key and mind.get(key) is None:
+                    self._again(vid, work)
+            self._compared = None, 0
+            raise

@@ -5,6 +5,7 @@ import torch
 
 from read.data.candidates import PROPOSED, CentredVideos, candidates
 from read.data.copies import find_twins
+from read.data.leaks import one_for_copies
 
 DIM, CLIPS, COPIED = 24, 20, 10
 
@@ -77,6 +78,20 @@ def test_in_a_crowd_the_parts_that_go_on_alike_are_compared():
     videos |= parts
     pairs = {*candidates(CentredVideos(Counting(videos), sorted(videos)))}
     assert sum((number, COPIED + number) in pairs for number in range(COPIED)) >= COPIED - 1
+
+
+def test_many_copies_of_one_video_are_one_family():
+    videos = library("of scenes of its own", 60)
+    dice = torch.Generator().manual_seed(1)
+    clips = videos["v0050"]
+    parts = {f"again{number}": clips[number % 8 :] for number in range(60)}
+    family = {vid: part + 0.1 * normal(dice, *part.shape) for vid, part in parts.items()}
+    twins = find_twins(Counting(videos | family), videos | family)
+    recording = one_for_copies(twins)
+    assert len({recording(vid) for vid in [*family, "v0050"]}) == 1
+    assert {frozenset((pair.one, pair.other)) for pair in twins if not {pair.one, pair.other} & {*family}} == {
+        frozenset((f"copy{number}", f"v{number:04d}")) for number in range(COPIED)
+    }
 
 
 def test_each_video_is_read_twice_and_once_for_each_comparison():

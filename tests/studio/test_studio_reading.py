@@ -198,7 +198,24 @@ def test_what_was_read_is_found_again_and_read_anew_where_it_was_deleted(opened,
     found._mind.kept._kept.clear()
     assert found.answer("party", QUERY)["state"] in ("waiting", "running", "done")
     settled(found, bundle)
-    assert found.answer("party", QUERY) == told and calls[2:] == ["party"]
+    assert found.answer("party", QUERY) == told
+    assert calls[2:].count("party") == 1  # the other one too, if it is compared
+
+
+def test_copies_are_told_where_what_was_read_of_the_others_was_deleted_meanwhile(opened, bundle, working, folder):
+    found = settled(opened(bundle), bundle)
+    idle(found)
+    assert found.twins() == {}
+    for path in (working / "cache" / "features").iterdir():
+        path.unlink()
+    found._mind.kept._kept.clear()
+    shutil.copy2(folder.folder / "party.mp4", folder.folder / "again.mp4")
+
+    def told():
+        settled(found, bundle)
+        return found.twins() == {"again": ["party"], "party": ["again"]}
+
+    wait_until(told, 30)
 
 
 class Gate:
