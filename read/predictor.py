@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from read.bundle import Bundle, differences
+from read.bundle.card import caution
 from read.bundle.models import Models
 from read.bundle.shapes import check_encoder
 from read.bundle.vocabulary import unknown_words
@@ -151,6 +152,11 @@ class Predictor:
         """
         name = self.adapter_for("grounding", adapter)
         return self.bundle.adapters("grounding")[name].get("threshold")
+
+    def caution(self, adapter: str | None = None) -> str:
+        """What the bar of `threshold` rests on, where that is few right answers or few videos; else empty."""
+        cards = self.info["tasks"].get("grounding", {}).get("adapters", {})
+        return caution(cards.get(self.adapter_for("grounding", adapter), {}).get("confidence"))
 
     def unknown_words(self, query: str) -> list[str]:
         """The words of a query that no text held from which the text encoder learned: they say nothing to it.

@@ -326,14 +326,19 @@ def test_unknown_words_are_named_as_they_stand():
 def test_the_worth_of_the_bar_is_in_the_card(own, tmp_path):
     run = folder_of(own, "read/k2-s0")
     worth = {
-        "shown": 9, "right": 6, "precision": 2 / 3, "present": 10, "answered": 7, "absent": 10, "answered_absent": 1,
-        "absent_precision": 0.75, "absent_recall": 0.9,
+        "videos": 5, "found": 9, "denied": 1, "shown": 9, "right": 6, "precision": 2 / 3, "present": 10, "answered": 7,
+        "absent": 10, "answered_absent": 1, "absent_precision": 0.75, "absent_recall": 0.9,
     }  # fmt: skip
-    write_json(run / "run.json", read_json(run / "run.json") | {"confidence": worth})
+    record = read_json(run / "run.json")
+    write_json(run / "run.json", record | {"confidence": worth, "threshold": None})
+    text = (export([run], tmp_path / "none").folder / "README.md").read_text(encoding="utf-8")
+    assert "There is no bar" in text and "of the 10 queries of 5 validation videos 9 were answered right" in text
+    write_json(run / "run.json", record | {"confidence": worth})
     bundle = export([run], tmp_path / "out")
+    assert Predictor.from_bundle(bundle).caution() == "the bar was chosen on few right answers: 9, of 5 videos"
     text = (bundle.folder / "README.md").read_text(encoding="utf-8")
     assert "6 of 9 moments shown are right, a precision of 0.67; 7 of 10 queries" in text
-    assert "and 1 of 10 for what another video shows" in text
+    assert "and 1 of 10 for what another video shows" in text and "denies 1 of the 9 queries whose first" in text
     assert (
         "right in 75% of its cases (precision), and given to 90% of the queries for what is not there (recall)" in text
     )

@@ -156,7 +156,7 @@ class GroundingWork:
         asked = absent_samples(val)
         absent = self.predict(model, asked) if asked else []
         bar = best_threshold(rows, labels, absent)
-        worth = None if bar is None else confidence(rows, labels, absent, bar)
+        worth = confidence(rows, labels, absent, bar)
         return {"predict": {"method": self.settings.evaluate.windows}, "threshold": bar, "confidence": worth}
 
     def predict(self, model: Backbone, samples: Sequence[Sample]) -> Rows:

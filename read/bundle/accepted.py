@@ -24,7 +24,8 @@ _THRESHOLD = {"threshold": maybe(_FINITE)}
 _COUNT = whole(0, 10**9)
 _CONFIDENCE = record(
     {
-        **dict.fromkeys(("shown", "right", "present", "answered", "absent", "answered_absent"), _COUNT),
+        **dict.fromkeys(("videos", "shown", "right", "present", "answered", "found", "denied"), _COUNT),
+        **dict.fromkeys(("absent", "answered_absent"), _COUNT),
         **dict.fromkeys(("precision", "absent_precision", "absent_recall"), maybe(_SHARE)),
     }
 )

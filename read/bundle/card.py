@@ -12,6 +12,8 @@ from read.errors import optional_imports
 from read.files import read_json
 
 CONFIDENCE = 0.95
+ENOUGH = 30  # validation queries that are answered right, and
+ENOUGH_VIDEOS = 10  # their videos, below which what rests on them is told
 WORDS = 500  # of a vocabulary that are listed
 TAGS = {
     "grounding": ["moment-retrieval", "highlight-detection", "video-grounding"],
@@ -174,7 +176,7 @@ def _of_adapter(adapter: Mapping[str, Any]) -> list[str]:
     }  # fmt: skip
     facts.pop("licence", None)
     parts = [UNTRAINED] if adapter.get("untrained") else []
-    parts += [table(facts), *_confidence(adapter.get("confidence"))]
+    parts += [table(facts), *_confidence(adapter.get("confidence"), bar)]
     for title, values in (
         ("Split, in videos", adapter["split"]),
         ("Training", adapter["training"]),
@@ -185,21 +187,36 @@ def _of_adapter(adapter: Mapping[str, Any]) -> list[str]:
     return [*parts, *_scores(adapter)]
 
 
-def _confidence(worth: Mapping[str, Any] | None) -> list[str]:
-    """What the bar for moments is worth."""
+def caution(worth: Mapping[str, Any] | None) -> str:
+    """What a bar rests on, where that is few; empty where it is not, or where nobody counted."""
+    if worth is None or (worth["found"] >= ENOUGH and worth["videos"] >= ENOUGH_VIDEOS):
+        return ""
+    return f"the bar was chosen on few right answers: {worth['found']}, of {worth['videos']} videos"
+
+
+def _confidence(worth: Mapping[str, Any] | None, bar: float | None) -> list[str]:
+    """What the bar for moments is worth, or why there is none."""
     if worth is None:
         return []
+    if bar is None:
+        return [
+            f"There is no bar, so every query is answered with moments: of the {worth['present']} queries of "
+            f"{worth['videos']} validation videos {worth['found']} were answered right, and fewer than nine do not "
+            "support one."
+        ]
     share = "" if worth["precision"] is None else f", a precision of {worth['precision']:.2f}"
     said = f"At this bar, on the validation videos that it was chosen on: {worth['right']} of {worth['shown']} moments "
     said += f"shown are right{share}; {worth['answered']} of {worth['present']} queries for what is there are answered"
     if worth["absent"]:
         said += f", and {worth['answered_absent']} of {worth['absent']} for what another video shows"
-    said = f"{said}. A query below the bar is answered with: not in this video."
+    said = f"{said}. A query below the bar is answered with: not in this video. That denies {worth['denied']} of "
+    said += f"the {worth['found']} queries whose first moment is right; the bar was chosen to deny a tenth at most."
     if worth["absent_precision"] is not None and worth["absent_recall"] is not None:
         said += f" That answer is right in {worth['absent_precision']:.0%} of its cases (precision), and given to "
         said += f"{worth['absent_recall']:.0%} of the queries for what is not there (recall)"
         said += f"; there were {worth['absent']} of these for {worth['present']} others."
-    return [said]
+    told = caution(worth)
+    return [said, *([f"**Take it with care: {told}.**"] if told else [])]
 
 
 def _scores(adapter: Mapping[str, Any]) -> list[str]:

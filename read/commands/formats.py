@@ -42,7 +42,7 @@ class Asked:
 
 @dataclass
 class Result:
-    """All that was asked of a video."""
+    """All that was asked of a video; `caution` says what the threshold rests on, where that is few."""
 
     video: str
     duration: float
@@ -51,6 +51,7 @@ class Result:
     threshold: float | None = None
     asked: list[Asked] = field(default_factory=list)
     summary: str | None = None
+    caution: str = ""
 
 
 def table(result: Result) -> str:
@@ -61,7 +62,8 @@ def table(result: Result) -> str:
         if asked.unknown:
             lines.append(f"        unknown to this model: {', '.join(asked.unknown)}")
         if not asked.present:
-            lines.append("        not in this video, as far as the model can tell")
+            few = f" ({result.caution})" if result.caution else ""
+            lines.append(f"        not in this video, as far as the model can tell{few}")
         for rank, moment in enumerate(asked.moments, 1):
             span = f"{clock(moment.start)} - {clock(moment.end)}"
             below = "" if moment.confident else f"  below {result.threshold:.2f}"
@@ -82,7 +84,7 @@ def json_lines(result: Result) -> str:
     rows: list[dict[str, Any]] = [
         about
         | {
-            "query": asked.query, "adapter": result.adapter, "threshold": result.threshold,
+            "query": asked.query, "adapter": result.adapter, "threshold": result.threshold, "caution": result.caution,
             "moments": [
                 {"start": moment.start, "end": moment.end, "score": moment.score, "confident": moment.confident}
                 | ({"clip": moment.clip} if moment.clip else {})

@@ -141,10 +141,12 @@ def ask(
     result = Result(path, video.duration, video.clip_len)
     if queries:
         result.adapter, bar = predictor.adapter_for("grounding"), predictor.threshold()
-        result.threshold = bar
+        result.threshold, result.caution = bar, predictor.caution()
         if options.confident and bar is None:
             print(
-                "note: on its validation videos no moment was right, so --confident leaves nothing out", file=sys.stderr
+                "note: too few queries of its validation videos were answered right for a bar, so --confident leaves "
+                "nothing out",
+                file=sys.stderr,
             )
         for answer in video.answer(queries):
             moments = [Found(*moment, bar is None or moment.score >= bar) for moment in answer.moments]

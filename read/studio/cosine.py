@@ -36,6 +36,10 @@ class CosinePredictor:
     def threshold(self, adapter: str | None = None) -> None:
         """None: from which cosine on a moment is in a video has never been looked at."""
 
+    def caution(self, adapter: str | None = None) -> str:
+        """Nothing: there is no bar."""
+        return ""
+
     def unknown_words(self, query: str) -> list[str]:
         """None: a public encoder knows too many words to list."""
         return []

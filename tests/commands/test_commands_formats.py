@@ -103,5 +103,7 @@ def test_what_is_not_there_is_said():
     absent = Asked("a bicycle", [Found(0.0, 4.0, 0.2, confident=False)], [0.1], present=False, unknown=["bicycle"])
     text = table(Result("a.mp4", 8.0, 2.0, "read", 0.5, [absent, Asked("a cat", [], [0.1], present=False)]))
     assert text.count("not in this video") == 2 and "unknown to this model: bicycle" in text and "nothing" not in text
-    row = json.loads(json_lines(Result("a.mp4", 8.0, 2.0, "read", 0.5, [absent])))
-    assert row["present"] is False and row["unknown_words"] == ["bicycle"]
+    result = Result("a.mp4", 8.0, 2.0, "read", 0.5, [absent], caution="the bar was chosen on few")
+    assert "not in this video, as far as the model can tell (the bar was chosen on few)" in table(result)
+    row = json.loads(json_lines(result))
+    assert row["present"] is False and row["unknown_words"] == ["bicycle"] and row["caution"] == result.caution

@@ -49,7 +49,7 @@ def test_the_rule_packs_a_strategy(project):
 def test_the_card_says_which_words_are_known_what_never_got_better_and_what_needs_no_training(_finished, predictor):
     card = predictor.info["tasks"]["grounding"]["adapters"]["read"]
     assert card["untrained"] == (read_json(_finished.folder / RUNS.format("grounding") / "run.json")["best_step"] == 0)
-    assert (card["confidence"] is None) == (card["threshold"] is None)
+    assert (card["confidence"]["found"] < 9) == (card["threshold"] is None)
     assert card["references"] == {
         "cosine": read_json(_finished.folder / "results/runs/montage/grounding/references.json")["cosine"]["scores"],
         "map": read_json(_finished.folder / "results/runs/montage/grounding/map/k2-s0/scores.json")["scores"],

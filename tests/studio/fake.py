@@ -45,7 +45,7 @@ class FakeReading:
         seconds = self.footage.videos[vid].seconds
         return {
             "state": "done", "video": vid, "duration": seconds, "clip_len": 2.0, "query": query, "adapter": "read",
-            "threshold": 0.3, "present": True, "unknown_words": [], "moments": self._moments(vid),
+            "threshold": 0.3, "caution": "", "present": True, "unknown_words": [], "moments": self._moments(vid),
             "saliency": [1.0, *[0.1] * (int(seconds / 2) - 1)],
         }  # fmt: skip
 

@@ -2,9 +2,9 @@
 import { call, held, hold, make, save, say } from "./common.js";
 import { clock } from "./ruler.js";
 
-export function sentences({ moments, query, adapter, present, unknown_words: unknown }) { // what to say of an answer
+export function sentences({ moments, query, adapter, present, caution, unknown_words: unknown }) { // what to say of an answer
   const asked = !moments.length ? `No moment found for “${query}”.` : present ? `“${query}”, by ${adapter}:`
-    : `“${query}” is not in this video, as far as ${adapter} can tell. What comes nearest:`;
+    : `“${query}” is not in this video, as far as ${adapter} can tell${caution ? ` (${caution})` : ""}. What comes nearest:`;
   return [asked, unknown.length ? `The model has never seen: ${unknown.join(", ")}. It goes by the other words.` : ""];
 }
 
