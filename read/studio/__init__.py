@@ -4,9 +4,10 @@ Nothing exists only on the page: what it writes are a dataset's card, its annota
 the pipeline reads them and as a person would write them by hand.
 """
 
+import os
 from pathlib import Path
 
-from read.errors import optional_imports
+from read.errors import InputError, optional_imports
 
 PORT = 8766
 
@@ -30,4 +31,6 @@ def serve(folder: str | Path, port: int = PORT, *, working: str | Path = ".", op
         import yaml  # noqa: F401
     from read.studio.server import run
 
-    run(Path(folder).resolve(), port, Path(working), open_browser)
+    if not str(folder):
+        raise InputError("FOLDER is empty; name the folder of videos")
+    run(Path(os.path.realpath(folder)), port, Path(working), open_browser)

@@ -1,5 +1,7 @@
 """The card of a folder: the one that names it, or a new one that the pipeline takes."""
 
+import json
+
 import pytest
 
 from pipeline.annotations import fetch_annotations
@@ -8,6 +10,7 @@ from pipeline.params import DownloadSettings
 from read.data.annotations import load_annotations
 from read.data.summaries import load_summaries
 from read.errors import InputError
+from read.studio import serve
 from read.studio.card import find_or_make_card, name_for, note_in_card
 from read.studio.labels import Labels, Window
 
@@ -50,6 +53,17 @@ def write_card(checkout, text, name="own"):
     path.parent.mkdir(parents=True)
     path.write_text(text)
     return path
+
+
+def test_a_folder_that_is_none_is_told_and_cards_of_others_are_not_minded(tmp_path, checkout):
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    (tmp_path / "file").touch()
+    for given, why in ((tmp_path / "round", "no such folder"), (tmp_path / "file", "is a file"), ("", "FOLDER is empty")):
+        with pytest.raises(InputError, match=why):
+            serve(given, port=0, working=checkout)
+    for name, folder in (("aaa", tmp_path / "round"), ("bbb", "~nobody-of-this-name/videos"), ("ccc", "a\0b")):
+        write_card(checkout, f"videos: {{source: local, folder: {json.dumps(str(folder))}}}\n", name)
+    assert find_or_make_card(checkout, videos(tmp_path)).name == "my-clips"
 
 
 def test_a_card_with_the_folder_is_used_with_the_files_that_it_names(tmp_path, checkout):

@@ -13,7 +13,7 @@ from read.studio.formats import FORMATS
 from read.studio.formats._form import clock, seconds_of, video_named
 from read.studio.labels import Brought, Imported, Label, Labels, Window
 
-LENGTHS = {"walk": 30.0, "Über den Fluß": 60.0, "-x.tar": 3700.0, "later": None}
+LENGTHS = {"walk": 30.0, "Über den Fluß": 60.0, "-x.tar": 3700.0, "later": None, "a\\b": 30.0, "b": 30.0, "spaced  ": 30.0}
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=30).map(str.strip).filter(bool)
 HARD = st.sampled_from(
     [

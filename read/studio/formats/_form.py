@@ -77,6 +77,8 @@ def video_named(name: str, lengths: Lengths) -> str:
     Raises:
         InputError: there is no such video, or there are several.
     """
+    if name in lengths:
+        return name
     plain = PurePosixPath(name.strip().replace("\\", "/")).name
     stem, dot, suffix = plain.rpartition(".")
     for wanted in [plain, stem] if f"{dot}{suffix}".lower() in VIDEO_SUFFIXES else [plain]:

@@ -75,7 +75,7 @@ def _take(cells: list[str], columns: dict[str, int], place: str, rows: Gathered)
             rows.mistakes.append(f"{place}: has {len(cells)} cells, fewer than the columns that line 1 names")
             return
         cells = [*cells, *[""] * (max(columns.values()) + 1 - len(cells))]
-    given = {column: _unquoted(cells[number]).strip() for column, number in columns.items()}
+    given = {column: _unquoted(cells[number]) for column, number in columns.items()}
     converters = {"vid": partial(video_named, lengths=rows.lengths), "start": seconds_of, "end": seconds_of}
     wrong, values = [], {}
     for column, convert in converters.items():
@@ -83,7 +83,7 @@ def _take(cells: list[str], columns: dict[str, int], place: str, rows: Gathered)
             values[column] = convert(given[column])
         except InputError as error:
             wrong.append(str(error))
-    score = given.get("score", "")
+    score = given.get("score", "").strip()
     if score and not re.fullmatch(r"[0-4](\.0*)?", score):
         wrong.append(f"the score {shown(score)} is none of 0 to 4")
     if wrong:
