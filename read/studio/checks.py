@@ -27,8 +27,8 @@ class Window:
 
 
 def checked_sentence(query: Any) -> str:
-    """A sentence without white space around it. Raises InputError for what is none."""
-    if not isinstance(query, str) or not query.strip():
+    """A sentence without white space around it. Raises InputError for what is none, or that nobody can see."""
+    if not isinstance(query, str) or not any(unicodedata.category(letter)[0] in "LNPS" for letter in query):
         raise InputError("the sentence is empty: what happens in the moment?")
     query = query.strip()
     if len(query) > LONGEST_QUERY:
@@ -90,7 +90,7 @@ def _checked(window: Window, duration: float | None, clip_len: float, latest: fl
     start, end, score = window.start, window.end, window.score
     if not (_is_time(start) and _is_time(end)):
         raise InputError(f"the moment {shown(start)} to {shown(end)} has a time that is no number of seconds")
-    start, end = round(float(start), DECIMALS), round(float(end), DECIMALS)
+    start, end = (round(float(time), DECIMALS) + 0.0 for time in (start, end))  # no zero is negative
     if end <= start:
         raise InputError(f"the moment {start:g} to {end:g} s ends before it starts")
     length = None if duration is None else Length(rounded(duration), clip_len)

@@ -1,7 +1,7 @@
 """Whether training may begin, on how many videos, and what it changes in params.yaml."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -50,6 +50,12 @@ class Plan:
         return {name: getattr(self, name) for name in names} | {"params": [list(change) for change in self.changes]}
 
 
+def counted(labels: Iterable[Sided]) -> Plan:
+    """A plan of nothing yet: how many videos are labelled."""
+    sides = {label.vid: label.side for label in labels}
+    return Plan(len(sides), *(list(sides.values()).count(side) for side in ("train", "test")))
+
+
 def plan_training(working: Path, name: str, labels: Iterable[Sided]) -> Plan:
     """Plan a training on the labels of a dataset.
 
@@ -61,13 +67,13 @@ def plan_training(working: Path, name: str, labels: Iterable[Sided]) -> Plan:
         InputError: params.yaml cannot be read, or lacks what is needed.
     """
     params = ParamsFile(working)
+    labels = list(labels)
     known = [SimpleNamespace(vid=label.vid, split=label.side, windows=label.windows, kind="") for label in labels]
-    sides = {side: len({label.vid for label in known if label.split == side}) for side in ("train", "test", "")}
-    found = Plan(len({label.vid for label in known}), sides["train"], sides["test"])
+    found = counted(labels)
     try:
         curve, test = _curve(known, params)
     except InputError as error:
-        return _refused(found, sides, str(error))
+        return _refused(found, str(error))
     tasks, notes = _tasks(card_file(working, name, "summaries"), params, curve)
     wanted = {"task": tasks, "dataset": name, "runs.shots": curve}
     if params.get("source") == params.get("dataset"):
@@ -77,16 +83,16 @@ def plan_training(working: Path, name: str, labels: Iterable[Sided]) -> Plan:
     return Plan(found.labelled, found.labelled - test, test, curve, params.changes(wanted), "", notes)
 
 
-def _refused(found: Plan, sides: dict[str, int], reason: str) -> Plan:
+def _refused(found: Plan, reason: str) -> Plan:
     """A plan of nothing, with the reason in the words of who labels."""
-    train, test = sides["train"], sides["test"]
-    if not sides[""] and (train < 2 or test < 1):
+    train, test = found.train, found.test
+    if found.labelled == train + test and (train < 2 or test < 1):
         lacking = [f"{2 - train} more to learn from"] * (train < 2) + [f"{1 - test} to test on"] * (test < 1)
         reason = (
             f"label more videos: {' and '.join(lacking)} (now {train} on the train side, {test} on the test side; "
             "at least one trains, one chooses the best step, and one is tested on)"
         )
-    return Plan(found.labelled, train, test, why=reason)
+    return replace(found, why=reason)
 
 
 def _curve(labels: Sequence[Labelled], params: ParamsFile) -> tuple[list[int], int]:

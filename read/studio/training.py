@@ -20,7 +20,7 @@ from typing import Any
 from read.errors import InputError
 from read.files import machine, read_json, write_json
 from read.processes import birth, is_alive
-from read.studio.plan import Plan, Sided, plan_training
+from read.studio.plan import Plan, Sided, counted, plan_training
 from read.studio.run_log import RunLog
 from read.studio.saved import refused
 from read.studio.verdict import BUNDLE, REPORT, VERDICT, pack
@@ -84,7 +84,10 @@ class Training:
     @property
     def working_here(self) -> bool:
         """Whether a training can be started at all."""
-        return all((self.working / file).is_file() for file in ("Snakefile", PARAMS))
+        return not self._lacking()
+
+    def _lacking(self) -> list[str]:
+        return [file for file in ("Snakefile", PARAMS) if not (self.working / file).is_file()]
 
     @property
     def bundle(self) -> Path | None:
@@ -105,9 +108,11 @@ class Training:
 
     def plan(self, labels: Iterable[Sided]) -> Plan:
         """What a training would do, and whether it may begin. Raises InputError where params.yaml cannot be read."""
-        if not self.working_here:
-            return Plan(why=f"{self.working.resolve()} has no Snakefile; start the studio in a checkout of READ")
-        found = self._planned(list(labels))
+        labels = list(labels)
+        if lacking := self._lacking():
+            why = f"{self.working.resolve()} has no {' and no '.join(lacking)}; the studio trains in a checkout of READ"
+            return replace(counted(labels), why=why)
+        found = self._planned(labels)
         if other := run_at_work(self.working):
             where = "" if other.get("machine") == machine() else f" on {other.get('host')}"
             return replace(
@@ -182,12 +187,12 @@ class Training:
     def status(self, labels: Iterable[Sided]) -> dict[str, Any]:
         """All that a page shows of it, as JSON; times in seconds, `started` and `ended` since 1970."""
         self._settle()
-        why, plan = "", Plan()
+        labels = list(labels)
         try:
             plan = self.plan(labels)
-            why = plan.why
         except InputError as error:
-            why = str(error)
+            plan = replace(counted(labels), why=str(error))
+        why = plan.why
         with self._lock:
             run, log = self._last(), self._log()
         state, error = self._state(run, log)

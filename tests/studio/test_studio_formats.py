@@ -14,7 +14,11 @@ from read.studio.formats._form import clock, seconds_of, video_named
 from read.studio.labels import Brought, Imported, Label, Labels, Window
 
 LENGTHS = {"walk": 30.0, "Über den Fluß": 60.0, "-x.tar": 3700.0, "later": None, "a\\b": 30.0, "b": 30.0, "spaced  ": 30.0}
-TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=30).map(str.strip).filter(bool)
+SEEN = st.characters(categories=("L", "N", "P", "S"))  # of which a sentence has one at least
+TEXT = st.builds(
+    "{}{}{}".format, st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=15), SEEN,
+    st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=14),
+).map(str.strip)  # fmt: skip
 HARD = st.sampled_from(
     [
         "=1+1",

@@ -91,6 +91,7 @@ def test_who_saw_something_else_is_told_what_is_there_now(labels):
     "what, why",
     [
         ({"query": "   "}, "the sentence is empty"),
+        ({"query": "\u200b\u202e\ufeff"}, "the sentence is empty"),
         ({"query": "x" * 401}, "401 characters"),
         ({"query": "a\x07b"}, "control character"),
         ({"query": "a\ud800"}, "surrogate"),
@@ -117,6 +118,10 @@ def test_a_mistake_is_told_and_nothing_is_saved(labels, what, why):
     with pytest.raises(InputError, match=why):
         add(labels, **what)
     assert (labels.annotations.read_bytes(), labels.version) == before
+
+
+def test_a_start_that_is_nearly_zero_is_zero(labels):
+    assert str(add(labels, windows=[(-1e-9, 2)]).windows[0].start) == "0.0"
 
 
 def test_videos_get_sides_once_and_in_their_shares(labels):

@@ -254,10 +254,13 @@ def test_where_nothing_can_be_trained_the_reason_is_told(training, working):
     (working / "params.yaml").write_text("task: [")
     told = training.status(LABELS)
     assert not told["can"] and "not valid YAML" in told["why"] and training.working_here
+    assert told["plan"]["labelled"] == len({label.vid for label in LABELS})  # which are there all the same
     with pytest.raises(InputError, match="not valid YAML"):
         training.start(LABELS)
     (working / "Snakefile").unlink()
-    assert not training.working_here and "has no Snakefile" in training.status(LABELS)["why"]
+    assert not training.working_here and "has no Snakefile;" in training.status(LABELS)["why"]
+    (working / "params.yaml").rename(working / "params.old")
+    assert "has no Snakefile and no params.yaml" in training.status(LABELS)["why"]
     (training.cache).mkdir(parents=True)
     (training.cache / "run.json").write_text("half of it {")
     assert training.status(LABELS)["state"] == "idle"
