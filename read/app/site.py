@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from read.app import MAX_DISK
 from read.app.answers import answer_told
-from read.app.asked import HANDLERS, MAX_QUERY, asked_of, sentence_of, size, text_of
+from read.app.asked import HANDLERS, asked_of, sentence_of, size, text_of
 from read.app.connections import network_of
 from read.app.guard import Guard
 from read.app.jobs import Job, Line
@@ -128,7 +128,6 @@ class Site:
                 "suffixes": SUFFIXES,
                 "max_bytes": self.max_bytes,
                 "max_seconds": self.max_seconds,
-                "max_query": MAX_QUERY,
                 "limits": f"up to {size(self.max_bytes)} and {spoken(self.max_seconds)}",
                 "idle": spoken(self.sessions.idle_seconds),
                 "videos": [self._told(video) for video in session.videos.values()],

@@ -57,15 +57,14 @@ def find_or_make_card(working: Path, folder: Path) -> CardPlace:
             raise InputError(f"{working.resolve()}: has no {needed}; run this where READ's Snakefile is")
     if not folder.is_dir():
         raise InputError(f"{folder}: {'is a file; name the folder of videos' if folder.exists() else 'no such folder'}")
-    folder = _real(folder)
+    folder = Path(os.path.realpath(folder))
     if is_broken(str(folder)):
         raise InputError(f"{os.fsencode(folder).decode(errors='replace')}: the name is no text; rename the folder")
     catalog = working / CATALOG
     for path, card in _cards(catalog):
         videos = card.get("videos")
         if isinstance(videos, dict) and videos.get("source") == "local" and isinstance(videos.get("folder"), str):
-            place = _real(path.parent / os.path.expanduser(videos["folder"]))
-            if path.parent.name != "template" and place == folder:
+            if path.parent.name != "template" and _leads_to(path.parent, videos["folder"]) == folder:
                 return _place(path, card)
     return _make(catalog, folder)
 
@@ -100,12 +99,12 @@ def note_in_card(folder: Path, summaries: Path | None, clip_len: float | None) -
         write_text(path, out.getvalue())
 
 
-def _real(path: Path) -> Path:
-    """Where a path leads, if anywhere: another's card may name a link that leads back to itself, or what is no path."""
+def _leads_to(base: Path, given: str) -> Path | None:
+    """Where a path of a card leads, if anywhere: those of others may be anything."""
     try:
-        return Path(os.path.realpath(path))
-    except ValueError:
-        return path
+        return Path(os.path.realpath(base / Path(given).expanduser()))
+    except (RuntimeError, ValueError):
+        return None
 
 
 def _yaml() -> Any:

@@ -160,14 +160,25 @@ class Studio:
         """What there is to be told of each video, by its name."""
         labels, twins, texts = self.labels.all(), self.reading.twins(), self.labels.texts
         counts, sides = Counter(label.vid for label in labels), {label.vid: label.side for label in labels}
-        return {
+        told = {
             vid: {
-                "vid": vid, "file": file.name, "seconds": file.seconds, "state": file.state, "error": file.error,
-                "playable": file.playable, "side": sides.get(vid, ""), "labels": counts[vid],
+                "vid": vid, "file": file.name, "key": file.key, "seconds": file.seconds, "state": file.state,
+                "error": file.error, "playable": file.playable, "side": sides.get(vid, ""), "labels": counts[vid],
                 "twins": twins.get(vid, []), "transcript": bool(texts(vid).transcript),
                 "summary": bool(texts(vid).summary), "reading": self.reading.state(vid),
             }
             for vid, file in self.footage.videos.items()
+        }  # fmt: skip
+        return told | {vid: self._missing(vid, sides[vid], counts[vid]) for vid in counts if vid not in told}
+
+    def _missing(self, vid: str, side: str, count: int) -> dict[str, Any]:
+        """What is told of a video that labels name, and of which there is no file."""
+        why = "there is no file of this name in the folder (any more): put it back, or remove its sentences"
+        if file := self.footage.find(vid):
+            why = f"its sentences name {file.name} with its ending: call it {file.vid} in {self.labels.annotations}"
+        return {
+            "vid": vid, "file": vid, "key": "", "seconds": None, "state": "failed", "error": why, "playable": False,
+            "side": side, "labels": count, "twins": [], "transcript": False, "summary": False, "reading": "failed",
         }  # fmt: skip
 
 

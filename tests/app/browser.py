@@ -133,10 +133,10 @@ class Page:
         node = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.send("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
-    def drop(self, selector, path):
-        """Drag a file onto an element."""
+    def drop(self, selector, *paths):
+        """Drag files onto an element."""
         x, y = self.middle(selector)
-        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        data = {"items": [], "files": [*map(str, paths)], "dragOperationsMask": 1}
         for kind in ("dragEnter", "dragOver", "drop"):
             self.send("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 

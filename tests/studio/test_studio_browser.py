@@ -9,7 +9,7 @@ import pytest
 
 import tests.app
 from tests.app.browser import CHROMIUM, chromium
-from tests.app.fake import wait_until
+from tests.app.fake import make_video, wait_until
 from tests.studio.fake import Labeller, serving
 
 pytestmark = [
@@ -423,6 +423,37 @@ def test_a_file_is_tried_brought_in_taken_out_and_taken_back(tab, browser, label
     assert [row["query"] for row in labeller.labels()] == ["before"]
 
 
+def test_what_cannot_be_taken_is_told_and_what_was_typed_stays(tab, labeller, tmp_path):
+    def alert(sentence):
+        tab.until(f"document.querySelector('#alert').textContent.startsWith({json.dumps(sentence)})")
+
+    label(tab, "one")
+    label(tab, "a\ttable")
+    assert [row["query"] for row in labeller.labels()] == ["one", "a table"]
+    press(tab, "n")
+    tab.type("x" * 2000)
+    press(tab, "Enter")
+    alert("The sentence has 2000 characters; at most 400 are taken.")
+    assert tab.run("document.querySelector('#query').value.length") == 2000
+    tab.click("#labels li:first-child .label")
+    tab.until("document.querySelector('#query').value === 'one'")
+    press(tab, "e")
+    tab.type("a table")
+    press(tab, "Enter")
+    alert("walk has “a table” already")
+    tab.until("document.querySelector('#which').textContent === 'Chosen sentence'")
+    assert tab.run("document.querySelector('#query').value") == "a table"
+    assert [row["query"] for row in labeller.labels()] == ["one", "a table"]
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).touch()
+    tab.drop("body", tmp_path)
+    alert(f"{tmp_path.name}: could not be read; is it a folder?")
+    tab.drop("body", tmp_path / "a.csv", tmp_path / "b.csv")
+    alert("2 files at once")
+    tab.run("location.hash = '#label/100%'")
+    alert("There is no video “100%” in this folder.")
+
+
 def test_the_training_is_started_watched_and_stopped(tab, studio):
     tab.run("location.hash = '#train'")
     tab.until("document.querySelector('#params-rows').innerText.includes('montage')")
@@ -496,6 +527,8 @@ def test_videos_come_and_go_with_their_files(browser, clip, tmp_path):
         (folder / "first.mp4").hardlink_to(clip)
         tab.until("player.readyState >= 2")
         assert tab.text("#video-name") == "first.mp4" and tab.text("#video-count") == "1 video, 0 labelled"
+        make_video(tmp_path / "other.mp4", seconds=4).replace(folder / "first.mp4")
+        tab.until("player.readyState >= 2 && player.duration < 5")  # another video by the same name
         (folder / "first.mp4").unlink()
         tab.until("document.querySelector('#video-none').textContent && player.hidden")
         assert tab.complaints() == []

@@ -58,7 +58,11 @@ def write_card(checkout, text, name="own"):
 def test_a_folder_that_is_none_is_told_and_cards_of_others_are_not_minded(tmp_path, checkout):
     (tmp_path / "round").symlink_to(tmp_path / "round")
     (tmp_path / "file").touch()
-    for given, why in ((tmp_path / "round", "no such folder"), (tmp_path / "file", "is a file"), ("", "FOLDER is empty")):
+    for given, why in (
+        (tmp_path / "round", "no such folder"),
+        (tmp_path / "file", "is a file"),
+        ("", "FOLDER is empty"),
+    ):
         with pytest.raises(InputError, match=why):
             serve(given, port=0, working=checkout)
     for name, folder in (("aaa", tmp_path / "round"), ("bbb", "~nobody-of-this-name/videos"), ("ccc", "a\0b")):

@@ -52,3 +52,29 @@ def test_a_name_that_is_no_text_is_told_and_all_others_with_it(clip, tmp_path):
         told = {video["file"]: video for video in one.state["videos"]}
         assert set(told) == {"pond.mp4", "by\\udcfftes.mp4"}
         assert "rename it" in told["by\\udcfftes.mp4"]["error"]
+
+
+def test_sentences_of_a_video_whose_file_has_gone_are_told_with_it(clip, tmp_path):
+    folder, working = tmp_path / "videos", tmp_path / "working"
+    folder.mkdir()
+    working.mkdir()
+    for name in ("stays", "goes"):
+        shutil.copy(clip, folder / f"{name}.mp4")
+    with serving(folder, working) as (address, studio), Labeller(address) as one:
+        one.wait(lambda told: all(video["state"] == "ready" for video in told.values()))
+        label = one.label("goes").json()["label"]
+        one.label("stays")
+        path = studio.labels.annotations
+        path.write_text(path.read_text(encoding="utf-8").replace('"stays"', '"stays.mp4"'), encoding="utf-8")
+        key = one.wait(lambda told: len(told) == 3)["goes"]["key"]
+        os.utime(folder / "goes.mp4", (1, 1))
+        studio.look()
+        assert one.wait(lambda told: told["goes"]["state"] == "ready")["goes"]["key"] != key  # another file
+        (folder / "goes.mp4").rename(folder / "went.mp4")
+        studio.look()
+        told = one.wait(lambda told: "went" in told)
+        assert (told["goes"]["state"], told["goes"]["labels"], told["goes"]["key"]) == ("failed", 1, "")
+        assert "no file of this name" in told["goes"]["error"] and "call it stays in" in told["stays.mp4"]["error"]
+        assert one.label("goes", "again").status_code == 404
+        assert one.delete(f"/api/labels/{label['qid']}", params={"rev": label["rev"]}).status_code == 200
+        assert set(one.wait(lambda told: len(told) == 3)) == {"stays", "stays.mp4", "went"}

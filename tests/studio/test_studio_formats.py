@@ -13,7 +13,15 @@ from read.studio.formats import FORMATS
 from read.studio.formats._form import clock, seconds_of, video_named
 from read.studio.labels import Brought, Imported, Label, Labels, Window
 
-LENGTHS = {"walk": 30.0, "Über den Fluß": 60.0, "-x.tar": 3700.0, "later": None, "a\\b": 30.0, "b": 30.0, "spaced  ": 30.0}
+LENGTHS = {
+    "walk": 30.0,
+    "Über den Fluß": 60.0,
+    "-x.tar": 3700.0,
+    "later": None,
+    "a\\b": 30.0,
+    "b": 30.0,
+    "spaced  ": 30.0,
+}
 SEEN = st.characters(categories=("L", "N", "P", "S"))  # of which a sentence has one at least
 TEXT = st.builds(
     "{}{}{}".format, st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=15), SEEN,

@@ -274,7 +274,6 @@ async function begin() {
   find("limits").textContent = `${visit.suffixes.join(" ")} · ${visit.limits}`;
   find("keeping").textContent = `Videos go to the machine that serves this page and nowhere else. They are removed with “Remove it”, when a visit is idle for ${visit.idle}, and when the server ends.`;
   find("pick").accept = `video/*,${visit.suffixes.join(",")}`;
-  find("query").maxLength = visit.max_query;
   fill("grounding", "adapter", "adapter-choice");
   fill("summarization", "writer", "writer-choice");
   if (early) return add(early);

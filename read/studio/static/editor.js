@@ -6,7 +6,7 @@ import { clock } from "./ruler.js";
 import { duration } from "./stage.js";
 import { change } from "./undo.js";
 
-const blank = () => ({ query: "", windows: [], mark: {}, chosen: -1, asked: false, ghosts: null });
+const blank = () => ({ query: "", typed: null, windows: [], mark: {}, chosen: -1, asked: false, ghosts: null });
 export let vid = null;
 export let id = null; // of the chosen label; null while a sentence is new
 let draft = blank();
@@ -27,6 +27,7 @@ function draftOf(of) {
 export const label = () => (id ? labelOf(id) : null);
 export const windows = () => label()?.windows ?? draft.windows;
 export const query = () => label()?.query ?? draft.query;
+export const typed = () => draft.typed ?? query(); // other words for a label that is there, which were refused
 export const chosen = () => draft.chosen; // which window
 export const mark = () => draft.mark; // {start} or {end}, until both are set
 export const asked = () => draft.asked; // whether the model's answer was seen first
@@ -57,9 +58,9 @@ export function clear() {
   fresh();
 }
 
-export function choose(to, window = 0) {
+export function choose(to, window = 0, text = null) {
   id = nowOf(to);
-  draft = { ...blank(), chosen: window };
+  draft = { ...blank(), chosen: window, typed: text };
   tell("editor");
 }
 
@@ -150,12 +151,14 @@ export function remove(which) {
 }
 
 export function save(text) { // Enter; true when there was something to save
-  const said = text.trim();
+  const said = text.replace(/\p{Cc}+/gu, " ").trim(); // tabs of a table that it was copied from
   say(null);
   if (!vid) return void say("Choose a video first.");
   if (!said) return void say("Type what happens, in a sentence.");
+  if ([...said].length > studio.max_query) return void say(`The sentence has ${[...said].length} characters; at most ${studio.max_query} are taken.`);
   if (id) {
     const { vid: at, windows: had } = label();
+    draft.typed = null;
     change(id, { vid: at, query: said, windows: had });
     return true;
   }
@@ -175,7 +178,8 @@ hear("labels", () => { // it may have been removed in another tab, or its window
   else if (draft.chosen >= windows().length) draft.chosen = windows().length - 1;
   tell("editor");
 });
-hear("refused", ({ kind, label: lost }) => { // what was typed comes back
+hear("refused", ({ kind, label: lost, id: of, to }) => { // what was typed comes back
+  if (kind === "change" && to.query !== undefined && labelOf(of)?.vid === vid) choose(of, 0, to.query);
   if (kind !== "add") return;
   keepDraft(lost.vid, { query: lost.query, windows: lost.windows, asked: Boolean(lost.asked) });
   if (lost.vid === vid && !id) fresh();

@@ -16,7 +16,7 @@ const perVideo = (kinds, kind) => kinds.find((one) => one.kind === kind)?.per_vi
 let given = null; // {name, text} of the file that was dropped
 
 function fill() {
-  const listed = [...videos.values()].sort((a, b) => a.file.localeCompare(b.file));
+  const listed = [...videos.values()].filter(({ key }) => key).sort((a, b) => a.file.localeCompare(b.file));
   for (const [id, first] of [["import-video", "Choose …"], ["export-video", null]]) {
     const { value } = find(id);
     find(id).replaceChildren(...(first ? [new Option(first, "")] : []), ...listed.map(({ vid, file }) => new Option(file, vid)));
@@ -37,13 +37,18 @@ export function begin() {
   find("drop-kinds").textContent = studio.kinds.flatMap(({ kind }) => KINDS[kind]?.[1] ?? []).map((suffix) => `.${suffix}`).join("  ");
 }
 
-export async function take(file) {
+export async function take(file, ...others) {
+  if (others.length) return say(`${others.length + 1} files at once: drop one after the other, each is tried before it is taken.`);
   if (file.type.startsWith("video/")) return say(`${file.name}: put videos into ${studio.folder}; they show up here by themselves.`);
   if (file.size > studio.max_import_bytes) return say(`${file.name}: too large; at most ${Math.floor(studio.max_import_bytes / 2 ** 20)} MiB are taken.`);
   say(null);
   const [, stem, suffix] = file.name.match(/^(.*?)\.?([^.]*)$/);
   const kind = Object.keys(KINDS).find((one) => KINDS[one][1].includes(suffix.toLowerCase()));
-  given = { name: file.name, blob: file };
+  try {
+    given = { name: file.name, blob: new Blob([await file.arrayBuffer()]) }; // as it is now: what is tried is what is taken
+  } catch {
+    return say(`${file.name}: could not be read; is it a folder?`);
+  }
   if (kind && studio.kinds.some((one) => one.kind === kind)) find("import-kind").value = kind;
   find("import-video").value = [...videos.values()].find((video) => video.file.replace(/\.\w+$/, "") === stem || video.vid === stem)?.vid ?? "";
   await trial();

@@ -76,7 +76,7 @@ function drawEditor() {
   find("save").textContent = id ? "Save" : "Add";
   find("clear").hidden = Boolean(id) || !(editor.query() || editor.windows().length || editor.asked());
   find("new").hidden = !id;
-  if (document.activeElement !== field || field.dataset.of !== `${editor.vid} ${id}`) field.value = editor.query();
+  if (document.activeElement !== field || field.dataset.of !== `${editor.vid} ${id}`) field.value = editor.typed();
   field.dataset.of = `${editor.vid} ${id}`;
   find("windows").replaceChildren(...editor.windows().map(chip));
   find("hint").textContent = waits();

@@ -14,8 +14,6 @@ export const duration = () => current()?.seconds ?? (Number.isFinite(player.dura
 export function open(to) {
   vid = to;
   frame = null;
-  player.removeAttribute("src");
-  player.load();
   show();
 }
 
@@ -35,7 +33,11 @@ function show() {
   const plays = !!video?.playable;
   player.hidden = !plays;
   find("blank").hidden = plays;
-  if (plays) { if (!player.getAttribute("src")) player.src = address("/file"); return; }
+  const source = plays ? `${address("/file")}?of=${video.key}` : null; // another file of the same name is another video
+  if (source !== player.getAttribute("src")) {
+    if (source) player.src = source; else { player.removeAttribute("src"); player.load(); }
+  }
+  if (plays) return;
   find("blank").textContent = !videos.size ? `No videos in this folder yet. Put some into ${studio.folder}; they show up here.` : !video ? "Choose a video." : video.state === "failed" ? video.error ?? "This file could not be read as a video."
     : video.state === "unread" ? "The file is being looked at …" : "A copy that browsers play is being made …";
   if (video && video.state !== "failed") want();

@@ -19,7 +19,9 @@ let vid; // of the open video, null where there is none
 
 const addressOf = (view, of) => `#${view}${of ? `/${encodeURIComponent(of)}` : ""}`;
 function asked() { // what the address says
-  const [view, of] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  const [view, of] = location.hash.slice(1).split("/").map((part) => {
+    try { return decodeURIComponent(part); } catch { return part; /* typed by hand, with a % that stands for itself */ }
+  });
   return [view in TITLES ? view : "label", of];
 }
 
@@ -99,10 +101,10 @@ for (const type of ["dragover", "drop"]) {
   document.addEventListener(type, (event) => { // a browser would leave the page to show the file
     event.preventDefault();
     find("drop").classList.toggle("over", type === "dragover");
-    const [file] = type === "drop" ? event.dataTransfer.files : [];
-    if (!file) return;
+    const dropped = type === "drop" ? [...event.dataTransfer.files] : [];
+    if (!dropped.length) return;
     location.hash = "#files";
-    files.take(file);
+    files.take(...dropped);
   });
 }
 addEventListener("pagehide", texts.leave); // what is typed goes with the changes that are kept

@@ -17,7 +17,7 @@ let open = () => {};
 export const onOpen = (act) => { open = act; };
 export const beside = (by) => listed[listed.indexOf(current) + by];
 export const first = () => listed[0];
-const pictureOf = (vid) => `api/videos/${encodeURIComponent(vid)}/thumbnail`;
+const pictureOf = (vid) => `api/videos/${encodeURIComponent(vid)}/thumbnail?of=${videos.get(vid).key}`;
 const many = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 const names = new Intl.Collator(undefined, { numeric: true });
 
@@ -43,7 +43,7 @@ function row(index) {
     const { vid } = element.dataset;
     picture.hidden = true;
     if (videos.get(vid)?.state === "failed") return;
-    setTimeout(() => { if (element.isConnected && element.dataset.vid === vid) picture.src = `${pictureOf(vid)}?again=${Date.now()}`; }, AGAIN);
+    setTimeout(() => { if (element.isConnected && videos.has(vid) && element.dataset.vid === vid) picture.src = `${pictureOf(vid)}&again=${Date.now()}`; }, AGAIN);
   });
   const thumb = element.firstChild;
   const scrub = (share) => {
@@ -60,8 +60,8 @@ function row(index) {
 function write(element, index) {
   const video = videos.get(listed[index]);
   const [name, told, reason] = element.querySelectorAll(".name, .note");
-  if (element.dataset.vid !== video.vid) {
-    element.dataset.vid = video.vid;
+  if (element.dataset.vid !== video.vid || element.dataset.key !== video.key) {
+    Object.assign(element.dataset, { vid: video.vid, key: video.key });
     const picture = element.querySelector("img");
     picture.hidden = true;
     picture.removeAttribute("src");
