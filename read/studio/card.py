@@ -63,9 +63,9 @@ def find_or_make_card(working: Path, folder: Path) -> CardPlace:
     catalog = working / CATALOG
     for path, card in _cards(catalog):
         videos = card.get("videos")
-        if isinstance(videos, dict) and videos.get("source") == "local" and isinstance(videos.get("folder"), str):
-            if path.parent.name != "template" and _leads_to(path.parent, videos["folder"]) == folder:
-                return _place(path, card)
+        local = isinstance(videos, dict) and videos.get("source") == "local" and isinstance(videos.get("folder"), str)
+        if local and path.parent.name != "template" and _leads_to(path.parent, videos["folder"]) == folder:
+            return _place(path, card)
     return _make(catalog, folder)
 
 
