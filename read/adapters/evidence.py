@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from read.adapters.families import SEE_ALL, STRANGERS, is_one_of
+from read.adapters.families import SEE_ALL, SEE_EARLIER, STRANGERS, is_one_of
 from read.adapters.frames import GRIDS
 from read.adapters.surroundings import MASKS, around, is_pretrained, mask_argument
 from read.errors import InputError
@@ -103,6 +103,8 @@ class Surroundings:
             return False
         if not both_ways and len(flags) == 1:
             return flags.pop()
+        if is_one_of(owner, SEE_EARLIER):
+            return True
         if is_one_of(owner, SEE_ALL) or (not cached and self.modality in ("video", "audio")):
             return False
         raise InputError(
@@ -124,6 +126,11 @@ def _uses_mask(module: nn.Module) -> bool:
     """Whether a module's forward takes a mask and does something with it."""
     name = mask_argument(inspect.signature(module.forward).parameters)
     return name is not None and re.search(rf"\b{name}\b", _body(module)) is not None
+
+
+def knows_padding(module: nn.Module) -> bool:
+    """Whether a model makes the mask that it is not given of the ids of its words."""
+    return re.search(r"(attention_mask|lengths) = .*pad_(token_id|index)", _body(module)) is not None
 
 
 def _body(module: nn.Module) -> str:

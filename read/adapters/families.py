@@ -43,6 +43,10 @@ def _is_decoder(module: Any, name: str) -> bool:
     return bool(module.config.is_decoder)
 
 
+def _is_set_causal(module: Any, name: str) -> bool:
+    return bool(module.config.causal)
+
+
 def _is_text_tower(module: nn.Module, name: str) -> bool:
     return "visual" not in name
 
@@ -52,6 +56,7 @@ _BART_ENCODER = Family(*_BART, ("layers.*.self_attn",), "layers.*.self_attn")
 _BART_DECODER = Family(*_BART, ("layers.*.self_attn", "layers.*.encoder_attn"), "layers.*.self_attn", _always, _always)
 _T5 = ("block.*.layer.*.SelfAttention", "block.*.layer.*.EncDecAttention")
 _CLIP = ("encoder.layers.*.mlp", "", ("encoder.layers.*.self_attn",), "encoder.layers.*.self_attn")
+_XLM = Family("text", "ffns.*", "", ("attentions.*",), "", _is_set_causal)  # whose layers are parts of several lists
 _BERT = ("encoder.layer.*.output.dense", "intermediate", ("encoder.layer.*.attention.output.dense",))
 
 FAMILIES = {
@@ -61,6 +66,8 @@ FAMILIES = {
     "transformers.PegasusDecoder": _BART_DECODER,
     "transformers.T5Stack": Family("text", "block.*.layer.*.DenseReluDense", "", _T5, _T5[0], _is_decoder, _is_decoder),
     "transformers.BertModel": Family("text", *_BERT, "encoder.layer.*.attention.self", _is_decoder, _is_decoder),
+    "transformers.XLMModel": _XLM,
+    "transformers.FlaubertModel": _XLM,
     "transformers.VideoMAEModel": Family("video", *_BERT, "encoder.layer.*.attention.attention"),
     "transformers.CLIPTextModel": Family("text", *_CLIP, _always),
     "transformers.CLIPVisionModel": Family("video", *_CLIP),
@@ -74,6 +81,15 @@ SIDE_WAYS = {"XCLIPVisionEncoderLayer": ("message_fc", "message_attn")}
 
 # Encoders of words whose source says nowhere that they see all tokens.
 SEE_ALL = ("DebertaModel", "DebertaV2Model", "LayoutLMModel", "LEDEncoder", "MarkupLMModel")
+
+# Decoders whose source says so nowhere.
+SEE_EARLIER = ("OpenAIGPTModel",)
+
+# What has no blocks that can be read, with the reason.
+UNREADABLE = {
+    "XLNetModel": "its calls may say by perm_mask which tokens see which",
+    "ReformerModel": "its layers are reversible",
+}
 
 # What sees tokens of another modality than the model around it reads, or one of several.
 STRANGERS = {"XCLIPMultiframeIntegrationTransformer": "video", "Blip2QFormerModel": "video"}

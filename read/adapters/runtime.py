@@ -193,6 +193,8 @@ class Hook:
             return None
         if isinstance(output, tuple):
             return (self._adapted(output[0]), *output[1:])
+        if isinstance(output, list):
+            return [self._adapted(output[0]), *output[1:]]
         return self._adapted(output)
 
     def _is_parallel(self) -> bool:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from read.adapters.calls import MODALITIES, Call
+from read.adapters.evidence import knows_padding
 from read.adapters.families import WINDOWED, is_one_of
 from read.adapters.frames import GRIDS, frames_of
 from read.adapters.masks import begins_again
@@ -73,7 +74,7 @@ class Stack:
         self.frames = frames_of(module, {})
         self.windowed = is_one_of(module, WINDOWED)
         self.arguments = list(inspect.signature(module.forward).parameters)
-        self.mask = mask_argument(self.arguments)
+        self.mask, self.knows_padding = mask_argument(self.arguments), knows_padding(module)
         self.tells = tells(module)
         self.teller: Stack | None = None  # the one whose calls tell what the tokens are
         self.wanted: list[str] | None = None
@@ -138,6 +139,8 @@ class Stack:
             call.segments = module.segments(**{name: given[name] for name in self.wanted if name in given})
             return
         mask = given.get(self.mask) if self.mask else None
+        if mask is None and self.knows_padding and not call.past and isinstance(ids := given.get("input_ids"), Tensor):
+            mask = ids != getattr(module, "pad_index", module.config.pad_token_id)
         if self.mask != "attention_mask" and mask is not None:
             mask = ~mask if mask.dtype == torch.bool else mask == 0  # torch's own are True, or low, at padding
         call.mask, call.windowed = mask, self.windowed

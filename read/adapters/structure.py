@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from read.adapters.evidence import CACHE, Surroundings, names_of
-from read.adapters.families import SIDE_WAYS
+from read.adapters.families import SIDE_WAYS, UNREADABLE
 from read.adapters.frames import frames_of
 from read.adapters.residuals import Join, joins_of
+from read.adapters.surroundings import around
 from read.errors import InputError
 
 ATTENTION = re.compile(r"att(entio)?n", re.IGNORECASE)
@@ -77,9 +78,11 @@ def find_layers(model: nn.Module, without: tuple[str, ...] = ()) -> list[Layers]
             strange[name] = type(module).__name__
     inner = [path for joins in lists.values() for path in joins]
     if strange := {name: kind for name, kind in strange.items() if not any(path.startswith(name) for path in inner)}:
+        owners = {type(model.get_submodule(path)).__name__ for name in strange for path in around(name)}
+        why = "".join(f": {reason}" for kind, reason in UNREADABLE.items() if kind in owners)
         raise InputError(
             f"{type(model).__name__}: where the sub-blocks of {names_of(strange.items())} join the residual cannot be "
-            "read from the source; name them by targets=(...)"
+            f"read from the source{why}; name them by targets=(...)"
         )
     found = (_read(model, Surroundings(model, name, list(lists)), joins) for name, joins in lists.items())
     return [layers for layers in found if layers is not None]
@@ -108,7 +111,7 @@ def _read(model: nn.Module, around: Surroundings, joins: dict[str, list[Join]]) 
         layer = model.get_submodule(name)
         for join in found:
             kind = _kind({path: layer.get_submodule(path) for path in join.modules})
-            if join.end is None or (join.arranged and not _is_known(model.get_submodule(around.stack), join.end)):
+            if join.end is None or (join.arranged and not _is_known(model, around, join.end)):
                 made = f", but made of what {join.end} gives" * (join.end is not None)
                 unread.setdefault(kind, f"what joins the residual in {name} is no module's output{made}")
             elif kind:
@@ -130,9 +133,10 @@ def _read(model: nn.Module, around: Surroundings, joins: dict[str, list[Join]]) 
     return Layers(stack, "written" if causal and any(crossing) else around.modality, causal, tuple(blocks), unread)
 
 
-def _is_known(stack: nn.Module, end: str) -> bool:
-    """Whether the order is known in which a module of the stack's layers gives tokens."""
-    return end in dict(getattr(frames_of(stack, {}), "apart", ()))
+def _is_known(model: nn.Module, around: Surroundings, end: str) -> bool:
+    """Whether it is known in which order a module of these layers gives its tokens."""
+    frames = (frames_of(model.get_submodule(name), {}) for name in around.inner)
+    return any(end in dict(getattr(grid, "apart", ())) for grid in frames)
 
 
 def takes_prompts(attention: nn.Module) -> bool:

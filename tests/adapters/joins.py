@@ -37,7 +37,7 @@ class Joins(TorchFunctionMode):
     def _mark(self, name: str) -> Any:
         def hook(module: Any, args: Any, output: Any) -> None:
             self.calls[name] += 1
-            self._name(output[0] if isinstance(output, tuple) else output, name)
+            self._name(output[0] if isinstance(output, (tuple, list)) else output, name)
 
         return hook
 

@@ -8,6 +8,7 @@ from read.adapters import AdapterConfig, inject
 from read.adapters.masks import real_tokens
 from read.adapters.sub_blocks import find_places
 from read.errors import InputError
+from tests.adapters import zoo
 
 LOW = torch.finfo(torch.float32).min
 REAL = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])  # padded on the left, as prompts are
@@ -211,6 +212,15 @@ def test_a_picture_does_not_see_the_padding_of_a_text(awake):
     awake(inject(model.eval(), AdapterConfig(targets=targets, bidirectional=True)))
     tokens, mask = words()
     assert torch.equal(answer("siglip", model, tokens, mask), answer("siglip", model, tokens, torch.ones_like(mask)))
+
+
+@pytest.mark.parametrize(("name", "part"), [("t5gemma", "model.encoder"), ("xlm", ""), ("flaubert", "")])
+@torch.no_grad()
+def test_a_model_that_knows_padding_by_its_ids_needs_no_mask(awake, name, part):
+    model, inputs = zoo.make(name), zoo.feed(name)
+    awake(inject(model, AdapterConfig(bottleneck=4, bidirectional=True)))
+    reads, real = model.get_submodule(part), inputs["attention_mask"].bool()
+    torch.testing.assert_close(reads(input_ids=inputs["input_ids"])[0][real], reads(**inputs)[0][real])
 
 
 def test_an_encoder_that_is_called_by_itself_has_its_own_mask(awake):

@@ -133,9 +133,9 @@ class Stack(nn.Module):
 
 REFUSALS = {
     "softmax": (lambda: Stack(Functional), {}, r"layers.0 is no module's output, but made of what mlp gives; "),
-    "parent": (lambda: hf.XLMModel(hf.XLMConfig(vocab_size=60, emb_dim=16, n_layers=1, n_heads=2)), {},
-               r"attentions.\* \(MultiHeadAttention\) join the residual cannot be read"),
-    "causal": (lambda: hf.OpenAIGPTModel(hf.OpenAIGPTConfig(vocab_size=60, n_embd=16, n_layer=1, n_head=2)), {},
+    "perm_mask": (lambda: hf.XLNetModel(hf.XLNetConfig(vocab_size=60, d_model=16, n_layer=1, n_head=2, d_inner=24)), {},
+                  r"layer.\* \(XLNetLayer\) .* cannot be read from the source: its calls may say by perm_mask"),
+    "causal": (lambda: hf.RwkvModel(hf.RwkvConfig(vocab_size=60, hidden_size=16, num_hidden_layers=2)), {},
                "nothing says whether its tokens see later ones"),
     "mask": (lambda: hf.LxmertModel(hf.LxmertConfig(
         vocab_size=60, hidden_size=16, num_attention_heads=2, intermediate_size=24, l_layers=1, x_layers=1, r_layers=1,

@@ -97,6 +97,7 @@ def _talker(kind: str, tower: str, decoder: str, inputs: str, **settings: Any) -
     return Species(kind, settings, stacks, "AutoModelForImageTextToText", inputs, frozenset({"writes"}))
 
 
+XLM = {"emb_dim": 16, "n_layers": 2, "n_heads": 2, "pad_index": 1}
 T5 = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_decoder_layers": 2, "num_heads": 2}
 SIDES = BOTH_SIDES | {"d_model": 16, "max_position_embeddings": 64}
 
@@ -114,6 +115,7 @@ ZOO = {
     "phi": _decoder("phi"),
     "phi3": _decoder("phi3"),
     "gpt2": _decoder("gpt2", "transformer", n_embd=16, n_layer=2, n_head=2, n_positions=64),
+    "gpt": _decoder("openai-gpt", "transformer", n_embd=16, n_layer=2, n_head=2, n_positions=64),
     "gpt_neox": _decoder("gpt_neox", "gpt_neox"),
     "gpt_neox sequential": _decoder("gpt_neox", "gpt_neox", use_parallel_residual=False),
     "opt": _decoder("opt", "model.decoder", ffn_dim=24, word_embed_proj_dim=16),
@@ -150,6 +152,8 @@ ZOO = {
     "modernbert": _encoder("modernbert", global_attn_every_n_layers=2, local_attention=6),
     "distilbert": _encoder("distilbert", dim=16, hidden_dim=24, n_layers=2, n_heads=2),
     "albert": _encoder("albert", layers=1, embedding_size=16),  # one layer, called twice
+    "xlm": _encoder("xlm", **XLM),
+    "flaubert": _encoder("flaubert", **XLM),
     # pictures and videos
     "vit": _seen("vit"),
     "dinov2": _seen("dinov2", prefix="encoder"),
@@ -192,6 +196,7 @@ ZOO = {
                       max_decoder_position_embeddings=64, **SIDES),
     "t5": _two_sided("t5", "", **T5),
     "mt5": _two_sided("mt5", "", **T5),
+    "t5gemma": _two_sided("t5gemma", encoder=LANGUAGE, decoder=LANGUAGE | {"cross_attention_hidden_size": 16}),
     # towers inside models of words and pictures
     "siglip": Species("siglip", {"text_config": LANGUAGE, "vision_config": VISION},
                       {"text_model": Stacked(2), "vision_model": Stacked(2, modality="video")}, inputs="two"),
