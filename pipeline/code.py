@@ -89,10 +89,13 @@ def _digest(modules: tuple[str, ...]) -> str:
 
 
 def all_digests(params: Params) -> dict[str, Any]:
-    """What stands in code.yaml: stage -> digest, or -> task -> digest, or -> task -> strategy -> digest."""
+    """What stands in code.yaml: stage -> digest, or -> task -> digest, or -> task -> strategy -> digest.
+
+    And `own_source`, all that pretraining needs to know of `dataset`: by the key itself another would begin it anew.
+    """
     found: dict[str, Any] = {
         stage: code_digest(stage, params) for stage in ("download", "encoders", "extract", "transcribe", "report")
-    }
+    } | {"own_source": params.own_source}
     for stage in ("split", "pretrain"):
         found[stage] = {task: code_digest(stage, params, task) for task in params.task}
     for stage, frame in (("train", []), ("evaluate", [""])):

@@ -273,6 +273,11 @@ class Params(Section):
     evaluate: Evaluate
     report: ReportSection
 
+    @property
+    def own_source(self) -> bool:
+        """Whether the source is the dataset itself, of which no model may learn: its test videos are among them."""
+        return self.source == self.dataset and self.domain is None
+
 
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Read and check a params file. Raises InputError with every mistake, each with its key."""

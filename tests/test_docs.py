@@ -1,13 +1,12 @@
 """The documentation's examples run, and its table is the registry's."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from read.adapters import get_strategy, strategy_names
+from tests.forked import run_script
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
@@ -28,8 +27,8 @@ def test_example(page, line, code, tmp_path):
     """As its reader runs it: alone, in a process of its own."""
     script = tmp_path / f"{page.stem}.py"
     script.write_text("\n" * (line - 1) + code, encoding="utf-8")  # so that a traceback names the page's line
-    found = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
+    status, said = run_script(script)
+    assert status == 0, said
 
 
 def test_the_table_of_strategies_is_the_registry():

@@ -33,6 +33,7 @@ for task in PARAMS.task:
         params:
             task=task,
             settings=settings("pretrain", PARAMS, task=task),
+            own="--own-source" if PARAMS.own_source else "",
             code=code_digest("pretrain", PARAMS, task),
         shell:
-            "python -m pipeline.stages.pretrain {params.task} --settings {params.settings:q} > {log} 2>&1"
+            "python -m pipeline.stages.pretrain {params.task} --settings {params.settings:q} {params.own} > {log} 2>&1"

@@ -38,8 +38,11 @@ def named_val(task: str, source: str) -> set[str]:
     return {row["vid"] for row in read_jsonl(labels_file(task, source)) if row.get("split") == "val"}
 
 
-def pretrain(task: str, settings: SimpleNamespace) -> None:
-    """Train or take the model, and write it. Of several processes, the first settles and writes."""
+def pretrain(task: str, settings: SimpleNamespace, own: bool) -> None:
+    """Train or take the model, and write it. Of several processes, the first settles and writes.
+
+    `own`: the source is the dataset itself (`Params.own_source`).
+    """
     work, machine = work_on(task, settings), told()
     wanted, device = settings.pretrain, chosen_device()
     torch.manual_seed(wanted.seed)
@@ -55,7 +58,7 @@ def pretrain(task: str, settings: SimpleNamespace) -> None:
         history = fit(model, work.pretraining(model, train), train, val, budget, on_epoch=print)
     if not is_first():
         return
-    settled = work.settle(model, train, val)
+    settled = work.settle(model, train, val, own)
     if not steps:
         score = work.task(settings.source).score(model, val)
         history = History([{"step": 0, "score": score}], 0, score)
@@ -80,8 +83,10 @@ def pretrain(task: str, settings: SimpleNamespace) -> None:
 
 def main() -> None:
     """Command line."""
-    arguments = task_parser(__doc__).parse_args()
-    in_processes(processes_of(told()), lambda: pretrain(arguments.task, arguments.settings))
+    parser = task_parser(__doc__)
+    parser.add_argument("--own-source", action="store_true", help="the source is the dataset itself: look at nothing")
+    arguments = parser.parse_args()
+    in_processes(processes_of(told()), lambda: pretrain(arguments.task, arguments.settings, arguments.own_source))
 
 
 if __name__ == "__main__":

@@ -37,10 +37,11 @@ class Work(Protocol):
         What others trained on is not told: the maker is None of a published model.
         """
 
-    def settle(self, model: nn.Module, train: Sequence[Any], val: Sequence[Any]) -> dict[str, Any]:
+    def settle(self, model: nn.Module, train: Sequence[Any], val: Sequence[Any], own: bool) -> dict[str, Any]:
         """Fit in closed form, and choose on the source's validation side, what needs no step; say what was chosen.
 
-        `warnings` are sentences about predictions there.
+        `own`: the source is the dataset itself, of which nothing is looked at. `warnings` are sentences about
+        predictions there.
         """
 
     def save(self, model: nn.Module) -> None:

@@ -72,12 +72,12 @@ class GroundingWork:
         model = build(self.settings.backbone, wanted, dims, columns)
         return model, samples, spec, 0 if isinstance(model, JointBackbone) else wanted.steps
 
-    def settle(self, model: Backbone, train: Sequence[Sample], val: Sequence[Sample]) -> dict[str, Any]:
+    def settle(self, model: Backbone, train: Sequence[Sample], val: Sequence[Sample], own: bool) -> dict[str, Any]:
         """The map into the joint space; how windows are read off, and what weight the joint space has beside a model.
 
         Where the source is the dataset itself, nothing of it is looked at: its test videos are among them.
         """
-        config, own = model.config, self.settings.source == self.settings.dataset and self.settings.domain is None
+        config = model.config
         chosen: dict[str, Any] = {}
         if not own:
             chosen = self._choose(model, train, val)

@@ -82,7 +82,7 @@ class SummarizationWork:
         return model, samples, spec if wanted.steps else None, wanted.steps
 
     def settle(
-        self, model: VisualGuidance, train: Sequence[SummarySample], val: Sequence[SummarySample]
+        self, model: VisualGuidance, train: Sequence[SummarySample], val: Sequence[SummarySample], own: bool
     ) -> dict[str, Any]:
         """There is nothing to choose."""
         return {"warnings": []}

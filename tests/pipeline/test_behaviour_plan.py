@@ -1,6 +1,7 @@
 """What a job depends on: after an edit both engines plan what its result depends on, and nothing else."""
 
 import json
+import shutil
 
 import pytest
 
@@ -120,6 +121,21 @@ def test_transfer_reads_one_dataset_only(project):
     assert jobs["pretrain_grounding"] == 1 and "download" not in jobs  # the dataset's own videos are there
     project.edit({"protocol": "honest", "domain": None})
     assert "pretraining would see the test videos" in project.snakemake("-n", status=1)
+
+
+@pytest.mark.slow
+def test_another_dataset_leaves_what_was_learned_of_the_source(project):
+    catalog = project.folder / "data/catalog"
+    shutil.copytree(catalog / "montage", catalog / "another")
+    project.edit({"dataset": "another"})
+    try:
+        jobs = project.planned_jobs()
+        project.run("python", "-m", "pipeline.code")
+        changed = {stage for stage in json.loads(project.dvc("status", "--json")) if stage.startswith("pretrain")}
+    finally:
+        shutil.rmtree(catalog / "another")
+    assert jobs["download"] == jobs["extract"] == 1 and jobs["train_run"] == 4
+    assert not jobs.keys() & {"encoder", "encoders", "pretrain_grounding", "pretrain_summarization"} and not changed
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def test_code_of_a_task_is_its_own(checkout):
 
 
 def test_what_all_use_counts_for_all(checkout):
-    assert changed_by(checkout / "read/files.py", with_line) == digests().keys()
+    assert changed_by(checkout / "read/files.py", with_line) == digests().keys() - {"own_source"}
 
 
 def test_files_beside_the_code_count(checkout):
@@ -178,7 +178,8 @@ def test_dvc_is_told_the_same(checkout):
     assert (checkout / "code.yaml").stat().st_mtime_ns == before
     for name, stage in WORK.items():
         (key,) = [key["code.yaml"] for key in stage["params"] if isinstance(key, dict)]
-        assert key == [f"{name}.${{item.task}}" if "task" in stage.get("matrix", {}) else name]
+        named = [f"{name}.${{item.task}}" if "task" in stage.get("matrix", {}) else name]
+        assert key == (["own_source", *named] if name == "pretrain" else named)
         assert not [path for path in stage["deps"] if path.startswith(("read", "pipeline"))]
 
 
@@ -192,6 +193,17 @@ def test_settings_are_the_declared_keys_and_those_are_of_params_yaml(stage, task
     given = code.settings(stage, params, task=task)
     assert set(json.loads(given)) == declared
     assert set(vars(parse_settings(given))) == {key.partition(".")[0] for key in declared}
+
+
+def test_pretraining_knows_no_more_of_the_dataset_than_that_it_is_the_source(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    params = load_params()
+    own = params.model_copy(update={"dataset": params.source})
+    transfer = own.model_copy(update={"domain": "move"})
+    assert [each.own_source for each in (params, own, transfer)] == [False, True, False]
+    assert code.all_digests(own)["own_source"] is True
+    another = params.model_copy(update={"dataset": "template"})
+    assert code.settings("pretrain", another, task="grounding") == code.settings("pretrain", params, task="grounding")
 
 
 def test_a_run_gets_its_own_strategy_only(monkeypatch):

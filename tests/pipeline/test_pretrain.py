@@ -65,8 +65,9 @@ def source(tmp_path, monkeypatch):
             values["encoders"] = {"clip": {"model": "ViT-B-32", "pretrained": "openai"}}
         values["backbone"]["grounding"], values["evaluate"]["grounding"]["windows"] = backbone, windows
         values["pretrain"]["grounding"] |= small
-        given = settings("pretrain", check_params(values), task="grounding")
-        monkeypatch.setattr(sys, "argv", ["pretrain", "grounding", "--settings", given])
+        params = check_params(values)
+        given = ["--settings", settings("pretrain", params, task="grounding"), *["--own-source"] * params.own_source]
+        monkeypatch.setattr(sys, "argv", ["pretrain", "grounding", *given])
         pretrain.main()
         return read_json(paths.backbone("grounding") / "pretrain.json")
 
