@@ -19,8 +19,10 @@ from pipeline.engine.stopping import end_with_launcher
 from pipeline.machine import device, told
 from pipeline.params import Machine
 from read.devices import RANK, take_devices, visible_devices
+from read.processes import birth
 
-FOLDER = "READ_RANKS"  # in the environment of ranks: where they meet
+FOLDER = "READ_RANKS"  # in the environment of ranks: where they meet,
+LAUNCHER = "READ_LAUNCHER"  # and who started them
 LOST = ("closed by peer", "reset by peer", "Broken pipe", "pair closure", "remote process")  # that another has ended
 
 
@@ -58,6 +60,7 @@ def _start(count: int) -> None:
     with TemporaryDirectory(prefix="read-ranks-") as folder:
         os.environ |= {
             FOLDER: folder,
+            LAUNCHER: f"{os.getpid()} {birth(os.getpid())}",
             "OMP_NUM_THREADS": str(max(1, threads // count)),
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # it would listen to the network
         }
@@ -88,7 +91,7 @@ def _join(work: Callable[[], None]) -> None:
 
     folder = Path(os.environ[FOLDER]) if FOLDER in os.environ else None  # None: by a torchrun of somebody's own
     if folder is not None:
-        end_with_launcher()
+        end_with_launcher(os.environ[LAUNCHER])
         loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
         os.environ |= {"GLOO_SOCKET_IFNAME": loopback, "NCCL_SOCKET_IFNAME": loopback}
     where, rank = torch.device(device()), int(os.environ["RANK"])

@@ -106,8 +106,9 @@ def test_who_waits_for_several_gets_them_before_others_take_each_that_gets_free(
     first, second = take(), take()
     several = take(3, wait=False)
     single = take(wait=False)
-    first.process.kill()
-    second.process.kill()
+    for each in (first, second):
+        each.process.kill()
+        each.process.wait()  # one after the other
     assert several.process.stdout.readline().strip() == "GPU-cc,GPU-aa,GPU-bb"
     several.process.kill()
     assert single.process.stdout.readline().strip() == "GPU-aa"

@@ -51,7 +51,7 @@ def test_a_device_is_written_into_and_not_replaced(tmp_path):
     listener = threading.Thread(target=lambda: heard.append(pipe.read_text()), daemon=True)
     listener.start()
     write_text(pipe, "hello")
-    listener.join(5)
+    listener.join(90)
     assert heard == ["hello"] and stat.S_ISFIFO(pipe.stat().st_mode)
     (tmp_path / "link").symlink_to(pipe)
     with pytest.raises(InputError, match="link: is a device or a pipe"), atomic_path(tmp_path / "link") as draft:

@@ -46,16 +46,19 @@ def end_with_run() -> None:
     _watch(lives, end, PAUSE if here else leases.BEAT)
 
 
-def end_with_launcher() -> None:
-    """End this process at once when the one that started it is gone, which shares its work out among several."""
-    launcher = os.getppid()
-    began = birth(launcher)
+def end_with_launcher(launcher: str) -> None:
+    """End this process as soon as the one that shares its work out among several is gone, be it already.
+
+    Args:
+        launcher: its number and the time at which it began (`read.processes.birth`).
+    """
+    pid, began = launcher.split()
 
     def end() -> None:
         leases.release()
         os.kill(os.getpid(), signal.SIGKILL)
 
-    _watch(lambda: began is not None and is_alive(launcher, began), end)
+    _watch(lambda: is_alive(int(pid), float(began)), end)
 
 
 def end_with_parent() -> None:

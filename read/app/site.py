@@ -36,6 +36,7 @@ MAX_TRANSCRIPT = 1_000_000  # characters
 SHOWN_WIDTH = 640  # pixels of the copy that browsers play
 CHECKED = 16 * 1024**2  # bytes of an upload after which the room on the disk is looked at again
 PATIENCE = (120.0, 10.0)  # seconds that reading a video may take: at least, and for each of its seconds
+SWEEP = 60.0  # seconds, at most, between two looks for visits that nobody uses
 SUBTITLES = {"srt": ".srt", "vtt": ".vtt"}
 
 
@@ -87,7 +88,7 @@ class Site:
 
         async def sweep() -> None:
             while True:
-                await asyncio.sleep(min(60.0, self.sessions.idle_seconds))
+                await asyncio.sleep(min(SWEEP, self.sessions.idle_seconds))
                 await run_in_threadpool(self.sessions.sweep)
 
         sweeping = asyncio.create_task(sweep())

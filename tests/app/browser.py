@@ -83,7 +83,7 @@ class Browser:
         for end in (self._out, self._in):
             end.close()
         try:
-            self.process.wait(10)
+            self.process.wait(30)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -116,7 +116,7 @@ class Page:
         assert "exceptionDetails" not in told, told["exceptionDetails"]
         return told["result"].get("value")
 
-    def until(self, script, seconds=30):
+    def until(self, script, seconds=90):
         """Wait until an expression is true."""
         end = time.monotonic() + seconds
         while not (value := self.run(script)):

@@ -115,7 +115,7 @@ def serving(predictor, max_bytes=10 * 1024**2, max_seconds=60.0, idle_seconds=60
         if gate := getattr(predictor, "gate", None):
             gate.set()
         server.should_exit = True
-        thread.join(20)
+        thread.join(90)
         listening.close()
         site.close()
     assert not thread.is_alive()
@@ -124,7 +124,7 @@ def serving(predictor, max_bytes=10 * 1024**2, max_seconds=60.0, idle_seconds=60
 
 def raw(address, method, path, body=None, **headers):
     """A request as it is, with a path that no client would send."""
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=90)
     try:
         connection.request(method, path, body=body, headers=headers)
         response = connection.getresponse()
@@ -145,7 +145,8 @@ def files_of(site):
     return sorted(name for _, _, names in os.walk(site.sessions.root) for name in names)  # folders may vanish meanwhile
 
 
-def wait_until(true, seconds=10):
+def wait_until(true, seconds=90):
+    """Wait for something that takes a moment, on a busy machine a long one."""
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -162,7 +163,7 @@ class Person(requests.Session):
         self.headers["X-Token"] = self.visit["token"]
 
     def request(self, method, path, **options):
-        return super().request(method, self.address + path, timeout=30, **options)
+        return super().request(method, self.address + path, timeout=90, **options)
 
     def upload(self, path, name=None):
         with Path(path).open("rb") as file:
@@ -172,12 +173,9 @@ class Person(requests.Session):
         return self.get(f"/api/videos/{key}").json()
 
     def wait(self, key, states=("done", "failed")):
-        for _ in range(600):
-            told = self.look(key)
-            if told["state"] in states:
-                return told
-            time.sleep(0.02)
-        raise AssertionError(f"still {told}")
+        told = []
+        wait_until(lambda: told.append(self.look(key)) or told[-1]["state"] in states)
+        return told[-1]
 
     def add(self, path, name=None):
         """Upload a video and wait until it has been read."""

@@ -3,7 +3,6 @@
 import json
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -95,11 +94,8 @@ def test_from_a_dropped_video_to_downloads(visitor, browser, site, film):
 
 def downloaded(browser, name):
     path = Path(browser.downloads) / name
-    for _ in range(200):
-        if path.is_file() and path.stat().st_size:
-            return path
-        time.sleep(0.05)
-    raise AssertionError(f"no {name} among {list(browser.downloads.glob('*'))}")
+    wait_until(lambda: path.is_file() and path.stat().st_size)
+    return path
 
 
 def test_by_keyboard_alone(visitor, film):
@@ -279,7 +275,7 @@ def focus(visitor):
 
 def test_a_question_during_the_upload(visitor, film, monkeypatch):
     gate = threading.Event()
-    monkeypatch.setattr("read.app.site.inspect", lambda *given: gate.wait(30) and inspect(*given))
+    monkeypatch.setattr("read.app.site.inspect", lambda *given: gate.wait(300) and inspect(*given))
     visitor.drop("#drop", film)
     visitor.until("/^(Uploading|Looking)/.test(document.querySelector('#progress-text').textContent)")
     visitor.click("#query")

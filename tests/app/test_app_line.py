@@ -37,11 +37,8 @@ def test_questions_are_answered_while_another_video_is_read(person, other, site,
 def test_progress_is_told(person, site, clip):
     site.predictor.gate.clear()
     key = person.upload(clip).json()["id"]
-    for _ in range(500):
-        told = person.look(key)
-        if told["done"]:
-            break
-        time.sleep(0.01)
+    wait_until(lambda: person.look(key)["done"])
+    told = person.look(key)
     assert told["done"] == 2.0 and 11 < told["total"] <= 12
 
 
@@ -87,15 +84,19 @@ def test_the_oldest_video_of_a_visit_makes_room(person, site, clip):
     assert sorted(left) == sorted([keys[1], *keys[3:]])
 
 
-def test_a_visit_ends_with_its_files_when_nobody_uses_it(clip):
-    with serving(FakePredictor(), idle_seconds=0.6) as (address, site):
+def test_a_visit_ends_with_its_files_when_nobody_uses_it(clip, monkeypatch):
+    monkeypatch.setattr("read.app.site.SWEEP", 0.05)
+    with serving(FakePredictor()) as (address, site):
         gone, here = Person(address), Person(address)
         gone.add(clip)
         key = here.add(clip)
-        for _ in range(12):
-            time.sleep(0.1)
+        visits = list(site.sessions._sessions.values())
+        for _ in range(2):  # as if so much time went by
+            for visit in visits:
+                visit.seen -= 0.7 * site.sessions.idle_seconds
             assert here.look(key)["state"] == "done"
-        assert len(files_of(site)) == 1
+        wait_until(lambda: len(files_of(site)) == 1)
+        assert here.look(key)["state"] == "done"
         response = gone.get("/api/session")
         assert response.status_code == 200 and response.json()["videos"] == []
 
@@ -113,10 +114,10 @@ def test_the_number_of_visits_is_limited(page, clip, monkeypatch):
     people = [Person(page[0]) for _ in range(2)]
     for person in people:
         person.add(clip)
-    late = requests.get(f"{page[0]}/api/session", timeout=30)
+    late = requests.get(f"{page[0]}/api/session", timeout=90)
     assert late.status_code == 503 and "Too many people" in late.json()["error"]
     monkeypatch.setattr("read.app.sessions.IN_USE", -1.0)  # as if both had been away for a while
-    assert requests.get(f"{page[0]}/api/session", timeout=30).status_code == 200
+    assert requests.get(f"{page[0]}/api/session", timeout=90).status_code == 200
     assert len(people[1].get("/api/session").json()["videos"]) == 1
 
 
@@ -147,10 +148,7 @@ def test_the_line_keeps_order_and_outlives_faults(capfd):
         return act
 
     jobs = [line.add(Job(work(number))) for number in range(5)]
-    end = time.monotonic() + 10
-    while jobs[-1].state != "done":
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: jobs[-1].state == "done")
     line.close()
     assert done == [0, 1, 2, 3, 4]
     assert [job.state for job in jobs] == ["done", "failed", "failed", "done", "done"]
@@ -169,16 +167,16 @@ def test_a_cancelled_job_never_begins_and_a_running_one_ends():
             time.sleep(0.005)
 
     first, second = line.add(Job(hold)), line.add(Job(lambda job: ran.append(2)))
-    assert held.wait(10) and line.before(second) == 1
+    assert held.wait(90) and line.before(second) == 1
     line.cancel(second)
     assert line.before(second) == 0
-    line.close()
+    line.close(90)
     assert first.state == "failed" and first.result is None and ran == []
 
 
 def test_what_somebody_waits_for_comes_before_all_that_waits():
     line, gate, done = Line(), threading.Event(), []
-    line.add(Job(lambda job: gate.wait(20)))
+    line.add(Job(lambda job: gate.wait(90)))
     jobs = [line.add(Job(lambda job, name=name: done.append(name)), first=name == "c") for name in "abc"]
     gate.set()
     wait_until(lambda: all(job.state == "done" for job in jobs))

@@ -42,7 +42,7 @@ def test_a_signal_ends_it_and_nothing_stays(tmp_path, clip, name):
         person.wait(key, ["running"])  # in the middle of an encoding
         assert len(list(tmp_path.rglob("*.mp4"))) == 1
         process.send_signal(getattr(signal, name))
-        process.wait(20)
+        process.wait(90)
     finally:
         process.kill()
         process.wait()

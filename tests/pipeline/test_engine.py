@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -131,27 +130,27 @@ def test_a_lock_file_cut_anywhere_is_named(end):
 
 
 def test_jobs_end_with_their_run():
-    code = "from pipeline.engine.stopping import end_with_run; end_with_run(); import time; time.sleep(60)"
+    code = "import pipeline.engine.stopping as it, time; it.end_with_run(); print(flush=True); time.sleep(600)"
     root = Path(__file__).parents[2]
-    run = subprocess.Popen(["sleep", "60"])
+    run = subprocess.Popen(["sleep", "600"])
     named = {"READ_RUN": f"{machine()} {run.pid} {birth(run.pid)}", "PYTHONPATH": str(root)}
-    job = subprocess.Popen([sys.executable, "-c", code], env=os.environ | named)
-    time.sleep(1)
-    assert job.poll() is None
+    job = subprocess.Popen([sys.executable, "-c", code], env=os.environ | named, stdout=subprocess.PIPE)
+    assert job.stdout.readline() and job.poll() is None
     run.kill()
     run.wait()
-    assert job.wait(timeout=10) == -9
+    assert job.wait(timeout=90) == -9
+    job.stdout.close()
 
 
 def test_a_run_whose_parent_is_gone_before_it_looks_ends():
     code = (
-        "import os, time; began = os.getppid()\n"
+        "import os, time; began = os.getppid(); open('begun', 'w')\n"
         "while os.getppid() == began: time.sleep(0.01)\n"
-        "from pipeline.engine.stopping import end_with_parent; end_with_parent(); time.sleep(60)"
+        "from pipeline.engine.stopping import end_with_parent; end_with_parent(); time.sleep(600)"
     )
     path = {"PYTHONPATH": str(Path(__file__).parents[2])}
-    shell = ["sh", "-c", '"$0" -c "$1" & sleep 1', sys.executable, code]
-    subprocess.run(shell, env=os.environ | path, stdout=subprocess.PIPE, timeout=30, check=True)  # until both are gone
+    shell = ["sh", "-c", '"$0" -c "$1" & while [ ! -e begun ]; do sleep 0.02; done', sys.executable, code]
+    subprocess.run(shell, env=os.environ | path, stdout=subprocess.PIPE, timeout=90, check=True)  # until both are gone
 
 
 def test_the_reasons_of_a_plan_are_told(monkeypatch):

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -15,6 +14,7 @@ from pipeline.machine import limit_gpus
 from pipeline.params import Machine
 from pipeline.processes import _words, processes_of
 from read.errors import InputError
+from read.processes import birth
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,10 +33,17 @@ def test_what_one_process_cannot_do_is_told_once_and_ends_all(tmp_path):
     assert said.startswith("error: process 2 of 2 was ended by SIGKILL") and said.count("\n") == dying.returncode == 1
 
 
-LAUNCHED = "from pipeline.engine.stopping import end_with_launcher as end; end(); import time; time.sleep(60)"
+LAUNCHED = """
+import sys, time
+from pipeline.engine.stopping import end_with_launcher
+end_with_launcher(sys.argv[1])
+print("looks", flush=True)
+time.sleep(600)
+"""
 LAUNCHES = """
-import subprocess, sys
-child = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+import os, subprocess, sys
+from read.processes import birth
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1], f"{os.getpid()} {birth(os.getpid())}"])
 print(child.pid, flush=True)
 child.wait()
 """
@@ -45,11 +52,15 @@ child.wait()
 def test_processes_end_with_the_one_that_started_them():
     launcher = started("-c", LAUNCHES, LAUNCHED)
     child = psutil.Process(int(launcher.stdout.readline()))
-    time.sleep(0.3)
-    assert child.is_running()
+    assert launcher.stdout.readline() == "looks\n" and child.is_running()
     launcher.kill()
-    assert psutil.wait_procs([child], timeout=20)[1] == []
+    assert psutil.wait_procs([child], timeout=90)[1] == []
     launcher.communicate()
+
+
+def test_processes_whose_launcher_is_gone_before_they_look_end_too():
+    late = started("-c", LAUNCHED, f"{os.getpid()} {birth(os.getpid()) - 60}")  # its number went to another
+    assert late.communicate(timeout=90) and late.returncode == -signal.SIGKILL
 
 
 def test_only_pretraining_and_full_fine_tuning_are_shared_out():

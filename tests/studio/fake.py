@@ -106,7 +106,7 @@ def serving(folder, working, reading=FakeReading, training=FakeTraining, port=0)
             yield f"http://127.0.0.1:{listening.getsockname()[1]}/?key={secret}", studio
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(90)
         assert not thread.is_alive()
 
 
@@ -116,13 +116,13 @@ class Labeller(requests.Session):
     def __init__(self, address):
         super().__init__()
         self.address = re.sub(r"/\?key=.*", "", address)
-        assert super().get(address, timeout=30).status_code == 200
+        assert super().get(address, timeout=90).status_code == 200
         self.state = self.get("/api/state").json()
         self.headers["X-Token"] = self.state["token"]
 
     def request(self, method, path, **options):
         address = path if path.startswith("http") else self.address + path
-        return super().request(method, address, **{"timeout": 30, **options})
+        return super().request(method, address, **{"timeout": 90, **options})
 
     def label(self, vid, query="it is bright", windows=((2.0, 4.0),), **more):
         rows = [{"start": start, "end": end, "score": None} for start, end in windows]
@@ -131,7 +131,7 @@ class Labeller(requests.Session):
     def labels(self):
         return self.get("/api/labels").json()["labels"]
 
-    def wait(self, true, seconds=15):
+    def wait(self, true, seconds=90):
         """Until something that is told of the videos, by their names, is true."""
         end = time.monotonic() + seconds
         while not true(videos := {video["vid"]: video for video in self.get("/api/state").json()["videos"]}):

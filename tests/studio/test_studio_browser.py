@@ -415,7 +415,7 @@ def test_a_file_is_tried_brought_in_taken_out_and_taken_back(tab, browser, label
     queries = [row["query"] for row in labeller.labels()]
     assert queries == ["before", "it is bright"]
     tab.click("#export-all a[href*=jsonl]")
-    wait_until(lambda: [*browser.downloads.glob("*.jsonl")])
+    wait_until(lambda: any(path.stat().st_size for path in browser.downloads.glob("*.jsonl")))
     (kept,) = browser.downloads.glob("*.jsonl")
     assert [json.loads(line)["query"] for line in kept.read_text(encoding="utf-8").splitlines()] == queries
     tab.click("#history button")  # the version before

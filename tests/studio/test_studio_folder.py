@@ -37,7 +37,7 @@ def opened(tmp_path):
         footage.close()
 
 
-def until(ready, patience=20.0):
+def until(ready, patience=90.0):
     end = time.monotonic() + patience
     while not (found := ready()):
         assert time.monotonic() < end, "it takes too long"

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+from read.app.jobs import Job
 from read.encoders.extractor import Extractor, ExtractorSettings
 from read.errors import InputError
 from read.files import atomic_path, write_json, write_text
@@ -333,10 +334,12 @@ def test_what_a_killed_studio_left_behind_is_removed(opened, working):
 
 
 def test_the_order_counts_what_the_model_is_unsure_of(opened, bundle):
-    found = settled(opened(bundle), bundle)
+    found, hold = settled(opened(bundle), bundle), threading.Event()
+    found._aside.add(Job(lambda job: hold.wait(90)))  # until an order without doubts was seen
     queries = [QUERY, "rain falls", "a cat on a mat", "a street"]
     labels = [SimpleNamespace(vid="short", query=query) for query in (*queries, QUERY)]
     assert found.order(labels)["order"] == [{"vid": "party", "why": "unlike the labelled ones"}]
+    hold.set()
     idle(found)
     (told,) = found.order(labels)["order"]
     moments = [found.answer("party", query)["moments"] for query in dict.fromkeys([QUERY, *queries[::-1]])]

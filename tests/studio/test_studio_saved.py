@@ -1,6 +1,7 @@
 """What was acknowledged is there, whatever is killed and whenever the disk is full."""
 
 import errno
+import itertools
 import json
 import os
 import resource
@@ -197,7 +198,7 @@ def add_many(folder, acknowledge, limit=None):
     labels = Labels(folder)
     if limit:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    for number in range(1000):
+    for number in itertools.count():
         labels.add(f"v{number}", "a dog jumps", [Window(2, 4)], 30.0)
         acknowledge()
 

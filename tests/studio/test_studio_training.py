@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +21,7 @@ from read.files import machine, read_json, write_json
 from read.processes import birth
 from read.studio import training as module
 from read.studio.training import ENDED_UNTOLD, Training
+from tests.app.fake import wait_until
 
 ROOT = Path(__file__).parents[2]
 LABELS = [SimpleNamespace(vid=f"v{i}", side="test" if i > 3 else "train", windows=[(0, 1)]) for i in range(6)]
@@ -62,12 +65,13 @@ def training(working, monkeypatch):
     yield found
     with_run = found._last()
     if with_run is not None and with_run.lives:
-        os.killpg(with_run.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(with_run.pid, signal.SIGKILL)
 
 
 def wait(training, state: str, done: int = 0) -> dict:
     """What is told once a state is reached, and so many jobs are done."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 90
     while True:
         told = training.status(LABELS)
         if told["state"] == state and sum(row["done"] for row in told["stages"]) >= done:
@@ -114,10 +118,7 @@ def test_a_studio_that_comes_later_finds_the_run_and_packs_what_came_of_it(train
     later = Training(working, "mine", training.cache, cores=2)
     assert later.status(LABELS)["state"] == "running"
     (working / "go").touch()
-    end = time.monotonic() + 20
-    while later.bundle is None:  # looked for, nothing else asked
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_until(lambda: later.bundle is not None)  # looked for, nothing else asked
     assert wait(later, "done")["error"] == ""
 
 
@@ -134,11 +135,14 @@ def test_kill_nine_is_told_and_the_next_start_goes_on(training, working):
 
 def test_a_run_that_does_not_listen_is_ended_by_stronger_signals(training, working, monkeypatch):
     monkeypatch.setattr(module, "PATIENCE", 0.2)
+    seen, end = threading.Event(), module._end
+    monkeypatch.setattr(module, "_end", lambda run: seen.wait(90) and end(run))
     (working / "deaf").touch()
     training.start(LABELS)
     wait(training, "running", done=2)
     training.stop()
     assert training.status(LABELS)["state"] == "stopping"
+    seen.set()
     assert wait(training, "stopped")["error"] == ""
 
 
@@ -199,7 +203,7 @@ def test_a_full_disk_is_told_and_leaves_no_run(training, working, monkeypatch):
     monkeypatch.setattr(training, "_keep", full)
     with pytest.raises(InputError, match=r"could not be started: .*No space left"):
         training.start(LABELS)
-    assert birth(kept[-1].pid) is None or training._process.wait(5) == -signal.SIGKILL
+    assert birth(kept[-1].pid) is None or training._process.wait(90) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("change", [{"began": 1.0}, {"machine": "elsewhere"}])
