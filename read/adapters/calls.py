@@ -12,7 +12,7 @@ from torch import Tensor
 
 from read.adapters.cells import State
 from read.adapters.frames import Folded, Grid, Packed
-from read.adapters.masks import real_tokens, tensors
+from read.adapters.masks import numbered, real_tokens, tensors
 from read.adapters.modalities import Told, compact
 from read.adapters.recurrent_cache import States
 from read.adapters.segments import TokenLayout, TokenSegment, lay_out, lay_out_chains
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from read.adapters.runtime import Adapters
 
 MODALITIES = ("video", "text")
+PACKED = "to a recurrence, samples that are packed into one row are one sequence: pad them in place of that"
 Segments = Sequence[TokenSegment] | dict[str, Sequence[TokenSegment]] | None
 
 
@@ -101,10 +102,7 @@ class Call:
                 "tell frames from words; call that"
             )
         if self.packed:
-            raise InputError(
-                f"{place.name}: position_ids begin again within a row and no mask is given; to a recurrence, samples "
-                "that are packed into one row are one sequence: pad them in place of that"
-            )
+            raise InputError(f"{place.name}: position_ids begin again within a row and no mask is given; {PACKED}")
         if self.told is not None:
             return self._chained(self.told, place, batch, length)
         if (framed := self._framed(place, batch, length, tokens.device)) is not None:
@@ -115,9 +113,23 @@ class Call:
         key = (*((part.modality, part.start, part.stop) for part in segments or ()), batch, length)
         if (known := self._laid_out(key)) is not None:
             return known
-        layout = lay_out(segments or self.sequences(place, tokens), batch, length, tokens.device)
+        layout = self._in_rows(place, batch, length) or lay_out(
+            segments or self.sequences(place, tokens), batch, length, tokens.device
+        )
         self.layouts.append((key, layout))
         return layout
+
+    def _in_rows(self, place: Place, batch: int, length: int) -> TokenLayout | None:
+        """Of several sequences in a row, as pictures of many sizes are given; None where each row is one."""
+        if self.segments is not None or self.mask is None or (real := self._real(place, batch, length)) is None:
+            return None
+        if (numbers := numbered(self.mask, real)) is None:
+            return None
+        if place.causal:
+            raise InputError(f"{place.name}: tokens of a row do not attend to those before them; {PACKED}")
+        counts = numbers[:, -1].expand(batch) + 1
+        chains = numbers + (counts.cumsum(0) - counts)[:, None]
+        return lay_out_chains(chains, int(counts.sum()), real)
 
     def _laid_out(self, key: tuple) -> TokenLayout | None:
         return next((layout for known, layout in self.layouts if known == key), None)

@@ -49,6 +49,22 @@ def real_tokens(mask: Any, past: int, batch: int, length: int, where: str) -> Te
     return real[:, past:]
 
 
+def numbered(mask: Any, real: Tensor) -> Tensor | None:
+    """(B, T) which of several sequences in its row each token is of, by a mask of pairs; None where a row is one.
+
+    One ends where, of two real tokens beside each other, neither attends to the other.
+    """
+    if not isinstance(mask, Tensor) or mask.dim() < 3 or torch.compiler.is_compiling():
+        return None
+    pairs = mask > BLOCKED if mask.is_floating_point() else mask != 0
+    pairs = pairs.any(1) if pairs.dim() == 4 else pairs
+    if pairs.shape[1] != pairs.shape[2]:  # all see the same tokens, or a cache holds some
+        return None
+    beside = pairs.diagonal(1, 1, 2) | pairs.diagonal(-1, 1, 2)
+    ends = real[:, 1:] & real[:, :-1] & ~beside
+    return torch.nn.functional.pad(ends.cumsum(1), (1, 0)) if ends.any() else None
+
+
 def begins_again(positions: Any) -> bool:
     """Whether the positions of a call's tokens, (B, T) or with those of axes (4, B, T), fall within a row.
 

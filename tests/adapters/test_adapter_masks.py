@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from read.adapters import AdapterConfig, inject
-from read.adapters.masks import real_tokens
+from read.adapters.masks import numbered, real_tokens
 from read.adapters.sub_blocks import find_places
 from read.errors import InputError
 from tests.adapters import zoo
@@ -221,6 +221,35 @@ def test_a_model_that_knows_padding_by_its_ids_needs_no_mask(awake, name, part):
     awake(inject(model, AdapterConfig(bottleneck=4, bidirectional=True)))
     reads, real = model.get_submodule(part), inputs["attention_mask"].bool()
     torch.testing.assert_close(reads(input_ids=inputs["input_ids"])[0][real], reads(**inputs)[0][real])
+
+
+@torch.no_grad()
+def test_pictures_in_one_row_do_not_see_each_other(awake):
+    hf = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+    model = hf.PixtralVisionModel(hf.PixtralVisionConfig(**sizes, image_size=32, patch_size=8)).eval()
+    awake(inject(model, AdapterConfig(bottleneck=4, after=("attention", "feed_forward"), bidirectional=True)))
+    pictures, sizes = torch.randn(3, 3, 32, 32), torch.tensor([[32, 32], [16, 24], [8, 32]])
+    together = model(pictures, image_sizes=sizes)[0]
+    alone = [model(one[None, :, :h, :w], image_sizes=size[None])[0] for one, size in zip(pictures, sizes, strict=True)
+             for h, w in [size.tolist()]]  # fmt: skip
+    torch.testing.assert_close(together, torch.cat(alone, dim=1), atol=1e-5, rtol=1e-4)
+
+
+def test_samples_in_one_row_are_told_by_who_attends_to_whom():
+    blocks = torch.block_diag(torch.ones(2, 2), torch.ones(1, 1), torch.ones(3, 3)).bool()
+    real = torch.tensor([[True] * 6, [True] * 5 + [False]])
+    both = torch.stack((blocks, torch.ones(6, 6, dtype=torch.bool)))[:, None]
+    assert numbered(both, real).tolist() == [[0, 0, 1, 2, 2, 2], [0] * 6]
+    assert numbered(torch.where(both, 0.0, LOW), real).tolist() == [[0, 0, 1, 2, 2, 2], [0] * 6]
+    assert numbered((both & torch.ones(6, 6).tril().bool())[1:], real[1:]) is None
+
+
+def test_a_decoder_is_given_no_samples_in_one_row():
+    model = inject(zoo.make("llama"))
+    mask = torch.block_diag(torch.ones(3, 3), torch.ones(2, 2)).tril()[None, None].bool()
+    with pytest.raises(InputError, match="do not attend to those before them"):
+        model(input_ids=torch.ones(1, 5, dtype=torch.long) * 5, attention_mask=mask)
 
 
 def test_an_encoder_that_is_called_by_itself_has_its_own_mask(awake):
