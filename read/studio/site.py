@@ -173,9 +173,9 @@ class Studio:
 
     def _missing(self, vid: str, side: str, count: int) -> dict[str, Any]:
         """What is told of a video that labels name, and of which there is no file."""
-        why = "there is no file of this name in the folder (any more): put it back, or remove its sentences"
+        why = f"{vid}: there is no file of this name in the folder (any more); put it back, or remove its sentences"
         if file := self.footage.find(vid):
-            why = f"its sentences name {file.name} with its ending: call it {file.vid} in {self.labels.annotations}"
+            why = f"{vid}: its sentences name the file with its ending; call it {file.vid} in {self.labels.annotations}"
         return {
             "vid": vid, "file": vid, "key": "", "seconds": None, "state": "failed", "error": why, "playable": False,
             "side": side, "labels": count, "twins": [], "transcript": False, "summary": False, "reading": "failed",

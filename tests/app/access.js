@@ -18,6 +18,6 @@
     if (!shown(e) || e.type === "file" || e.className === "skip") continue;
     if (matchMedia("(max-width: 760px)").matches && Math.min(width, height) < 40) faults.push(`small: ${e.id || e.className} ${width} x ${height}`);
   }
-  if (document.documentElement.scrollWidth > innerWidth) faults.push("wider than the window");
+  for (const e of [document.documentElement, document.querySelector("main")]) if (e.scrollWidth > e.clientWidth) faults.push("wider than the window");
   return faults;
 })()

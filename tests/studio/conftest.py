@@ -18,9 +18,9 @@ def clip(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory, clip):
-    """A folder of three videos, one of them with a name that is none of a path's friends, and one that is broken."""
+    """A folder of three videos, with a name that is none of a path's friends and a long one, and one that is broken."""
     folder = tmp_path_factory.mktemp("my videos")
-    for name in ("walk.mp4", "dog & cat 100% (1).mp4", "träume'.mp4"):
+    for name in ("walk.mp4", "dog & cat 100% (1).mp4", f"träume' {'a' * 170}.mp4"):
         shutil.copy(clip, folder / name)
     (folder / "broken.mp4").write_bytes(b"no video")
     return folder
