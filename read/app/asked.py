@@ -1,11 +1,12 @@
 """What a request asks, and how it is refused: in sentences that the page shows."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import FileResponse, JSONResponse
 
 from read.app.jobs import UNEXPECTED
 from read.errors import InputError
@@ -58,6 +59,13 @@ def sentence_of(asked: Mapping[str, Any]) -> str:
     if not (query := text_of(asked, "query", MAX_QUERY).strip()):
         raise HTTPException(422, "Type a sentence first: what happens in the moment that you look for?")
     return query
+
+
+def file_response(path: Path, **told: Any) -> FileResponse:
+    """A file as an answer; arguments as of FileResponse. Raises HTTPException where it has gone meanwhile."""
+    if not path.is_file():
+        raise HTTPException(404, "The file is no longer there.")
+    return FileResponse(path, **told)
 
 
 def refusal(status: int, sentence: str) -> JSONResponse:

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from read.app import MAX_DISK
 from read.app.answers import answer_told
-from read.app.asked import HANDLERS, asked_of, sentence_of, size, text_of
+from read.app.asked import HANDLERS, asked_of, file_response, sentence_of, size, text_of
 from read.app.connections import network_of
 from read.app.guard import Guard
 from read.app.jobs import Job, Line
@@ -189,7 +189,7 @@ class Site:
         video = self._video(request)
         if video.shown is None:
             raise HTTPException(404, "There is no copy to play yet.")
-        return FileResponse(video.shown, media_type=video.media.played_as or "video/mp4")
+        return file_response(video.shown, media_type=video.media.played_as or "video/mp4")
 
     async def clip(self, request: Request) -> Response:
         """A piece of the video as a file of its own; `start` and `end` in seconds."""

@@ -16,6 +16,10 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 Signature = tuple[int, int, int, int] | None
 
 
+class UnsavedError(InputError):
+    """Nothing can be saved at the moment, whatever it is: the disk is full, or a file is broken. It may be later."""
+
+
 def write_durably(contents: Mapping[Path, bytes]) -> None:
     """Write files, each whole; they and their names are on the disk when this returns.
 
@@ -90,7 +94,7 @@ def refused(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         why = "the disk is full" if error.errno in FULL else (error.strerror or str(error)).lower()
-        raise InputError(f"{path.name} could not be saved: {why}; nothing was changed") from None
+        raise UnsavedError(f"{path.name} could not be saved: {why}; nothing was changed") from None
 
 
 def hold(folder: Path) -> int:

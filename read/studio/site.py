@@ -5,6 +5,7 @@ Every name in an address is looked up among the names that are known here, and b
 
 import asyncio
 import threading
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,10 +19,12 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from read.app.asked import HANDLERS, MAX_QUERY
+from read.app.asked import HANDLERS, MAX_QUERY, refusal
 from read.app.guard import HEADERS, Guard
+from read.app.jobs import UNEXPECTED
 from read.app.site import SHARED
 from read.app.site import STATIC as APP_STATIC
+from read.errors import InputError
 from read.studio.admitted import Admitted
 from read.studio.asking import Asking
 from read.studio.folder import Footage
@@ -29,6 +32,7 @@ from read.studio.formats import FORMATS
 from read.studio.label_routes import MAX_IMPORT, LabelRoutes, shown
 from read.studio.labels import Conflict, Labels
 from read.studio.requests import whole_of
+from read.studio.saved import UnsavedError
 from read.studio.training_routes import TrainingRoutes
 from read.studio.video_routes import VideoRoutes
 
@@ -61,6 +65,7 @@ class Studio:
         self.asking = Asking()
         self._told: dict[str, tuple[dict[str, Any], int]] = {}  # what was last told of a video, and at which look first
         self._looks = 0
+        self.amiss = ""  # what the last look at the folder and the training complained of
         self._looking = threading.Lock()  # each tab asks in a thread of its own
 
     def app(self, bound: str, secret: str) -> Guard:
@@ -75,7 +80,8 @@ class Studio:
             *TrainingRoutes(self.labels, self.training).routes(),
             Mount("/ask", app=self.asking),
         ]
-        handlers = {**HANDLERS, Conflict: conflict}
+        unsaved = {UnsavedError: lambda _, error: refusal(503, str(error))}  # which the page asks for again
+        handlers = {**HANDLERS, **unsaved, Conflict: conflict}
         admitted = Admitted(Starlette(routes=routes, exception_handlers=handlers, lifespan=self.lifespan), secret)
         self.token = admitted.token
         return Guard(admitted, bound)
@@ -97,10 +103,17 @@ class Studio:
             await run_in_threadpool(self.asking.close)
 
     def look(self) -> None:
-        """Take over what has changed since the last look."""
-        self.footage.rescan()
-        self.reading.reload(self.training.bundle)
-        self.asking.look(self.reading.predictor)
+        """Take over what has changed since the last look; what is amiss may be in order at the next."""
+        try:
+            self.footage.rescan()
+            self.reading.reload(self.training.bundle)
+            self.asking.look(self.reading.predictor)
+            self.amiss = ""
+        except InputError as error:
+            self.amiss = str(error)
+        except Exception:
+            traceback.print_exc()
+            self.amiss = UNEXPECTED
 
     async def page(self, _: Request) -> Response:
         """The page itself, which shows pictures of the videos."""
@@ -128,7 +141,7 @@ class Studio:
 
     def _model(self) -> dict[str, Any]:
         reading = self.reading
-        told = {"by": reading.by, "adapters": reading.adapters, "trouble": reading.trouble}
+        told = {"by": reading.by, "adapters": reading.adapters, "trouble": reading.trouble, "amiss": self.amiss}
         return {**told, "has_bundle": reading.predictor is not None}
 
     async def changes(self, request: Request) -> Response:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from read.errors import InputError
 from read.rows import is_broken, parse_lines
 from read.studio.journal import BrokenHistory, Journal
-from read.studio.saved import Signature, hold, signature, sweep, write_durably
+from read.studio.saved import Signature, UnsavedError, hold, signature, sweep, write_durably
 
 Record = dict[str, Any]
 Exchanges = list[tuple[Record | None, Record | None]]  # lines before and after, None where there was or is none
@@ -149,15 +149,21 @@ class Ledger:
 
     @contextmanager
     def up_to_date(self) -> Iterator[None]:
-        """Alone with the tables, after what others wrote into their files. Raises InputError where that is broken."""
+        """Alone with the tables, after what others wrote into their files. Raises UnsavedError where that is broken."""
         with self._lock:
-            if not self._sure:
-                self._reconcile()
-            elif any(signature(table.path) != table.seen for table in self.tables.values()):
-                known = {name: table.lines for name, table in self.tables.items()}
-                self._read()
-                self._adopt(known)
+            try:
+                self._catch_up()
+            except InputError as error:
+                raise UnsavedError(str(error)) from None
             yield
+
+    def _catch_up(self) -> None:
+        if not self._sure:
+            self._reconcile()
+        elif any(signature(table.path) != table.seen for table in self.tables.values()):
+            known = {name: table.lines for name, table in self.tables.items()}
+            self._read()
+            self._adopt(known)
 
     def save(self, what: str, changes: Changes) -> None:
         """Save changes as one version; to be called inside `up_to_date`.

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from read.app.asked import file_response
 from read.studio.labels import Labels
 from read.studio.requests import whole_of
 
@@ -61,4 +62,4 @@ class TrainingRoutes:
         """The report of the last training."""
         if (path := self.training.report) is None:
             raise HTTPException(404, "There is no report yet.")
-        return FileResponse(path, headers={"Content-Security-Policy": SANDBOX})
+        return file_response(path, headers={"Content-Security-Policy": SANDBOX})

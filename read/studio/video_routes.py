@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from read.app.asked import asked_of, sentence_of, text_of
+from read.app.asked import asked_of, file_response, sentence_of, text_of
 from read.app.pieces import Pieces
 from read.studio.folder import Footage
 from read.studio.labels import Labels
@@ -45,7 +45,7 @@ class VideoRoutes:
         shown = await run_in_threadpool(self.footage.shown, video_of(self.footage, request).vid)
         if shown is None:
             raise HTTPException(404, "There is no copy to play yet.")
-        return FileResponse(shown.path, media_type=shown.media_type)
+        return file_response(shown.path, media_type=shown.media_type)
 
     async def clip(self, request: Request) -> Response:
         """A piece of the video as a file of its own; `start` and `end` in seconds."""
@@ -57,7 +57,7 @@ class VideoRoutes:
         path = await run_in_threadpool(self.footage.thumbnail, video_of(self.footage, request).vid)
         if path is None:
             raise HTTPException(404, "There are no pictures of it yet.")
-        return FileResponse(path, media_type="image/jpeg")
+        return file_response(path, media_type="image/jpeg")
 
     async def show(self, request: Request) -> Response:
         """Make what browsers play of a video, and read it, before all others."""

@@ -519,7 +519,7 @@ def test_videos_come_and_go_with_their_files(browser, clip, tmp_path):
     folder, working = tmp_path / "few", tmp_path / "working"
     folder.mkdir()
     working.mkdir()
-    with serving(folder, working) as (address, _):
+    with serving(folder, working) as (address, studio):
         tab = browser.page(address)
         tab.until("document.querySelector('#blank').textContent.startsWith('No videos in this folder yet')")
         assert str(folder) in tab.text("#blank") and tab.run(RULES) == []
@@ -531,6 +531,11 @@ def test_videos_come_and_go_with_their_files(browser, clip, tmp_path):
         tab.until("player.readyState >= 2 && player.duration < 5")  # another video by the same name
         (folder / "first.mp4").unlink()
         tab.until("document.querySelector('#video-none').textContent && player.hidden")
+        studio.labels.annotations.write_text("{", encoding="utf-8")
+        tab.go(address)
+        tab.until("document.querySelector('#alert').textContent.includes('annotations.jsonl:1')")
+        studio.labels.annotations.unlink()
+        tab.until("document.body.classList.contains('ready') && document.querySelector('#alert').hidden")
         assert tab.complaints() == []
 
 

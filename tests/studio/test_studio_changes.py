@@ -1,11 +1,13 @@
 """What tabs are told when they ask at once."""
 
+import errno
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.app.fake import wait_until
 from tests.studio.fake import Labeller, serving
 
 pytestmark = pytest.mark.video
@@ -78,3 +80,46 @@ def test_sentences_of_a_video_whose_file_has_gone_are_told_with_it(clip, tmp_pat
         assert one.label("goes", "again").status_code == 404
         assert one.delete(f"/api/labels/{label['qid']}", params={"rev": label["rev"]}).status_code == 200
         assert set(one.wait(lambda told: len(told) == 3)) == {"stays", "stays.mp4", "went"}
+
+
+def test_a_folder_that_is_away_is_told_and_looked_at_again_when_it_is_back(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr("read.studio.site.LOOK", 0.05)
+    folder, working = tmp_path / "videos", tmp_path / "working"
+    folder.mkdir()
+    working.mkdir()
+    shutil.copy(clip, folder / "walk.mp4")
+    with serving(folder, working) as (address, _), Labeller(address) as one:
+        one.wait(lambda told: told["walk"]["state"] == "ready")
+
+        def amiss():
+            return one.get("/api/changes", params={"since": 0}).json()["amiss"]
+
+        folder.rename(tmp_path / "unplugged")
+        wait_until(lambda: "no such folder of videos (any more)" in amiss())
+        assert one.get("/api/videos/walk/file").status_code == 404
+        shutil.copy(clip, tmp_path / "unplugged" / "new.mp4")
+        (tmp_path / "unplugged").rename(folder)
+        wait_until(lambda: amiss() == "")
+        assert one.wait(lambda told: "new" in told) and one.get("/api/videos/walk/file").status_code == 200
+
+
+def test_what_cannot_be_saved_now_is_told_apart_from_what_never_can(labeller, studio, monkeypatch):
+    """A page keeps the one and tries again."""
+    labeller.wait(lambda told: told["walk"]["state"] == "ready")
+    assert labeller.label("walk").status_code == 201
+    annotations = studio.labels.annotations
+    good = annotations.read_bytes()
+    annotations.write_bytes(good + b"half of a li")
+    response = labeller.label("walk", "again")
+    assert response.status_code == 503 and "annotations.jsonl:2" in response.json()["error"]
+    annotations.write_bytes(good)
+    with monkeypatch.context() as patched:
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patched.setattr("read.studio.saved._write", full)
+        response = labeller.label("walk", "again")
+        assert response.status_code == 503 and "the disk is full" in response.json()["error"]
+    assert labeller.label("walk", "again").status_code == 201
+    assert labeller.label("walk", "again", ((5.0, 6.0),)).status_code == 422

@@ -69,6 +69,7 @@ export async function refresh() {
   seen = told.seen;
   keepVideos(told.videos);
   if (told.labels) keepLabels(told);
+  studio.amiss = told.amiss;
   const model = ({ by, adapters, trouble, has_bundle }) => ({ by, adapters, trouble, has_bundle });
   if (JSON.stringify(model(told)) === JSON.stringify(model(studio))) return;
   Object.assign(studio, model(told));

@@ -125,7 +125,7 @@ async function look() {
   if (!document.hidden) {
     try {
       await model.refresh();
-      away = null;
+      away = model.studio.amiss || null;
     } catch (error) {
       away = error.message;
     }
@@ -137,9 +137,11 @@ async function look() {
 async function begin() {
   try {
     await model.begin();
-  } catch (error) {
-    return say(error.message);
+  } catch (error) { // a file of labels is broken, or this browser is a stranger: until that is mended
+    say(error.message);
+    return setTimeout(begin, LOOK);
   }
+  say(null);
   const { kept_in: place, folder } = model.studio;
   [find("folder").textContent, find("folder").title] = [folder.split(/[\\/]/).at(-1), folder];
   await outbox.begin(place);
