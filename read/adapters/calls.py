@@ -102,7 +102,7 @@ class Call:
                 "tell frames from words; call that"
             )
         if self.packed:
-            raise InputError(f"{place.name}: position_ids begin again within a row and no mask is given; {PACKED}")
+            raise InputError(f"{place.name}: position_ids or cu_seqlens say that a row is several samples; {PACKED}")
         if self.told is not None:
             return self._chained(self.told, place, batch, length)
         if (framed := self._framed(place, batch, length, tokens.device)) is not None:

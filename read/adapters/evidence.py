@@ -133,6 +133,11 @@ def knows_padding(module: nn.Module) -> bool:
     return re.search(r"(attention_mask|lengths) = .*pad_(token_id|index)", _body(module)) is not None
 
 
+def packs(module: nn.Module) -> bool:
+    """Whether a stack puts several samples into one row, of which its arguments do not tell."""
+    return GRIDS not in inspect.signature(module.forward).parameters and "cu_seqlens" in _body(module)
+
+
 def _body(module: nn.Module) -> str:
     """The source of forward, without its arguments and docstring."""
     try:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from read.adapters.calls import MODALITIES, Call
-from read.adapters.evidence import knows_padding
+from read.adapters.evidence import knows_padding, packs
 from read.adapters.families import WINDOWED, is_one_of
 from read.adapters.frames import GRIDS, frames_of
 from read.adapters.masks import begins_again
@@ -75,7 +75,7 @@ class Stack:
         self.windowed = is_one_of(module, WINDOWED)
         self.arguments = list(inspect.signature(module.forward).parameters)
         self.mask, self.knows_padding = mask_argument(self.arguments), knows_padding(module)
-        self.tells = tells(module)
+        self.tells, self.packs = tells(module), packs(module)
         self.teller: Stack | None = None  # the one whose calls tell what the tokens are
         self.wanted: list[str] | None = None
         if hasattr(module, "segments"):
@@ -146,6 +146,7 @@ class Stack:
         call.mask, call.windowed = mask, self.windowed
         call.packed = self.adapters.looks and mask is None and begins_again(given.get("position_ids"))
         call.frames = frames_of(module, given) if GRIDS in given else self.frames
+        call.packed |= self.packs or (given.get("cu_seqlens") is not None and call.frames is None)
         words = next((given[key] for key in WORDS if isinstance(given.get(key), Tensor)), None)
         call.size = None if words is None or words.dim() < 2 else (words.shape[0], words.shape[1])
         if self.tells and self.adapters.looks:

@@ -252,6 +252,21 @@ def test_a_decoder_is_given_no_samples_in_one_row():
         model(input_ids=torch.ones(1, 5, dtype=torch.long) * 5, attention_mask=mask)
 
 
+def test_samples_that_cu_seqlens_tell_apart_are_refused():
+    class Tower(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, hidden_states, cu_seqlens=None):
+            return self.linear(hidden_states)
+
+    model, tokens = inject(Tower(), AdapterConfig(targets="linear")), torch.randn(1, 5, 8)
+    model(tokens)
+    with pytest.raises(InputError, match="say that a row is several samples"):
+        model(tokens, cu_seqlens=torch.tensor([0, 2, 5]))
+
+
 def test_an_encoder_that_is_called_by_itself_has_its_own_mask(awake):
     model, targets = build("mbart")
     awake(inject(model.eval(), AdapterConfig(targets=targets)))

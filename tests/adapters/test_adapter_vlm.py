@@ -294,7 +294,7 @@ def test_samples_that_are_packed_into_one_row_are_refused(cases):
     words = batch["input_ids"][:, -6:].reshape(1, -1)
     positions = torch.arange(6).repeat(2)[None]
     model(input_ids=words, position_ids=torch.arange(12)[None])
-    with pytest.raises(InputError, match="position_ids begin again within a row"):
+    with pytest.raises(InputError, match="position_ids or cu_seqlens say that a row is several samples"):
         model(input_ids=words, position_ids=positions)
     model(
         input_ids=words, position_ids=positions, attention_mask=torch.ones_like(words)
