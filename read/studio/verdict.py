@@ -18,16 +18,24 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from read.bundle.workspace import TrainedRun, find_run
 from read.errors import InputError
 from read.files import atomic_path, digest_of, read_json, read_jsonl, write_json
+from read.studio.results import (
+    CHANGED,
+    ENOUGH,
+    ENOUGH_VIDEOS,
+    counted,
+    primary,
+    ranked,
+    report_cautions,
+    scores_of,
+    trained_on,
+)
+from read.studio.summary_verdict import SUMMARIZATION, tell_summaries
 from read.studio.working import ParamsFile, card_file
 
 BUNDLE, REPORT, VERDICT = "bundle", "report.html", "verdict.json"
 GROUNDING = "grounding"
-SMALL = 0.5  # share of the model's parameters that a small strategy trains at most
-ENOUGH = 30  # test queries, and
-ENOUGH_VIDEOS = 10  # their videos, below which a caution is told
 MORE = 8  # labelled videos, at most, that the learning curve is asked about
 FOUND = "MR-full-R1@0.5"  # the share of found queries, where a row has scores and no predictions
 ROWS = (
@@ -36,7 +44,6 @@ ROWS = (
     ("map", "linear map", "fitted to the labels in closed form"),
     ("zero_shot", "zero-shot", "the model before it saw your labels"),
 )
-CHANGED = "The test side is another one than at the last training: its scores and these cannot be compared."
 Z = 1.96  # of a normal distribution, 95 % two-sided
 
 
@@ -71,10 +78,13 @@ def pack(working: Path, name: str, cache: Path) -> None:
     params = ParamsFile(working)
     if (other := params.get("dataset")) != name:
         raise InputError(f"what lies in {working / 'results/report'} is of {other} by now; train {name} again")
-    before = read_json(cache / VERDICT).get("test") if (cache / VERDICT).is_file() else None
-    best, runs = _ranked(working, name, GROUNDING)
-    others = _ranked(working, name, "summarization")[1] if "summarization" in params.get("task") else []
-    verdict = tell(working, name, best, before)
+    before = read_json(cache / VERDICT) if (cache / VERDICT).is_file() else {}
+    best, runs = ranked(working, name, GROUNDING)
+    verdict = tell(working, name, best, before.get("test"))
+    others = []
+    if SUMMARIZATION in params.get("task"):
+        best, others = ranked(working, name, SUMMARIZATION)
+        verdict["summaries"] = tell_summaries(working, name, best, (before.get("summaries") or {}).get("test"))
     with atomic_path(cache / REPORT) as draft:
         shutil.copyfile(working / "results/report/index.html", draft)
     with atomic_path(cache / BUNDLE) as draft:
@@ -96,9 +106,9 @@ def tell(working: Path, name: str, best: str, before: str | None = None) -> dict
     """
     folder = working / "results/runs" / name / GROUNDING
     truth = {str(row["qid"]): row for row in read_jsonl(working / "data/raw" / name / "annotations.jsonl")}
-    own = _scores(folder, best)
+    own = scores_of(folder, best)
     most = max(own)
-    metric = _primary(working, best, most)
+    metric = primary(working, GROUNDING, best, most)
     curve = [
         (shots, [found_by(folder / best / f"k{shots}-s{seed}", truth) for seed in sorted(own[shots])])
         for shots in sorted(own)
@@ -112,7 +122,7 @@ def tell(working: Path, name: str, best: str, before: str | None = None) -> dict
         "sentence": " ".join([sentence(first), *_beside(folder, first.queries), outlook(curve)]),
         "metric": metric,
         "rows": _rows(folder, metric, best, own[most], first.queries),
-        "cautions": [*changed, *_own_cautions(first), *_report_cautions(working)],
+        "cautions": [*changed, *_own_cautions(first), *report_cautions(working, GROUNDING)],
         "left_test": len(asked),
         "strategy": best,
         "test": test,
@@ -168,11 +178,6 @@ def outlook(curve: Sequence[tuple[int, Sequence[Findings]]]) -> str:
     )
 
 
-def counted(count: int, what: str) -> str:
-    """A number of things: `1 video`, `2 videos`."""
-    return f"{count} {what}{'s' * (count != 1)}"
-
-
 def found_by(run: Path, truth: Mapping[str, Mapping[str, Any]]) -> Findings:
     """What the predictions of a run find of the test queries."""
     from read.metrics.grounding import evaluate
@@ -195,51 +200,13 @@ def _predictions(run: Path) -> list[dict[str, Any]]:
     return read_jsonl(run / "predictions.jsonl")
 
 
-def _ranked(working: Path, name: str, task: str) -> tuple[str, list[TrainedRun]]:
-    """The best strategy of a task by what chose, and one run of each, its own first."""
-    runs = _runs(working, name, task)
-    if not runs:
-        raise InputError(f"{working / 'models/adapters' / name / task}: holds no trained run")
-    most = max(run.record["shots"] for run in runs)
-    by_strategy: dict[str, list[TrainedRun]] = {}
-    for run in runs:
-        if run.record["shots"] == most:
-            by_strategy.setdefault(run.label, []).append(run)
-    chosen = {label: fmean(run.record["val_score"] for run in own) for label, own in by_strategy.items()}
-    small = [label for label, own in by_strategy.items() if own[0].record["share"] <= SMALL] or list(by_strategy)
-    best = max(small, key=chosen.__getitem__)
-    order = [best, *(label for label in by_strategy if label != best)]
-    return best, [min(by_strategy[label], key=lambda run: run.record["seed"]) for label in order]
-
-
-def _runs(working: Path, name: str, task: str) -> list[TrainedRun]:
-    folder = working / "models/adapters" / name / task
-    return [find_run(folder / run) for run in read_json(folder / "runs.json")] if folder.is_dir() else []
-
-
-def _scores(folder: Path, strategy: str) -> dict[int, dict[int, dict[str, Any]]]:
-    """Shots -> seed -> scores of a strategy's runs."""
-    found: dict[int, dict[int, dict[str, Any]]] = {}
-    for path in sorted((folder / strategy).glob("k*-s*/scores.json")):
-        row = read_json(path)
-        found.setdefault(row["shots"], {})[row["seed"]] = row
-    if not found:
-        raise InputError(f"{folder / strategy}: holds no scores; run the pipeline to its end")
-    return found
-
-
-def _primary(working: Path, strategy: str, shots: int) -> str:
-    """The metric of the report's first column."""
-    return next(iter(read_json(working / "results/report/metrics" / GROUNDING / f"{strategy}-k{shots}.json")))
-
-
 def _rows(
     folder: Path, metric: str, best: str, own: Mapping[int, dict[str, Any]], queries: int
 ) -> list[dict[str, Any]]:
     """The strategy beside what needs no training, each with the report's metric and about how many queries it finds."""
     sources = _untrained(folder)
     rows = [(label, sources[name], note) for name, label, note in ROWS if name in sources]
-    rows.append((best, [row["scores"] for row in own.values()], _training(own)))
+    rows.append((best, [row["scores"] for row in own.values()], trained_on(own)))
     found = []
     for label, scores, note in rows:
         finds = _finds(scores, queries)
@@ -254,16 +221,9 @@ def _untrained(folder: Path) -> dict[str, list[dict[str, float]]]:
     sources = {name: [references[name]["scores"]] for name in ("random", "cosine") if name in references}
     for name in ("map", "zero_shot"):
         if (folder / name).is_dir():
-            scores = _scores(folder, name)
+            scores = scores_of(folder, name)
             sources[name] = [row["scores"] for row in scores[max(scores)].values()]
     return sources
-
-
-def _training(own: Mapping[int, dict[str, Any]]) -> str:
-    first = next(iter(own.values()))
-    count = first.get("train_videos") or first["shots"]
-    seeds = f", mean over {len(own)} seeds" if len(own) > 1 else ""
-    return f"trained on {counted(count, 'labelled video')}{seeds}"
 
 
 def _finds(scores: Sequence[Mapping[str, float]], queries: int) -> float | None:
@@ -280,8 +240,3 @@ def _own_cautions(found: Findings) -> list[str]:
         f"The test side is small: {counted(found.queries, 'sentence')} of {counted(found.videos, 'video')}. "
         "Differences of a few are chance, and sentences of one video are more alike than the interval assumes."
     ]
-
-
-def _report_cautions(working: Path) -> list[str]:
-    told = read_json(working / "results/report/takeaways.json").get(GROUNDING, [])
-    return [f"{each['title']}. {each['text']}" for each in told if each["caution"]]

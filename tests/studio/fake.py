@@ -64,7 +64,7 @@ class FakeReading:
 class FakeTraining:
     """A run that is idle until it is started, and then runs until it is stopped."""
 
-    working_here, bundle, report = True, None, None
+    working_here, bundle, report, verdict = True, None, None, None
 
     def __init__(self):
         self.state = "idle"
@@ -74,7 +74,7 @@ class FakeTraining:
         stages = [{"name": "extract", "done": 1, "total": 4, "state": "running"}]
         return {
             "state": self.state, "can": True, "why": "", "plan": plan, "stages": stages, "share": 0.25, "left": 60.0,
-            "error": "", "verdict": None, "report": False, "started": None, "ended": None,
+            "error": "", "verdict": self.verdict, "report": False, "started": None, "ended": None,
         }  # fmt: skip
 
     def start(self, labels):

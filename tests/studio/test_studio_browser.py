@@ -454,8 +454,24 @@ def test_what_cannot_be_taken_is_told_and_what_was_typed_stays(tab, labeller, tm
     alert("There is no video “100%” in this folder.")
 
 
-def test_the_training_is_started_watched_and_stopped(tab, studio):
+def test_the_training_is_started_watched_and_stopped(tab, studio, monkeypatch):
+    row = {"name": "read", "value": 59.66, "note": "trained on 4 labelled videos"}
+    verdict = {
+        "sentence": "2 of 3", "metric": "mAP", "rows": [row], "cautions": ["Few."], "strategy": "read", "left_test": 2,
+    }  # fmt: skip
+    monkeypatch.setattr(studio.training, "verdict", verdict)
     tab.run("location.hash = '#train'")
+    tab.until("document.querySelector('#verdict-told').textContent === '2 of 3'")
+    assert tab.run("document.querySelector('#summaries').hidden")
+    floor = {"name": "lead", "value": 5, "note": "the transcript's first sentence"}
+    verdict |= {"summaries": {
+        "sentence": "ROUGE 59.7", "metric": "ROUGE", "rows": [floor, row], "cautions": ["Short."], "strategy": "read",
+    }}  # fmt: skip
+    tab.run("location.hash = '#label'")
+    tab.run("location.hash = '#train'")
+    tab.until("document.querySelector('#summaries-told').textContent === 'ROUGE 59.7'")
+    assert "59.7" in tab.text("#summaries-rows .best") and "5.0" in tab.text("#summaries-rows tr:first-child")
+    assert tab.text("#summaries-cautions") == "Short." and "2 videos left the test side" in tab.text("#cautions")
     tab.until("document.querySelector('#params-rows').innerText.includes('montage')")
     tab.click("#train-start")
     tab.until("document.querySelector('#run-told').textContent === 'Training: 25 %, about 60 s left'")

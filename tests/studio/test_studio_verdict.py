@@ -7,8 +7,8 @@ import pytest
 
 from read.errors import InputError
 from read.files import write_json, write_jsonl
-from read.studio.verdict import CHANGED, Findings, found_by, outlook, pack, sentence, tell
-from read.studio.verdict import _ranked as ranked
+from read.studio.results import CHANGED, ranked
+from read.studio.verdict import Findings, found_by, outlook, pack, sentence, tell
 
 METRIC = "MR-full-mAP"
 

@@ -48,18 +48,23 @@ function drawVerdict({ verdict, report }) {
   find("verdict").hidden = !verdict;
   find("report").hidden = !report;
   if (!verdict) return;
-  find("verdict-told").textContent = verdict.sentence;
-  find("metric").textContent = verdict.metric ? `${verdict.metric}, in points` : "";
-  const most = Math.max(...verdict.rows.map(({ value }) => Number(value) || 0), 1e-9);
-  find("verdict-rows").replaceChildren(...verdict.rows.map(({ name, value, note }) => {
+  const left = verdict.left_test ? [`${many(verdict.left_test, "video")} left the test side after a wrong answer was labelled: scores before and after are not comparable.`] : [];
+  drawTold("verdict", "metric", "cautions", { ...verdict, cautions: [...(verdict.cautions ?? []), ...left] });
+  find("summaries").hidden = !verdict.summaries;
+  if (verdict.summaries) drawTold("summaries", "summaries-metric", "summaries-cautions", verdict.summaries);
+}
+
+function drawTold(name, metric, cautions, told) { // sentence, rows and cautions of one task
+  find(`${name}-told`).textContent = told.sentence;
+  find(metric).textContent = told.metric ? `${told.metric}, in points` : "";
+  const most = Math.max(...told.rows.map(({ value }) => Number(value) || 0), 1e-9);
+  find(`${name}-rows`).replaceChildren(...told.rows.map(({ name: row, value, note }) => {
     const bar = make("i");
     bar.style.width = `${(100 * Math.max(Number(value) || 0, 0)) / most}%`;
     const number = typeof value === "number" ? value.toFixed(1) : value ?? "–";
-    return make("tr", name === verdict.strategy ? { class: "best" } : {}, make("th", { scope: "row" }, name), make("td", { class: "num" }, number), make("td", { class: "bar-cell", "aria-hidden": "true" }, make("span", { class: "share" }, bar)), make("td", { class: "note" }, note ?? ""));
+    return make("tr", row === told.strategy ? { class: "best" } : {}, make("th", { scope: "row" }, row), make("td", { class: "num" }, number), make("td", { class: "bar-cell", "aria-hidden": "true" }, make("span", { class: "share" }, bar)), make("td", { class: "note" }, note ?? ""));
   }));
-  const cautions = [...(verdict.cautions ?? [])];
-  if (verdict.left_test) cautions.push(`${many(verdict.left_test, "video")} left the test side after a wrong answer was labelled: scores before and after are not comparable.`);
-  find("cautions").replaceChildren(...cautions.map((caution) => make("li", {}, caution)));
+  find(cautions).replaceChildren(...told.cautions.map((caution) => make("li", {}, caution)));
 }
 
 function draw(told) {
