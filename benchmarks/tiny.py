@@ -179,7 +179,7 @@ class Running:
                 command, cwd=project.folder, env=project.environment, stdout=log, stderr=log, start_new_session=True
             )
 
-    def wait_for(self, condition: Callable[[], Any], seconds: float = 120.0) -> None:
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 300.0) -> None:
         """Wait until something is so, while the command runs."""
         end = time.monotonic() + seconds
         while not condition():

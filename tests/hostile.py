@@ -193,14 +193,14 @@ def use(folder, video):
 
 
 def try_kinds(folder, video):
-    """Print for each heavy kind how it ended, its seconds, and the most memory so far, in MiB."""
+    """Print for each heavy kind how it ended, its seconds of CPU, and the most memory so far, in MiB."""
     from read.errors import InputError
 
     resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30,) * 2)
     use(Path(folder) / "as-it-was", video)
     print("as-it-was", "used", 0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, flush=True)
     for kind in HEAVY:
-        began, ended = time.monotonic(), "used"
+        began, ended = time.process_time(), "used"
         try:
             use(Path(folder) / kind, video)
         except InputError:
@@ -208,7 +208,7 @@ def try_kinds(folder, video):
         except BaseException as error:
             ended = type(error).__name__
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(kind, ended, round(time.monotonic() - began, 2), most, flush=True)
+        print(kind, ended, round(time.process_time() - began, 2), most, flush=True)
 
 
 if __name__ == "__main__":

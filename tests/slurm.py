@@ -127,7 +127,7 @@ def _free_port() -> int:
         return found.getsockname()[1]
 
 
-def _wait(condition, log: Path, seconds: float = 20.0) -> None:
+def _wait(condition, log: Path, seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, log.read_text()[-2000:]

@@ -16,7 +16,7 @@ from read.predictor import Predictor
 from tests.hostile import CONFIG, CONTENTS, EDITS, HEAVY, KINDS, TEXT, TOKENS, spoil, use
 
 pytest_plugins = ["tests.packed"]
-SOON, MEMORY = 5.0, 1024  # seconds, MiB
+SOON, MEMORY = 5.0, 1024  # seconds of CPU, MiB
 
 
 @pytest.fixture
@@ -27,10 +27,10 @@ def copy(packed, tmp_path):
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in HEAVY])
 def test_a_hostile_bundle_ends_in_a_message(copy, videos, kind):
     spoil(copy, kind)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(InputError) as told:
         use(copy, videos / "short.mp4")
-    assert time.monotonic() - began < SOON
+    assert time.process_time() - began < SOON
     message = str(told.value)
     assert str(copy) in message and len(message) < 2000
     assert message.isprintable()
@@ -43,7 +43,7 @@ def test_heavy_bundles_end_in_a_message_within_a_gigabyte(packed, videos, tmp_pa
     shutil.copytree(packed, tmp_path / "as-it-was")
     done = subprocess.run(
         [sys.executable, "-m", "tests.hostile", tmp_path, videos / "short.mp4"],
-        cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120,
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     rows = [line.split() for line in done.stdout.splitlines()]
     usual = int(rows[0][3])

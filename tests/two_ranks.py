@@ -283,7 +283,7 @@ def an_adapter_in_shards_trains_as_a_whole_one():
 
 
 def main(rank, folder):
-    options = {"rank": int(rank), "world_size": 2, "timeout": timedelta(seconds=60)}
+    options = {"rank": int(rank), "world_size": 2, "timeout": timedelta(seconds=120)}
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", **options)
     said = {}
     for name, each in CHECKS.items():

@@ -5,8 +5,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Hashable
-from contextlib import suppress
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,9 @@ class Mind:
     kept: FeatureCache
     files: Path | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _counting: threading.Lock = field(default_factory=threading.Lock)
+    _uses: int = 0
+    _over: bool = False
 
     def get(self, key: str) -> JoinedFeatures | None:
         """What was read of a file, if it is kept."""
@@ -66,9 +69,27 @@ class Mind:
         """That of its features."""
         return self.predictor.extractor
 
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """During the block its files stay, also where it is closed meanwhile."""
+        with self._counting:
+            self._uses += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._uses -= 1
+            self._tidy()
+
     def close(self) -> None:
-        """Remove its files. Answers that are under way may fail; there are none by another model's time."""
-        if self.files is not None:
+        """Remove its files, as soon as nobody uses it."""
+        self._over = True
+        self._tidy()
+
+    def _tidy(self) -> None:
+        with self._counting:
+            idle = self._over and not self._uses
+        if idle and self.files is not None:
             shutil.rmtree(self.files, ignore_errors=True)
 
 

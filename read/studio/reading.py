@@ -9,6 +9,7 @@ Symbols: n parts of a video, d width of its features.
 import shutil
 import threading
 from collections.abc import Hashable, Iterable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,7 +71,7 @@ class FootageReading:
         self._strips = Strips()
         self._twins: dict[str, list[str]] = {}
         self._compared: tuple[Hashable, int] = (None, 0)  # what was, and how much
-        self._before: Mind | None = None  # answers may be under way
+        self._before: Mind | None = None  # others may still ask its predictor
         for left in self.cache.glob(f"{COPIES}*"):  # by a studio that was killed
             shutil.rmtree(left, ignore_errors=True)
         self._line, self._aside = Line(), Line()  # of videos; of what must not wait for them
@@ -119,8 +120,16 @@ class FootageReading:
         Raises:
             InputError: nothing helps yet, there is no such adapter, or as the predictor's answers.
         """
-        with self._lock:
-            mind, work = self._mind, self._works.get(vid)
+        with ExitStack() as held:
+            with self._lock:
+                mind, work = self._mind, self._works.get(vid)
+                if mind:
+                    held.enter_context(mind.in_use())
+            return self._answer(mind, vid, work, query, adapter)
+
+    def _answer(
+        self, mind: Mind | None, vid: str, work: _Work | None, query: str, adapter: str | None
+    ) -> dict[str, Any]:
         if mind is None:
             raise InputError(self.trouble or "There is no model to ask yet: train one first.")
         if work is None or work.job.state != "done":

@@ -194,8 +194,10 @@ class Training:
             plan = replace(counted(labels), why=str(error))
         why = plan.why
         with self._lock:
-            run, log = self._last(), self._log()
-        state, error = self._state(run, log)
+            run = self._last()
+            lives = run is not None and run.lives  # before its log is read, which is whole once it is gone
+            log = self._log()
+        state, error = self._state(run, lives, log)
         busy = state in ("running", "stopping")
         ended = None if busy or run is None else self._last_word()
         return {
@@ -216,11 +218,11 @@ class Training:
             self._plan = key, plan_training(self.working, self.name, labels)
         return self._plan[1]
 
-    def _state(self, run: StartedRun | None, log: RunLog) -> tuple[str, str]:
+    def _state(self, run: StartedRun | None, lives: bool, log: RunLog) -> tuple[str, str]:
         """The state in a word, and what went wrong."""
         if run is None:
             return "idle", ""
-        if run.lives:
+        if lives:
             return ("stopping" if run.stopping else "running"), ""
         if log.complete:
             if run.failed:

@@ -1,8 +1,6 @@
 """Injected models under autocast, gradient checkpointing and DistributedDataParallel."""
 
 import copy
-import os
-import socket
 import sys
 from collections import namedtuple
 
@@ -156,9 +154,8 @@ def test_two_forward_passes_before_one_checkpointed_backward(univtg, batches, aw
     loss_of(model(**first)).backward()
 
 
-def _worker(rank, port, model, batch, results):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    dist.init_process_group("gloo", rank=rank, world_size=2)
+def _worker(rank, meeting, model, batch, results):
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     torch.set_num_threads(1)
     parallel = DistributedDataParallel(model)
     mine = {key: value[2 * rank : 2 * rank + 2] for key, value in batch.items()}
@@ -169,17 +166,14 @@ def _worker(rank, port, model, batch, results):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo")
-def test_two_processes_get_the_mean_gradient(univtg, batches, awake):
+def test_two_processes_get_the_mean_gradient(univtg, batches, awake, tmp_path):
     model = univtg(drop_path=0.0, input_dropout=0.0)  # eval: the gradient is of one loss
     inject(model, AdapterConfig(), "idle")
     awake(inject(model, AdapterConfig(), "busy"))
     batch = batches(clips=(7, 7, 7, 7), words=(5, 5, 5, 5))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     with mp.get_context("spawn").Manager() as manager:
         results = manager.dict()
-        mp.spawn(_worker, (port, copy.deepcopy(model), batch, results), nprocs=2)
+        mp.spawn(_worker, (tmp_path / "meeting", copy.deepcopy(model), batch, results), nprocs=2)
         first, second = results[0], results[1]
     loss_of(model(**batch)).backward()
     for name, gradient in gradients(model).items():

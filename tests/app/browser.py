@@ -61,7 +61,7 @@ class Browser:
             if "method" in told:
                 self.events.append(told)
 
-    def page(self, address, width=1200, height=900, beside=None, latency=0):
+    def page(self, address, width=1200, height=900, beside=None, hold=None):
         """Open an address, as somebody who has never been there, or in another tab `beside` a page."""
         context = beside.context if beside else self.send("Target.createBrowserContext")["browserContextId"]
         target = self.send("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
@@ -73,7 +73,7 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "DOM", "Network"):
             page.send(f"{domain}.enable")
         page.size(width, height)
-        page.slow(latency=latency)
+        page.hold(hold)
         page.go(address)
         return page
 
@@ -100,10 +100,17 @@ class Page:
         self.send("Page.navigate", url=address)
         self.until("document.readyState === 'complete'")
 
-    def slow(self, latency=0, offline=False):
-        """Wait `latency` milliseconds for each answer, or get none."""
-        speed = {"downloadThroughput": -1, "uploadThroughput": -1}
-        self.send("Network.emulateNetworkConditions", offline=offline, latency=latency, **speed)
+    def hold(self, pattern=None):
+        """From now on let requests wait whose addresses are like a pattern; none: let those go on that wait."""
+        if pattern:
+            self.send("Fetch.enable", patterns=[{"urlPattern": pattern}])
+        else:
+            self.send("Fetch.disable")
+
+    def offline(self, away=True):
+        """Get no answers."""
+        speed = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.send("Network.emulateNetworkConditions", offline=away, **speed)
 
     def size(self, width, height, scale=1):
         self.send(

@@ -307,10 +307,10 @@ def test_two_tabs_leave_each_other_their_videos(browser, visitor, page, site, fi
 
 
 def test_a_file_that_is_chosen_before_the_page_knows_its_visit(browser, page, film):
-    visitor = browser.page(page[0], latency=1500)
+    visitor = browser.page(page[0], hold="*/api/session")
     assert visitor.text("#limits") == ""
     visitor.give("#pick", film)
-    visitor.slow()
+    visitor.hold()
     ready(visitor)
     assert visitor.text("#name") == "a film.mp4" and visitor.complaints() == []
 

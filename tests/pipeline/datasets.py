@@ -52,7 +52,7 @@ def servers():
 
 
 def options(**changes) -> DownloadSettings:
-    return DownloadSettings(**{"shards": 2, "tolerance": 0.0, "retries": 0, "timeout": 5.0, "mirror": None} | changes)
+    return DownloadSettings(**{"shards": 2, "tolerance": 0.0, "retries": 0, "timeout": 60.0, "mirror": None} | changes)
 
 
 def row(number: int, vid: str) -> str:

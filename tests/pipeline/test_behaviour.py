@@ -120,9 +120,10 @@ def test_a_config_of_the_command_line_is_not_recorded(half):
 
 def test_a_second_run_at_the_same_time_is_refused(half):
     (half.folder / "results/report/index.html").unlink()
+    lease = half.folder / ".snakemake/leases/run.json"
+    lease.unlink()  # it came with the copy, of an earlier run
     first = half.start("snakemake", "--cores", "1")
-    lease = ".snakemake/leases/run.json"
-    first.wait_for(lambda: half.json(lease)["pid"] == first.process.pid)  # it came with the copy, of an earlier run
+    first.wait_for(lease.exists)
     with first.paused():
         message = half.snakemake(status=1)
         half.snakemake("-n")  # planning disturbs nobody

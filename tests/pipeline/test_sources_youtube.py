@@ -125,7 +125,7 @@ def test_a_connection_that_stays_lost_or_silent_does_not_make_a_shorter_video(ad
     start = time.monotonic()
     with pytest.raises(UnavailableError):
         fetch(address, tmp_path, f"{PAGE}_0_8", timeout=0.4)
-    assert time.monotonic() - start < 10.0
+    assert time.monotonic() - start < 29.0
     assert [path for path in tmp_path.iterdir() if path.suffix == ".mp4"] == []
 
 

@@ -235,7 +235,7 @@ def test_two_tabs_that_change_the_same_sentence_are_told(tab, browser, served, l
             "query": "theirs",
             "windows": [{"start": 1, "end": 3 if choice == "mine" else 5, "score": None}],
         }
-        tab.slow(latency=400)  # the other tab's change is not seen here yet
+        tab.hold("*/api/changes*")  # the other tab's change is not seen here yet
         assert labeller.put(f"/api/labels/{row['qid']}", json=change).status_code == 200
         tab.run("document.querySelector('#query').focus()")
         tab.run("document.querySelector('#query').value = ''")
@@ -243,7 +243,7 @@ def test_two_tabs_that_change_the_same_sentence_are_told(tab, browser, served, l
         press(tab, "Enter")
         tab.until("document.querySelector('#conflict').open")
         assert "mine" in tab.text("#mine") and "theirs" in tab.text("#theirs")
-        tab.slow()
+        tab.hold()
         tab.click(f"#conflict [value={choice}]")
         saved(tab)
         tab.until(f"document.querySelector('#labels .query').textContent === '{expected}'")
@@ -252,7 +252,7 @@ def test_two_tabs_that_change_the_same_sentence_are_told(tab, browser, served, l
 
 
 def test_nothing_is_lost_while_the_server_is_away(tab, browser, served, labeller):
-    tab.slow(offline=True)
+    tab.offline()
     seek(tab, 0)
     for query, end in (("one", 3), ("two", 5)):
         seek(tab, end - 1)
@@ -267,12 +267,12 @@ def test_nothing_is_lost_while_the_server_is_away(tab, browser, served, labeller
     )
     tab.until("document.querySelector('#labels').innerText.split('not saved yet').length === 3")
     assert labeller.labels() == []
-    tab.slow()
+    tab.offline(False)
     saved(tab)
     assert [row["query"] for row in labeller.labels()] == ["one", "two"] and tab.run(
         "document.querySelector('#away').hidden"
     )
-    tab.slow(offline=True)
+    tab.offline()
     press(tab, "n")
     tab.type("never sent")
     press(tab, "Escape")

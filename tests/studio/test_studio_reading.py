@@ -318,6 +318,24 @@ def test_a_bundle_may_be_replaced_while_it_is_asked(opened, bundle, packed, work
     assert [*(working / "cache").glob(f"{COPIES}*")] == []
 
 
+def test_an_answer_under_way_outlives_two_trainings(opened, bundle, packed, monkeypatch):
+    found, told, real = settled(opened(bundle), bundle), [], reading.answer_told
+    right = found.answer("party", QUERY)
+    again, asked, go = settled(opened(bundle), bundle), threading.Event(), threading.Event()  # its models: not loaded
+    monkeypatch.setattr(reading, "answer_told", lambda *given: asked.set() or (go.wait(90) and real(*given)))
+    asking = threading.Thread(target=lambda: told.append(again.answer("party", QUERY)))
+    asking.start()
+    assert asked.wait(90)
+    for _ in range(2):
+        with atomic_path(bundle) as draft:
+            shutil.copytree(packed, draft)
+        again.reload(bundle)
+        idle(again)
+    go.set()
+    asking.join()
+    assert told == [right]
+
+
 def test_a_damaged_bundle_is_told_and_does_not_help(opened, bundle):
     config = json.loads((bundle / "config.json").read_text())
     write_json(bundle / "config.json", config | {"version": 99})

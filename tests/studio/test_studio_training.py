@@ -133,6 +133,24 @@ def test_kill_nine_is_told_and_the_next_start_goes_on(training, working):
     wait(training, "done")
 
 
+def test_a_run_that_ends_while_its_log_is_read_is_none_that_was_killed(training, working, monkeypatch):
+    training.start(LABELS)
+    wait(training, "running", done=2)
+    read = training._log
+
+    def ends_after_it():
+        log = read()
+        (working / "go").touch()
+        training._process.wait(90)
+        return log
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_log", ends_after_it)
+        told = training.status(LABELS)
+    assert (told["state"], told["error"]) == ("running", "")
+    wait(training, "done")
+
+
 def test_a_run_that_does_not_listen_is_ended_by_stronger_signals(training, working, monkeypatch):
     monkeypatch.setattr(module, "PATIENCE", 0.2)
     seen, end = threading.Event(), module._end
