@@ -97,7 +97,10 @@ def test_by_keyboard_alone_from_the_first_sight_to_the_file(browser, served, lab
     tab.type("a stripe moves")
     press(tab, "Enter")
     saved(tab)
-    press(tab, "ArrowRight", "i", "ArrowRight", "o", "n")
+    for key, code in (("ArrowRight", ""), ("ш", "KeyI"), ("ArrowRight", ""), ("щ", "KeyO")):  # with Cyrillic letters
+        tab.send("Input.dispatchKeyEvent", type="keyDown", key=key, code=code)
+        tab.until("!player.seeking")
+    press(tab, "n")
     tab.type("and again")
     press(tab, "Escape", "3", "Enter")
     saved(tab)

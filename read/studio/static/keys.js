@@ -42,9 +42,14 @@ const TABLE = [ // [keys, what is shown, in which views, what is told, what is d
 const byKey = new Map(TABLE.flatMap((row) => row[0].map((key) => [key, row])));
 const TYPING = "input:not([type=checkbox]), textarea, select, [contenteditable]";
 
+function letter({ key, code }) { // of a keyboard without Latin letters: that at the same place
+  return /^[^\0-\x7f]$/.test(key) && code.startsWith("Key") ? code.at(-1).toLowerCase() : key;
+}
+
 function press(event) {
-  const { target, key } = event;
-  if (event.altKey || document.querySelector("dialog[open]")) return;
+  const { target } = event;
+  const key = letter(event);
+  if (event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
   const typing = target.matches?.(TYPING);
   if (event.ctrlKey || event.metaKey) {
     const done = { z: event.shiftKey ? redo : undo, y: redo }[key.toLowerCase()];
