@@ -2,12 +2,14 @@
 
 import json
 import os
+import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 import tests.app
+from read.errors import InputError
 from tests.app.browser import CHROMIUM, chromium
 from tests.app.fake import make_video, wait_until
 from tests.studio.fake import Labeller, serving
@@ -359,6 +361,8 @@ def test_suggestions_are_accepted_by_a_key(tab, labeller):
 
 
 def test_an_answer_is_kept_as_a_clip_and_a_wrong_one_becomes_a_label(tab, browser, labeller):
+    press(tab, "n")
+    tab.type("not finished")
     tab.run("location.hash = '#ask/walk'")
     tab.click("#ask-query")
     tab.type("a stripe moves")
@@ -377,6 +381,8 @@ def test_an_answer_is_kept_as_a_clip_and_a_wrong_one_becomes_a_label(tab, browse
     saved(tab)
     (row,) = labeller.labels()
     assert row["asked"] and row["side"] == "train" and len(row["windows"]) == 1
+    tab.until("document.querySelector('#query').value === 'not finished'")
+    tab.click("#clear")
 
 
 def test_texts_are_saved_when_the_field_is_left(tab, labeller, tmp_path):
@@ -455,6 +461,32 @@ def test_what_cannot_be_taken_is_told_and_what_was_typed_stays(tab, labeller, tm
     alert("2 files at once")
     tab.run("location.hash = '#label/100%'")
     alert("There is no video “100%” in this folder.")
+
+
+def test_a_sentence_that_comes_back_waits_for_the_one_in_the_making(tab, labeller, studio, monkeypatch):
+    gate, add = threading.Event(), studio.labels.add
+
+    def late(vid, query, *args, **more):
+        if query == "late":
+            gate.wait(20)
+            raise InputError("late is refused")
+        return add(vid, query, *args, **more)
+
+    monkeypatch.setattr(studio.labels, "add", late)
+    label_unsaved(tab, "late")
+    for key, at in (("i", 8), ("o", 9)):
+        seek(tab, at)
+        press(tab, key)
+    press(tab, "n")
+    tab.type("next")
+    gate.set()
+    tab.until("document.querySelector('#alert').textContent === 'late is refused'")
+    press(tab, "Enter")
+    saved(tab)
+    assert [(row["query"], row["windows"][0]["start"]) for row in labeller.labels()] == [("next", 8.0)]
+    tab.until("document.querySelector('#query').value === 'late'")
+    assert tab.text("#windows .go") == "6.0 s – 7.0 s"
+    tab.click("#clear")
 
 
 def test_the_training_is_started_watched_and_stopped(tab, studio, monkeypatch):

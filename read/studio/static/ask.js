@@ -81,7 +81,7 @@ export function wrong() { // X: the sentence goes to the view of labels, with wh
   const { query, moments } = answer;
   location.hash = `#label/${encodeURIComponent(vid)}`;
   editor.open(vid);
-  editor.fresh({ query, windows: [], mark: {}, asked: true, ghosts: moments });
+  editor.fresh({ query, asked: true, ghosts: moments });
 }
 
 hear("videos", (changed) => { // another model reads them anew

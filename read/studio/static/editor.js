@@ -11,18 +11,20 @@ export let vid = null;
 export let id = null; // of the chosen label; null while a sentence is new
 let draft = blank();
 
-const place = (of) => `read-studio/${studio.kept_in}/draft/${of}`; // a new sentence outlives the tab, one for each video
-const drafts = new Map();
-function keepDraft(of, kept) {
-  drafts.set(of, kept);
+const drafts = new Map(); // what is not finished outlives the tab
+const place = (what, of) => `read-studio/${studio.kept_in}/${what}/${of}`;
+function store(key, kept) {
+  drafts.set(key, kept);
   try {
-    if (kept) localStorage.setItem(place(of), JSON.stringify(kept)); else localStorage.removeItem(place(of));
+    if (kept) localStorage.setItem(key, JSON.stringify(kept)); else localStorage.removeItem(key);
   } catch { /* full or forbidden: kept as long as this tab lives */ }
 }
-function draftOf(of) {
-  if (drafts.has(of)) return { ...blank(), ...drafts.get(of) };
-  try { return { ...blank(), ...JSON.parse(localStorage.getItem(place(of))) }; } catch { return blank(); }
+function stored(key) {
+  if (drafts.has(key)) return drafts.get(key);
+  try { return JSON.parse(localStorage.getItem(key)); } catch { return null; }
 }
+const keepDraft = (of, kept) => store(place("draft", of), kept); // one for each video
+const draftOf = (of) => ({ ...blank(), ...stored(place("draft", of)) });
 
 export const label = () => (id ? labelOf(id) : null);
 export const windows = () => label()?.windows ?? draft.windows;
@@ -33,29 +35,41 @@ export const mark = () => draft.mark; // {start} or {end}, until both are set
 export const asked = () => draft.asked; // whether the model's answer was seen first
 export const shownGhosts = () => draft.ghosts; // what it answered then
 
+const used = ({ query: text, windows: all, mark: set }) => Boolean(text || all.length || Object.keys(set).length);
+
 function keep() {
-  if (!id) {
-    const used = draft.query || draft.windows.length || Object.keys(draft.mark).length;
-    keepDraft(vid, used ? draft : null);
-  }
+  if (!id) keepDraft(vid, used(draft) ? draft : null);
   tell("editor");
+}
+
+function wait(of, sentence) { // one that was refused, or put aside for an answer, until no other is in the making
+  store(place("waiting", of), [...stored(place("waiting", of)) ?? [], sentence]);
+}
+function next() {
+  const [first, ...rest] = stored(place("waiting", vid)) ?? [];
+  store(place("waiting", vid), rest.length ? rest : null);
+  return { ...blank(), ...first };
 }
 
 export function open(to) {
   [vid, id] = [to, null];
   draft = draftOf(vid);
-  tell("editor");
+  if (vid && !used(draft)) draft = next();
+  keep();
 }
 
-export function fresh(given = {}) { // the draft of this video, or a new one
+export function fresh(given = null) { // the draft of this video, or a new one in its place
   id = null;
-  draft = { ...draftOf(vid), ...given };
+  const kept = draftOf(vid);
+  if (given && used(kept) && kept.query !== given.query) wait(vid, kept);
+  draft = given ? { ...blank(), ...given } : kept;
   keep();
 }
 
 export function clear() {
-  keepDraft(vid, null);
-  fresh();
+  id = null;
+  draft = next();
+  keep();
 }
 
 export function choose(to, window = 0, text = null) {
@@ -167,7 +181,7 @@ export function save(text) { // Enter; true when there was something to save
       : "Mark when it happens: I sets the start at the head, O the end.");
   }
   change(null, { vid, query: said, windows: draft.windows, ...(draft.asked ? { asked: true } : {}) });
-  draft = blank();
+  draft = next();
   keep();
   return true;
 }
@@ -181,6 +195,8 @@ hear("labels", () => { // it may have been removed in another tab, or its window
 hear("refused", ({ kind, label: lost, id: of, to }) => { // what was typed comes back
   if (kind === "change" && to.query !== undefined && labelOf(of)?.vid === vid) choose(of, 0, to.query);
   if (kind !== "add") return;
-  keepDraft(lost.vid, { query: lost.query, windows: lost.windows, asked: Boolean(lost.asked) });
+  const again = { query: lost.query, windows: lost.windows, asked: Boolean(lost.asked) };
+  if (used(lost.vid === vid && !id ? draft : draftOf(lost.vid))) return wait(lost.vid, again);
+  keepDraft(lost.vid, again);
   if (lost.vid === vid && !id) fresh();
 });
