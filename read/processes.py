@@ -23,7 +23,7 @@ def is_alive(pid: int, began: float) -> bool:
     One of another user, that a machine hides (mounts /proc with hidepid), counts as alive as long as its number does.
     """
     now = birth(pid)
-    return _is_hidden(pid) if now is None else abs(now - began) <= 1
+    return _is_hidden(pid) if now is None else abs(now - began) < 2  # a machine's beginning is told in whole seconds
 
 
 def _is_hidden(pid: int) -> bool:

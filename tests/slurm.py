@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tests.ports import free_port
+
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel")
 END_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 CPUS, MEMORY = 8, 16000  # of each node, whatever this machine has
@@ -60,7 +62,7 @@ def slurm(folder: Path, nodes: int = 2) -> Iterator[Path]:
     (folder / "bin/srun").write_text(f'#!/bin/sh\nSLURM_CONF={config} exec {shutil.which("srun")} "$@"\n')
     (folder / "bin/srun").chmod(0o755)
     environment = {"SLURM_CONF": str(config)}
-    ports = [_free_port() for _ in range(nodes + 1)]
+    ports = [free_port() for _ in range(nodes + 1)]
     names = [f"n{number}" for number in range(nodes)]
     host = socket.gethostname().partition(".")[0]
     lines = [
@@ -119,12 +121,6 @@ def _running(command: list[str], log: Path, environment: dict[str, str] | None =
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def _wait(condition, log: Path, seconds: float = 120.0) -> None:

@@ -117,7 +117,7 @@ def test_a_file_of_untold_size_is_cut_off_at_the_limit():
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(page, person, site):
-    connection = http.client.HTTPConnection(urlsplit(page[0]).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(page[0]).netloc, timeout=90)
     connection.putrequest("POST", "/api/videos?name=half.mp4")
     for name, value in {
         "X-Token": person.visit["token"],
@@ -161,7 +161,7 @@ def test_one_person_cannot_see_or_touch_what_another_has(person, other, site, cl
 
 @pytest.mark.parametrize("part", ["", "/file", "/clip?start=0&end=1"])
 def test_without_a_visit_there_is_nothing(page, person, clip, part):
-    assert requests.get(f"{page[0]}/api/videos/{person.add(clip)}{part}", timeout=30).status_code == 403
+    assert requests.get(f"{page[0]}/api/videos/{person.add(clip)}{part}", timeout=90).status_code == 403
 
 
 def test_ids_cannot_be_guessed(person, other, clip):

@@ -4,7 +4,6 @@ import json
 import os
 import threading
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -12,6 +11,7 @@ import tests.app
 from read.errors import InputError
 from tests.app.browser import CHROMIUM, chromium
 from tests.app.fake import make_video, wait_until
+from tests.ports import free_port
 from tests.studio.fake import Labeller, serving
 
 pytestmark = [
@@ -301,8 +301,8 @@ def test_a_page_outlives_its_studio_and_saves_once_in_the_right_folder(browser, 
     def told(sentence, unsaved):
         tab.until(f"{away}.startsWith({json.dumps(sentence)}) && {away}.includes('({unsaved} so far)')")
 
-    with serving(*mine) as (address, studio):
-        port = urlsplit(address).port
+    port = free_port()
+    with serving(*mine, port=port) as (address, studio):
         tab = opened(browser.page(address))
         label(tab, "one")
         add = studio.labels.add
