@@ -137,10 +137,11 @@ def parse(name: str, path: Path) -> Module:
     tree = ast.parse(path.read_bytes(), path)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     _drop_docstrings(tree)
+    homes = sorted(set(_homes(tree, package))) if path.name == "__init__.py" else []
     return Module(
         hashlib.sha256("".join(_spell(tree)).encode("utf-8", "surrogatepass")).hexdigest(),
-        sorted(set(_imports(tree, package))),
-        path.name == "__init__.py" and all(map(_passes_on, tree.body)),
+        homes or sorted(set(_imports(tree, package))),
+        path.name == "__init__.py" and (bool(homes) or all(map(_passes_on, tree.body))),
         sorted(_data(tree, path.parent)),
     )
 
@@ -186,6 +187,17 @@ def _passes_on(node: ast.stmt) -> bool:
     named = isinstance(node, ast.Assign) and all(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
     plain = isinstance(node, ast.ImportFrom) and all(alias.asname in (None, alias.name) for alias in node.names)
     return named or plain
+
+
+def _homes(tree: ast.Module, package: str) -> Iterator[tuple[str, str]]:
+    """(module, name) of each name of an `__init__` that does nothing but look names up in their modules."""
+    kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef)
+    assigned = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)}
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    rest = [node for node in tree.body if not isinstance(node, (*kinds, ast.Assign))]
+    if assigned.keys() == {"_HOMES", "_HOME_OF", "__all__"} and defined == {"__getattr__"} and not rest:
+        for home, names in ast.literal_eval(assigned["_HOMES"]).items():
+            yield from ((f"{package}.{home}", name) for name in names)
 
 
 def _data(tree: ast.Module, folder: Path) -> Iterator[str]:

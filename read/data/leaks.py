@@ -3,9 +3,12 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import TYPE_CHECKING
 
-from read.data.copies import Twins
 from read.errors import InputError
+
+if TYPE_CHECKING:
+    from read.data.copies import Twins
 
 SHOWN = 20  # leaks in a message
 
@@ -16,7 +19,7 @@ def youtube_id(vid: str) -> str:
     return cut[1] if cut else vid
 
 
-def one_for_copies(twins: Iterable[Twins], recording: Callable[[str], str] = youtube_id) -> Callable[[str], str]:
+def one_for_copies(twins: "Iterable[Twins]", recording: Callable[[str], str] = youtube_id) -> Callable[[str], str]:
     """A `recording` by which copies of a video, and copies of these, are cut from one: no draw puts them on two sides.
 
     Args:
@@ -39,7 +42,7 @@ def one_for_copies(twins: Iterable[Twins], recording: Callable[[str], str] = you
 
 
 def check_leaks(
-    sides: Mapping[str, Sequence[str]], twins: Sequence[Twins] = (), recording: Callable[[str], str] = youtube_id
+    sides: Mapping[str, Sequence[str]], twins: "Sequence[Twins]" = (), recording: Callable[[str], str] = youtube_id
 ) -> None:
     """Refuse sides that share a video, a recording, or a copy.
 
@@ -63,7 +66,7 @@ def check_leaks(
 
 
 def _leaks(
-    left: Sequence[str], right: Sequence[str], twins: Sequence[Twins], recording: Callable[[str], str]
+    left: Sequence[str], right: Sequence[str], twins: "Sequence[Twins]", recording: Callable[[str], str]
 ) -> Iterator[tuple[str, str, str]]:
     """Pairs across two sides with the reason, each pair once."""
     seen = set()

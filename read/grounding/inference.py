@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from read.adapters.wrapped import unwrap
 from read.backbones.base import GroundingConfig
 from read.backbones.joint_space import JointSpace
-from read.data import Sample, collate, pieces
+from read.data import Sample, collate
 from read.data.lazy import read
-from read.data.pieces import Piece
+from read.data.pieces import Piece, pieces
 from read.errors import InputError, NotFiniteError
 from read.grounding.fusion import CurveFusion
 from read.grounding.windows import DIGITS, Reading, WindowSettings, windows_of

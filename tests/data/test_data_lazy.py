@@ -8,10 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from read.data import Annotation, FeatureStore, collate, make_samples, pieces, write_shard
+from read.data import Annotation, FeatureStore, collate, make_samples, write_shard
 from read.data.features import text_arrays
 from read.data.joined import join
 from read.data.lazy import Cache, Lazy, joined, read
+from read.data.pieces import pieces
 from read.errors import InputError
 
 SPEC = {"encoders": {"clip": {}}, "clip_len": 2.0}

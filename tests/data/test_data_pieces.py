@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from read.data import Annotation, Sample, collate, pieces, training_pieces
+from read.data import Annotation, Sample, collate, training_pieces
+from read.data.pieces import pieces
 
 
 def long_sample(clips: int, windows, duration: float | None = None, others=()) -> Sample:

@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from read.data import Annotation, Sample, collate, pieces, training_pieces
+from read.data import Annotation, Sample, collate, training_pieces
+from read.data.pieces import pieces
 from read.errors import InputError
 
 
