@@ -43,7 +43,7 @@ def recomputed(model: nn.Module, wanted: bool = True) -> Iterator[None]:
 
 
 def _layers(model: Any) -> list[nn.Module]:
-    places = [place for kind in ("attention", "feed_forward") for place in sub_blocks(model, kind)]
+    places = sub_blocks(model, "attention", "feed_forward")
     if not places and not hasattr(model, "feed_forward_blocks"):
         raise InputError(
             f"train: gradient_checkpointing: the layers of {type(model).__name__} are not known; let it offer "

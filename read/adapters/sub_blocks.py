@@ -65,10 +65,7 @@ def find_places(model: nn.Module, config: AdapterConfig) -> list[Place]:
     Raises:
         InputError: a target matches nothing (with near names), or the model is of no known family.
     """
-    if config.targets:
-        places = _targets(model, config)
-    else:
-        places = [place for kind in config.after for place in sub_blocks(model, kind)]
+    places = _targets(model, config) if config.targets else sub_blocks(model, *config.after)
     if not places:
         raise InputError(
             f"{type(model).__name__}: its {' and '.join(config.after)} blocks are not known; name them by targets=(...)"
@@ -79,13 +76,15 @@ def find_places(model: nn.Module, config: AdapterConfig) -> list[Place]:
     return sorted(places, key=lambda place: order[place.name])
 
 
-def sub_blocks(model: nn.Module, kind: str) -> list[Place]:
-    """The places of a kind, one of `read.adapters.config.SUB_BLOCKS`, that are known without being named."""
+def sub_blocks(model: nn.Module, *kinds: str) -> list[Place]:
+    """The places of kinds, of `read.adapters.config.SUB_BLOCKS`, that are known without being named."""
     places: list[Place] = []
-    for name, module, family in _stacks(model):
-        places += _offered(module, name, kind) if family is None else _in_family(module, name, family, kind)
-    for layers in () if kind in LINEAR else _layers(model):
-        places += _read(model, layers, kind)
+    stacks, read = list(_stacks(model)), [] if set(kinds) <= set(LINEAR) else _layers(model)
+    for kind in kinds:
+        for name, module, family in stacks:
+            places += _offered(module, name, kind) if family is None else _in_family(module, name, family, kind)
+        for layers in () if kind in LINEAR else read:
+            places += _read(model, layers, kind)
     return places
 
 

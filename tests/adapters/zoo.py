@@ -1,7 +1,9 @@
 """Small random models of the families that transformers ships, and inputs for them."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -251,6 +253,13 @@ ZOO = {
 
 def make(name: str) -> Any:
     """A model, in evaluation."""
+    model = deepcopy(_made(name))
+    torch.manual_seed(0)
+    return model
+
+
+@cache
+def _made(name: str) -> Any:
     import transformers as hf
 
     torch.manual_seed(0)
