@@ -1,7 +1,9 @@
 """Fixtures that every test may use."""
 
 import os
+import random
 import sys
+import zlib
 from pathlib import Path
 
 import hypothesis
@@ -26,6 +28,25 @@ def pytest_collection_modifyitems(items):
         if not torch.cuda.is_available():
             for item in marked:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef):
+    """Each fixture draws the same numbers, whatever ran before it: workers share out tests otherwise each time."""
+    _seed(fixturedef.argname)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    """So does each test, and others than its fixtures."""
+    _seed(item.nodeid)
+
+
+def _seed(name: str) -> None:
+    seed = zlib.crc32(name.encode())
+    random.seed(seed)
+    if "torch" in sys.modules:  # not imported for tests that need none
+        sys.modules["torch"].manual_seed(seed)
 
 
 @pytest.fixture
