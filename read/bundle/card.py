@@ -191,7 +191,8 @@ def caution(worth: Mapping[str, Any] | None) -> str:
     """What a bar rests on, where that is few; empty where it is not, or where nobody counted."""
     if worth is None or (worth["found"] >= ENOUGH and worth["videos"] >= ENOUGH_VIDEOS):
         return ""
-    return f"the bar was chosen on few right answers: {worth['found']}, of {worth['videos']} videos"
+    videos = f"{worth['videos']} video{'s' * (worth['videos'] != 1)}"
+    return f"the bar was chosen on few right answers: {worth['found']}, of {videos}"
 
 
 def _confidence(worth: Mapping[str, Any] | None, bar: float | None) -> list[str]:
