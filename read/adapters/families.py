@@ -21,7 +21,8 @@ class Family:
         feed_forward: glob of the modules that end a feed-forward block.
         entry: name, relative to the layer's, of the module that starts it; empty where one module is the whole block.
         attention: globs of the modules that end an attention block.
-        self_attention: glob of the modules that attend within the tokens: (B, T, d), mask -> (B, T, d).
+        self_attention: glob of the modules that attend within the tokens: (B, T, d), mask -> (B, T, d); empty where
+            they are called in another way, which takes no prompts.
         causal: whether a token must not see later ones, from the module and its name.
         writes: whether the tokens are what a decoder writes, which is no input to align, from the module and its name.
     """

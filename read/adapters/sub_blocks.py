@@ -125,7 +125,7 @@ def self_attentions(model: nn.Module) -> dict[str, int]:
     everywhere = model.named_modules()
     found = {name: module.embed_dim for name, module in everywhere if called_like_torchs(module)}
     for stack, module, family in _stacks(model):
-        if family and not family.causal(module, stack):
+        if family and family.self_attention and not family.causal(module, stack):
             for name, block in module.named_modules():
                 if matches(name, family.self_attention) and not called_like_torchs(block):
                     found[_below(stack, name)] = next(block.parameters()).shape[-1]

@@ -23,13 +23,29 @@ REFUSED = {
     ("gpt2", "prompt"): "no attention that is known to take prompts",  # which a cache would have to hold
     ("gemma3", "prompt"): "no attention that is known to take prompts",
     ("albert", "prompt"): "no attention that is known to take prompts",  # it ends in its residual
+    ("xlm", "prompt"): "no attention that is known to take prompts",  # it is called in a way of its own
+    ("swin", "prompt"): "no attention that is known to take prompts",  # it counts places in a window
     ("gemma3", "bias"): "nothing would train",
     ("qwen2_moe", "prompt"): "no attention that is known to take prompts",
     ("qwen2_moe", "read_lora"): "an expert sees some only",
 }
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gemma3", "qwen2_moe", "roberta", "albert", "dinov2", "wav2vec2 stable"])
+SEVERAL = [
+    "gpt2",
+    "gemma3",
+    "qwen2_moe",
+    "roberta",
+    "xlm",
+    "albert",
+    "dinov2",
+    "timesformer",
+    "swin",
+    "wav2vec2 stable",
+]
+
+
+@pytest.mark.parametrize("name", SEVERAL)
 def test_strategies_work_or_say_why_not(awake, name):
     for strategy, options in WAYS:
         model = zoo.make(name)
