@@ -21,6 +21,7 @@ from pipeline.sources.shards import shard_digests, shard_ids, shard_of
 from pipeline.stages.download import fetch_shard, write_manifest
 from read.data import load_annotations, load_summaries
 from read.encoders.frames import iter_clips, write_video
+from read.encoders.program import ffmpeg_binary
 from read.errors import InputError
 from read.files import read_json, read_jsonl, sha256_of, write_jsonl
 from tests.pipeline.datasets import download, make_card, make_files, options, row, servers, stored
@@ -358,22 +359,31 @@ def command(tmp_path: Path, *arguments: str, shards: int = 1) -> subprocess.Pope
     environment = os.environ | {"PYTHONPATH": str(ROOT), "READ_TOLERANCE": "0"}
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.stages.download", *arguments, *words],
-        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
 
-def test_a_killed_job_costs_the_video_it_was_at(tmp_path):
+def test_a_killed_job_costs_the_video_it_was_at(tmp_path, monkeypatch):
+    videos = tmp_path / "data" / "raw" / "mine" / "videos"
+    stops = tmp_path / "ffmpeg"  # at the fourth video, until it is killed
+    count = f"$(ls '{videos}' 2>/dev/null | grep -c 'mp4$')"
+    stops.write_text(
+        f"#!/bin/sh\n[ {count} -lt 3 ] || [ -e '{tmp_path}/killed' ] || exec sleep 600\n"
+        f"exec '{ffmpeg_binary()}' \"$@\"\n"
+    )
+    stops.chmod(0o755)
+    monkeypatch.setenv("READ_FFMPEG", str(stops))
     make_card(tmp_path, MONTAGE, [], annotations=None)
     assert command(tmp_path, "annotations", "mine").wait() == 0
-    videos = tmp_path / "data" / "raw" / "mine" / "videos"
     job = command(tmp_path, "shard", "mine", "000")
     while job.poll() is None and len(list(videos.glob("*.mp4"))) < 3:
         time.sleep(0.01)
-    job.send_signal(signal.SIGKILL)
-    job.wait()
+    os.killpg(job.pid, signal.SIGKILL)
+    assert job.wait() == -signal.SIGKILL
+    (tmp_path / "killed").touch()
     done = {path: path.stat().st_mtime_ns for path in videos.glob("*.mp4")}
     assert not (videos.parent / "shards" / "000.json").exists()
-    assert 3 <= len(done) < 6
+    assert len(done) == 3
     last = max(done, key=done.get)
     assert command(tmp_path, "shard", "mine", "000").wait() == 0
     assert command(tmp_path, "manifest", "mine").wait() == 0

@@ -55,11 +55,18 @@ def press(tab, *keys, modifiers=0):
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 else None)
         tab.key(key, code, None if modifiers & CTRL else text, modifiers)
         tab.until("player.readyState < 1 || (player.readyState >= 2 && !player.seeking)")
+        drawn(tab)
+
+
+def drawn(tab):
+    """Until what has changed so far is seen; a tab that is hidden draws nothing."""
+    tab.run("document.hidden || new Promise((done) => requestAnimationFrame(done))")
 
 
 def seek(tab, seconds):
     tab.run(f"player.currentTime = {seconds}")
     tab.until(f"player.readyState >= 2 && !player.seeking && player.currentTime === {seconds}")
+    drawn(tab)
 
 
 def saved(tab):
