@@ -8,6 +8,7 @@ Symbols: V videos, N clips of a video, T points of all videos, d width of the fe
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import combinations
 from typing import Protocol
 
@@ -28,6 +29,8 @@ AROUND_BITS = 20  # of a signature
 VOTES = 2  # agreements from which two videos are compared, and clips that have to be near each other then
 PROPOSED = 16  # others for a video, those with the most agreements; of two videos one has to be among the other's
 NEAR = 0.7  # cosine of projections
+SAME = 0.97  # cosine of projections of clips that show one picture, coded twice
+CROWD, SHARE = 8, 0.05  # videos of the sample, and of these the share: a clip that more show is common
 STILL = 1e-3  # length below which a centred feature says nothing, where features are about 1 long
 
 
@@ -49,25 +52,25 @@ class CentredVideos:
 
     Attributes:
         clips: (V,) N of each.
-        sample: (S, d) some clips of some videos.
     """
 
     def __init__(self, features: FeaturesByVideo, names: Sequence[str]) -> None:
-        self._features, self._names = features, names
+        self._features, self._names, self._common = features, names, Cache()
         rng = np.random.default_rng(0)
         picked, each = {*rng.permutation(len(names))[:SAMPLED].tolist()}, max(1, SAMPLED // len(names))
-        clips, sample, mean, square = [], [], torch.zeros(1, dtype=torch.float64), 0.0
+        clips, sample, owners, mean, square = [], [], [], torch.zeros(1, dtype=torch.float64), 0.0
         for number, name in enumerate(names):
             video = features.video(name)
             clips.append(len(video))
             if number in picked:
                 sample.append(video[rng.permutation(len(video))[:each]])
+                owners += [len(sample) - 1] * len(sample[-1])
             mean = mean + video.mean(dim=0, dtype=torch.float64) / len(names)
             square += video.double().square().sum(dim=1).mean().item() / len(names)
         self.clips = np.array(clips)
         self._unit = 2.0 ** round(math.log2(square) / 2) if square else 1.0
         self._mean = (mean / self._unit).float()
-        self.sample = self._centred(torch.cat(sample))
+        self._sample, self._owners = self._centred(torch.cat(sample)), torch.tensor(owners)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -75,6 +78,32 @@ class CentredVideos:
     def __getitem__(self, video: int) -> torch.Tensor:
         """(N, d) of a video, by its number."""
         return self._centred(self._features.video(self._names[video]))
+
+    @cached_property
+    def basis(self) -> torch.Tensor:
+        """(d, p): the main directions of the clips, the wider ones weighing less than they are wide."""
+        sample = _unit(self._sample).double()
+        values, vectors = torch.linalg.eigh(sample.T @ sample / len(sample))
+        keep = values > 1e-6 * values.max().clamp(min=1e-12)
+        values, vectors = values[keep][-PROJECTED:], vectors[:, keep][:, -PROJECTED:]
+        return (vectors / values.sqrt().sqrt()).float()
+
+    def common(self, video: int) -> torch.Tensor:
+        """(N,) whether a clip of a video shows what many videos show: black, a card at the end."""
+        return self._common.get(video, lambda: self._crowded(self.projected(self[video])))
+
+    def _crowded(self, clips: torch.Tensor) -> torch.Tensor:
+        near, videos = (clips @ self._projected_sample.T >= SAME).float(), int(self._owners[-1]) + 1
+        seen = near.new_zeros(len(clips), videos).index_add_(1, self._owners, near)
+        return (seen > 0).sum(dim=1) > max(CROWD, SHARE * videos)
+
+    @cached_property
+    def _projected_sample(self) -> torch.Tensor:
+        return self.projected(self._sample)
+
+    def projected(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows (..., d) along `basis`, each of length 1."""
+        return F.normalize(_unit(rows) @ self.basis, dim=-1)
 
     def _centred(self, rows: torch.Tensor) -> torch.Tensor:
         return rows.float() / self._unit - self._mean
@@ -89,10 +118,9 @@ def candidates(videos: CentredVideos) -> Iterator[tuple[int, int]]:
         yield from combinations(range(len(videos)), 2)
         return
     rng = np.random.default_rng(0)
-    basis = _basis(videos.sample)
-    if not basis.shape[1]:  # all clips are the same
+    if not videos.basis.shape[1]:  # all clips are the same
         return
-    points = _Points(videos, basis)
+    points = _Points(videos)
     found: set[int] = set()
     for own, keys in enumerate(_signatures(points, rng)):
         pairs, counts = _votes(keys, 2 * videos.clips - 1, rng)
@@ -112,9 +140,8 @@ class _Points:
     Those that were asked for last are kept.
     """
 
-    def __init__(self, videos: CentredVideos, basis: torch.Tensor) -> None:
-        self.videos, self.basis = videos, basis
-        self._cache = Cache()
+    def __init__(self, videos: CentredVideos) -> None:
+        self.videos, self._cache = videos, Cache()
 
     def __getitem__(self, video: int) -> torch.Tensor:
         """(2, 2 N - 1, p) of a video, in the order of time: centred by the mean over all, and by its own."""
@@ -124,16 +151,7 @@ class _Points:
         both = torch.stack([video, video - video.mean(dim=0)])
         between = F.pad((both[:, 1:] + both[:, :-1]) / 2, (0, 0, 0, 1))
         rows = torch.stack([both, between], dim=2).flatten(1, 2)[:, :-1]
-        return F.normalize(_unit(rows) @ self.basis, dim=-1)
-
-
-def _basis(sample: torch.Tensor) -> torch.Tensor:
-    """(d, p): the main directions of the clips, the wider ones weighing less than they are wide."""
-    sample = _unit(sample).double()
-    values, vectors = torch.linalg.eigh(sample.T @ sample / len(sample))
-    keep = values > 1e-6 * values.max().clamp(min=1e-12)
-    values, vectors = values[keep][-PROJECTED:], vectors[:, keep][:, -PROJECTED:]
-    return (vectors / values.sqrt().sqrt()).float()
+        return self.videos.projected(rows)
 
 
 def _signatures(points: _Points, rng: np.random.Generator) -> np.ndarray:
@@ -141,7 +159,7 @@ def _signatures(points: _Points, rng: np.random.Generator) -> np.ndarray:
 
     So points that agree stand in a row when they are sorted, and beside each other those that go on alike.
     """
-    videos, width = points.videos, points.basis.shape[1]
+    videos, width = points.videos, points.videos.basis.shape[1]
     total = int((2 * videos.clips - 1).sum())
     bits = min(62 - AROUND_BITS, max(6, math.ceil(math.log2(total)) + SPARE_BITS))
     planes, around = (torch.from_numpy(rng.normal(size=(width, TABLES * n))).float() for n in (bits, AROUND_BITS))

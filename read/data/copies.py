@@ -38,10 +38,11 @@ def find_twins(features: FeaturesByVideo, vids: Collection[str]) -> list[Twins]:
 
     Features are centred by the mean over all videos, since what all share says nothing. Each video is compared with few
     others (`read.data.candidates`), so that the time grows as the number of clips, however alike their features are.
-    Two are laid over each other at every shift by half a clip, and at 0.8 and 1.25 times the speed.
+    Two are laid over each other at every shift by half a clip, and at 0.8 and 1.25 times the speed. A stretch of clips
+    that many videos show, as black or a card at the end, is no copy.
 
     Args:
-        features: of all these videos, of any scale; a video is read twice, and once more for each comparison.
+        features: of all these videos, of any scale; a video is read three times, and once for each comparison.
         vids: all videos of the dataset, or of the sides that are compared.
 
     Returns:
@@ -53,18 +54,20 @@ def find_twins(features: FeaturesByVideo, vids: Collection[str]) -> list[Twins]:
     videos, twins = CentredVideos(features, names), []
     for pairs in _alike(candidates(videos), videos.clips.tolist()):
         ones, others = (torch.stack([videos[video] for video in side]) for side in zip(*pairs, strict=True))
-        for (one, other), similarity in zip(pairs, likeness(ones, others).tolist(), strict=True):
+        rare = [torch.stack([~videos.common(video) for video in side]) for side in zip(*pairs, strict=True)]
+        for (one, other), similarity in zip(pairs, likeness(ones, others, rare).tolist(), strict=True):
             if similarity:
                 twins.append(Twins(names[one], names[other], round(similarity, 4)))
     return sorted(twins, key=lambda pair: (-pair.similarity, pair.one, pair.other))
 
 
-def likeness(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def likeness(one: torch.Tensor, other: torch.Tensor, rare: Sequence[torch.Tensor] = ()) -> torch.Tensor:
     """How sure it is that two videos share content, for B pairs of videos.
 
     Args:
         one: (B, N, d) features, less the mean over all videos.
         other: (B, M, d) features, likewise.
+        rare: (B, N) and (B, M) False for clips that many videos show, which tell no stretch; empty: there are none.
 
     Returns:
         (B,) the highest of the mean cosines that reach their bar; 0 where none does.
@@ -72,19 +75,25 @@ def likeness(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     left, right = one.double(), other.double()
     products = left @ right.mT
     found = products.new_zeros(len(one))
+    told = (rare[0][:, :, None] | rare[1][:, None]).double() if rare else products.new_ones(1, 1, 1)
+    all_tell = bool(told.all())
     for own in (False, True):
         one_side, other_side = (_Neighbours(side, own) for side in (left, right))
         if own:  # of rows that are centred by their own means
             products = products - products.mean(1, keepdim=True) - products.mean(2, keepdim=True)
             products = products - products.mean((1, 2), keepdim=True)
-        for late, early, dots in ((one_side, other_side, products), (other_side, one_side, products.mT)):
+        sides = ((one_side, other_side, products, told), (other_side, one_side, products.mT, told.mT))
+        for late, early, dots, weights in sides:
             dots = dots / early.lengths(_played(dots.shape[2], 1.0, 0.0))[:, None]
             for speed, shift in product(SPEEDS, (0.0, 0.5)):
                 low, high, share = played = _played(dots.shape[1], speed, shift)
                 rows = dots[:, low] * (1 - share[:, None]) + dots[:, high] * share[:, None]
-                lines = _Lines(rows / late.lengths(played)[..., None])
+                cosines = rows / late.lengths(played)[..., None]
+                lines = _Lines(cosines)
                 scores = [(lines.whole(), OWN_SHORT if own and lines.shorter < SHORT else OWN if own else WHOLE)]
-                scores += [(lines.stretch(length), bar) for length, bar in STRETCHES.items() if not own]
+                if not own:
+                    lines = lines if all_tell else _Lines(cosines * weights[:, low].minimum(weights[:, high]))
+                    scores += [(lines.stretch(length), bar) for length, bar in STRETCHES.items()]
                 for score, bar in scores:
                     found = found.maximum(score * (score >= bar))
     return found.to(one.dtype)
