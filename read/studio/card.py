@@ -12,11 +12,12 @@ from typing import Any
 
 from read.errors import InputError, optional_imports
 from read.files import read_text, write_text
-from read.rows import is_broken
+from read.rows import WEEK, is_broken, number_of, shown
 from read.studio.saved import refused
 
 CATALOG = Path("data/catalog")
 CARD = "card.yaml"
+OWN = {CARD: "the card", "history.jsonl": "the history", "transcripts.jsonl": "what is said in videos"}
 CARD_TEXT = """\
 # Made by `read-adapters studio`, for the videos of a folder on this machine. All keys: ../template/card.yaml
 
@@ -151,6 +152,12 @@ def _place(path: Path, card: Mapping[str, Any]) -> CardPlace:
     extensions = card["videos"].get("extensions")
     suffixes = tuple(map(str, extensions)) if isinstance(extensions, list) else None
     clip_len = card.get("clip_len")
+    if clip_len is not None and not 0 < number_of(clip_len, f"{path}: clip_len") < WEEK:
+        raise InputError(f"{path}: clip_len is {shown(clip_len)}; it has to be a number of seconds above 0, as 2.0")
+    taken = {os.path.realpath(path.parent / name): what for name, what in OWN.items()}
+    for key, file in named.items():
+        if (other := taken.setdefault(os.path.realpath(file), key)) != key:
+            raise InputError(f"{path}: {key} is {file.name}, which is kept for {other} here; name another file")
     return CardPlace(path.parent.name, path.parent, **named, extensions=suffixes, clip_len=clip_len)
 
 

@@ -93,9 +93,14 @@ videos: {{source: local, folder: "{tmp_path}/link", extensions: [.mp4]}}  # here
         ("annotations: {url: 'https://x.org/a', sha256: " + "0" * 64 + "}", "annotations is no single file"),
         ("subtitles: subs", "queries come from subtitles"),
         ("summaries: summaries.jsonl", "there is no line `annotations`"),
+        ("annotations: a.jsonl\nsummaries: ./x/../a.jsonl", "summaries is a.jsonl, which is kept for annotations"),
+        ("annotations: history.jsonl", "annotations is history.jsonl, which is kept for the history"),
+        ("annotations: summaries.jsonl", "which is kept for annotations"),
+        ("annotations: a.jsonl\nclip_len: abc", "clip_len is 'abc', not a number"),
+        ("annotations: a.jsonl\nclip_len: -1", "clip_len is -1; it has to be a number of seconds above 0"),
     ],
 )
-def test_labels_that_are_not_one_file_are_not_edited(tmp_path, checkout, line, why):
+def test_labels_that_are_not_one_file_of_their_own_are_not_edited(tmp_path, checkout, line, why):
     write_card(checkout, f"title: t\nlicence: l\n{line}\nvideos: {{source: local, folder: '{videos(tmp_path)}'}}\n")
     with pytest.raises(InputError, match=why):
         find_or_make_card(checkout, tmp_path / "My clips")
