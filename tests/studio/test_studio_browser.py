@@ -124,6 +124,11 @@ def test_by_keyboard_alone_from_the_first_sight_to_the_file(browser, served, lab
     assert tab.complaints() == []
 
 
+def test_a_play_that_is_paused_at_once_is_no_fault(tab):
+    tab.run("player.load(); for (const _ of [1, 2]) document.querySelector('#play').click()")
+    tab.until("player.readyState >= 2 && player.paused")  # and `tab` looks for complaints
+
+
 def test_an_edge_is_dragged(tab, labeller):
     label(tab)
     right = tab.middle(".other .edge[data-side=end]")

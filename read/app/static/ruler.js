@@ -14,6 +14,10 @@ export function clock(seconds) { // 7.0 s, 1:07.0, 1:01:07
   return hours ? `${hours}:${two(minutes)}:${two(Math.floor(rest))}` : `${minutes}:${rest.toFixed(1).padStart(4, "0")}`;
 }
 
+export function toggle(video) { // a play that is paused before it began is no fault
+  if (video.paused) video.play().catch((error) => { if (error.name !== "AbortError") throw error; }); else video.pause();
+}
+
 export class Ruler {
   duration = 0; // seconds; 0 while there is nothing to show
   time = 0;
@@ -68,7 +72,7 @@ export class Ruler {
     if (event.defaultPrevented) return;
     const { time, video } = this;
     const moves = { ArrowRight: time + 1, ArrowUp: time + 1, ArrowLeft: time - 1, ArrowDown: time - 1, PageUp: time + 10, PageDown: time - 10, Home: 0, End: this.duration };
-    if (event.key === " ") { if (video.src) video[video.paused ? "play" : "pause"](); } else if (event.key in moves) this.seek(moves[event.key]); else return;
+    if (event.key === " ") { if (video.src) toggle(video); } else if (event.key in moves) this.seek(moves[event.key]); else return;
     event.preventDefault();
   }
 

@@ -1,6 +1,7 @@
 // The player: one video, its steps, and what stands there while a browser cannot play it yet.
 import { ask, find, on, say } from "./common.js";
 import { hear, studio, videos } from "./model.js";
+import { toggle } from "./ruler.js";
 
 export const player = find("player");
 let vid = null;
@@ -60,7 +61,7 @@ if (player.requestVideoFrameCallback) {
 for (const [type, word] of [["play", "Pause"], ["pause", "Play"]]) player.addEventListener(type, () => { find("play").textContent = word; });
 player.addEventListener("click", () => { if (!player.controls) play(); });
 on("speed", "change", ({ target }) => { player.defaultPlaybackRate = player.playbackRate = Number(target.value); });
-export const play = () => { if (player.getAttribute("src")) player[player.paused ? "play" : "pause"](); };
+export const play = () => { if (player.getAttribute("src")) toggle(player); };
 export function step(by, one = false) { // a clip, or one frame
   if (!player.getAttribute("src")) return;
   player.pause();
