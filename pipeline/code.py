@@ -1,13 +1,14 @@
 """What code a job depends on: what its stage imports, and the plug-ins that it names.
 
-Snakemake's jobs carry the digest of theirs among their params. For DVC the digests stand in code.yaml, by stage, task
-and strategy, which its first stage makes and on which the others depend: so both engines rerun the same, and neither
-minds a comment, a docstring, or a plug-in that nobody named.
+Snakemake's jobs carry the digest of theirs among their params. For DVC the digests stand in code.yaml, by stage,
+dataset, task and strategy, which its first stage makes and on which the others depend: so both engines rerun the same,
+and neither minds a comment, a docstring, or a plug-in that nobody named. What is derived of several keys, so that no
+job depends on each of them, stands there too.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, get_args
@@ -28,7 +29,7 @@ DIGESTS = Path("code.yaml")
 TASK = "pipeline.tasks.{}"
 
 
-def entries(stage: str, params: Params, task: str = "", strategy: str = "") -> list[str]:
+def entries(stage: str, params: Params, task: str = "", strategy: str = "", dataset: str = "") -> list[str]:
     """The modules that a job begins with: its stage's, and the plug-ins that it names.
 
     Args:
@@ -36,13 +37,14 @@ def entries(stage: str, params: Params, task: str = "", strategy: str = "") -> l
         params: by which it names them.
         task: of a stage that is run for each.
         strategy: an entry of `strategies`; none where the job is not about one.
+        dataset: of a stage that is run for each; none: both.
 
     Raises:
         InputError: a name that there is not.
     """
     found = [f"pipeline.stages.{stage}"]
     if stage in ("download", "extract"):
-        found += _layouts(params)
+        found += _layouts([dataset] if dataset else sorted({params.dataset, params.source}))
     if stage in ("encoders", "extract"):
         found += [ENCODERS.module(kind_of(entry, options)) for entry, options in params.encoders.items()]
     if task and stage != "split":
@@ -54,9 +56,9 @@ def entries(stage: str, params: Params, task: str = "", strategy: str = "") -> l
     return found
 
 
-def _layouts(params: Params) -> Iterator[str]:
-    """Of the labels and of the features that the two datasets' cards name."""
-    for name in {params.dataset, params.source}:
+def _layouts(datasets: Iterable[str]) -> Iterator[str]:
+    """Of the labels and of the features that the cards of some datasets name."""
+    for name in datasets:
         card = load_card(name)
         for kind in (QUERY_LAYOUTS, SUMMARY_LAYOUTS):
             if card.layout in kind.names():
@@ -75,12 +77,19 @@ def _of_task(stage: str, params: Params, task: str) -> Iterator[str]:
             yield RESTITCHERS.module(card.videos.source)
 
 
+def needed_encoders(params: Params) -> list[str]:
+    """The encoders that either dataset needs, in order: a package of features stands for those that made it."""
+    cards = [load_card(dataset) for dataset in (params.dataset, params.source)]
+    names = {name for card in cards for name in card.encoders(params.features, params.encoders)}
+    return [name for name in params.encoders if name in names]
+
+
 _sources = cache(Sources)
 
 
-def code_digest(stage: str, params: Params, task: str = "", strategy: str = "") -> str:
+def code_digest(stage: str, params: Params, task: str = "", strategy: str = "", dataset: str = "") -> str:
     """A digest of a job's code, without comments and docstrings; arguments as of `entries`."""
-    return _digest(tuple(entries(stage, params, task, strategy)))
+    return _digest(tuple(entries(stage, params, task, strategy, dataset)))
 
 
 @cache
@@ -91,11 +100,17 @@ def _digest(modules: tuple[str, ...]) -> str:
 def all_digests(params: Params) -> dict[str, Any]:
     """What stands in code.yaml: stage -> digest, or -> task -> digest, or -> task -> strategy -> digest.
 
-    And `own_source`, all that pretraining needs to know of `dataset`: by the key itself another would begin it anew.
+    Of stages that read a dataset's card it is "datasets" -> dataset -> stage -> digest. Beside them stand the encoders
+    that are `needed`, and `own_source`: all that encoders and pretraining need to know of `dataset`, since by the key
+    itself another would begin them anew.
     """
-    found: dict[str, Any] = {
-        stage: code_digest(stage, params) for stage in ("download", "encoders", "extract", "transcribe", "report")
-    } | {"own_source": params.own_source}
+    found: dict[str, Any] = {stage: code_digest(stage, params) for stage in ("encoders", "transcribe", "report")}
+    found |= {"needed": needed_encoders(params), "own_source": params.own_source, "datasets": {}}
+    for dataset in (params.dataset, params.source):
+        place = found["datasets"]
+        for part in dataset.split("."):  # as DVC reads a key
+            place = place.setdefault(part, {})
+        place |= {stage: code_digest(stage, params, dataset=dataset) for stage in ("download", "extract")}
     for stage in ("split", "pretrain"):
         found[stage] = {task: code_digest(stage, params, task) for task in params.task}
     for stage, frame in (("train", []), ("evaluate", [""])):

@@ -4,7 +4,7 @@ from pipeline.engine.stopping import TRAP
 from pipeline.engine.storage import tell_root
 from pipeline.engine.targets import Targets, all_outputs
 from pipeline.params import check_params, for_encoder
-from pipeline.code import code_digest, keep_digests, settings
+from pipeline.code import code_digest, keep_digests, needed_encoders, settings
 from pipeline.machine import limit_gpus, tell_jobs
 from pipeline.resources import (
     decoders,

@@ -9,7 +9,7 @@ try:
         dataset: planned_digests(
             dataset,
             PARAMS.download.shards,
-            code_digest("download", PARAMS),
+            code_digest("download", PARAMS, dataset=dataset),
             keep=not workflow.output_settings.dryrun,
         )
         for dataset in DATASETS
@@ -49,7 +49,9 @@ rule annotations:
         runtime=minutes(),
     params:
         settings=settings("download", PARAMS, "download.shards"),
-        code=code_digest("download", PARAMS),
+        code=lambda wildcards: code_digest(
+            "download", PARAMS, dataset=wildcards.dataset
+        ),
     shell:
         "python -m pipeline.stages.download annotations {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
 
@@ -85,7 +87,9 @@ rule download_shard:
         videos=lambda wildcards: DIGESTS[wildcards.dataset][wildcards.shard],
         shards=PARAMS.download.shards,
         settings=settings("download", PARAMS, "download.shards"),
-        code=code_digest("download", PARAMS),
+        code=lambda wildcards: code_digest(
+            "download", PARAMS, dataset=wildcards.dataset
+        ),
     shell:
         "python -m pipeline.stages.download shard {wildcards.dataset} {wildcards.shard} --shards {params.shards}"
         " --settings {params.settings:q} --videos {output.videos} > {log} 2>&1"
@@ -113,7 +117,9 @@ rule download:
         ),
         shards=PARAMS.download.shards,
         settings=settings("download", PARAMS, "download.shards"),
-        code=code_digest("download", PARAMS),
+        code=lambda wildcards: code_digest(
+            "download", PARAMS, dataset=wildcards.dataset
+        ),
     shell:
         "python -m pipeline.stages.download manifest {wildcards.dataset} --shards {params.shards}"
         " --settings {params.settings:q} {params.packed} > {log} 2>&1"

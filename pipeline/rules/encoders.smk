@@ -1,9 +1,7 @@
 from read.encoders.base import trained_here
 
 # In the order in which features are joined; a package of features stands for the encoders that made it.
-ENCODERS = [
-    name for name in PARAMS.encoders if any(name in names for names in NEEDED.values())
-]
+ENCODERS = needed_encoders(PARAMS)
 # Those that are trained on the source's videos.
 LEARNED = {name for name in ENCODERS if trained_here(name, PARAMS.encoders[name])}
 

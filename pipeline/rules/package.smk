@@ -15,7 +15,9 @@ if STORED:
             runtime=minutes(24 * 60),
         params:
             settings=settings("download", PARAMS, "download.shards"),
-            code=code_digest("download", PARAMS),
+            code=lambda wildcards: code_digest(
+                "download", PARAMS, dataset=wildcards.dataset
+            ),
         shell:
             "python -m pipeline.stages.download package {wildcards.dataset}"
             " --settings {params.settings:q} > {log} 2>&1"

@@ -14,6 +14,7 @@ from pipeline.data import labels_file
 from pipeline.machine import chosen_device, told
 from pipeline.processes import in_processes, processes_of
 from pipeline.tasks import print_warnings, work_on
+from read.errors import InputError
 from read.files import read_jsonl, sha256_of, write_json
 from read.ranks import is_first
 from read.train import History, TrainSettings, fit
@@ -42,11 +43,16 @@ def pretrain(task: str, settings: SimpleNamespace, own: bool) -> None:
     """Train or take the model, and write it. Of several processes, the first settles and writes.
 
     `own`: the source is the dataset itself (`Params.own_source`).
+
+    Raises:
+        InputError: so it is, and the model would be trained on it.
     """
     work, machine = work_on(task, settings), told()
     wanted, device = settings.pretrain, chosen_device()
     torch.manual_seed(wanted.seed)
     model, samples, spec, steps = work.source()
+    if own and steps:
+        raise InputError(f"source: {settings.source} is the dataset itself; pretraining would see the test videos")
     model.to(device)
     train, val = divide(samples, wanted.val_share, wanted.seed, named_val(task, settings.source))
     if steps:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.dependency.param import read_param_file
+from dvc.fs import LocalFileSystem
 
 from pipeline import code
 from pipeline.modules import CACHE, Sources
-from pipeline.params import Params, all_keys, load_params, parse_settings
+from pipeline.params import Params, all_keys, check_params, load_params, parse_settings
 
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -23,6 +25,9 @@ EACH = [
     (name, task) for name, stage in WORK.items() for task in (TASKS if "task" in stage.get("matrix", {}) else [None])
 ]
 HERE = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+DOWNLOAD, EXTRACT = (
+    {f"datasets.{dataset}.{stage}" for dataset in ("montage", "montage_source")} for stage in ("download", "extract")
+)
 OF_LORA = {f"{stage}.{task}.lora" for stage in ("train", "evaluate") for task in TASKS}
 
 
@@ -91,8 +96,8 @@ def test_words_for_people_count_for_nothing(checkout):
         ("read/adapters/strategies/st_adapter.py", set()),  # nobody names it
         ("read/backbones/grounding/umt.py", set()),
         ("read/encoders/cut.py", set()),  # of prediction
-        ("read/encoders/kinds/clip.py", {"encoders", "extract"}),
-        ("pipeline/sources/montage/scenes.py", {"download", "pretrain.grounding"}),
+        ("read/encoders/kinds/clip.py", {"encoders", *EXTRACT}),
+        ("pipeline/sources/montage/scenes.py", {"pretrain.grounding", *DOWNLOAD}),
         ("pipeline/restitch/montage.py", {"pretrain.grounding"}),
         ("pipeline/reporting/panels/paired.py", {"report"}),
         ("pipeline/stages/split.py", {f"split.{task}" for task in TASKS}),
@@ -110,13 +115,13 @@ def test_code_of_a_task_is_its_own(checkout):
 
 
 def test_what_all_use_counts_for_all(checkout):
-    assert changed_by(checkout / "read/files.py", with_line) == digests().keys() - {"own_source"}
+    assert changed_by(checkout / "read/files.py", with_line) == digests().keys() - {"needed", "own_source"}
 
 
 def test_files_beside_the_code_count(checkout):
     assert changed_by(checkout / "pipeline/reporting/templates/style.css", lambda text: text + "\n") == {"report"}
     path = checkout / "read/encoders/configs/clip_tiny.json"
-    assert changed_by(path, lambda text: text + "\n") == {"encoders", "extract"}
+    assert changed_by(path, lambda text: text + "\n") == {"encoders", *EXTRACT}
 
 
 def test_a_new_strategy_counts_when_it_is_named(checkout):
@@ -178,9 +183,10 @@ def test_dvc_is_told_the_same(checkout):
     code.write_digests(load_params())
     assert (checkout / "code.yaml").stat().st_mtime_ns == before
     for name, stage in WORK.items():
-        (key,) = [key["code.yaml"] for key in stage["params"] if isinstance(key, dict)]
-        named = [f"{name}.${{item.task}}" if "task" in stage.get("matrix", {}) else name]
-        assert key == (["own_source", *named] if name == "pretrain" else named)
+        (keys,) = [key["code.yaml"] for key in stage["params"] if isinstance(key, dict)]
+        of = f"{name}.${{item.task}}" if "task" in stage.get("matrix", {}) else name
+        digest = f"datasets.${{item.dataset}}.{name}" if name in ("download", "extract") else of
+        assert {*keys} == {digest, *{"encoders": ["needed"], "pretrain": ["own_source"]}.get(name, [])}
         assert not [path for path in stage["deps"] if path.startswith(("read", "pipeline"))]
 
 
@@ -194,6 +200,33 @@ def test_settings_are_the_declared_keys_and_those_are_of_params_yaml(stage, task
     given = code.settings(stage, params, task=task)
     assert set(json.loads(given)) == declared
     assert set(vars(parse_settings(given))) == {key.partition(".")[0] for key in declared}
+
+
+def params(**keys) -> Params:
+    return check_params(yaml.safe_load(Path("params.yaml").read_text()) | keys)
+
+
+def test_another_dataset_changes_nothing_that_is_learned_from_the_source(checkout):
+    """Though its card has layouts of its own."""
+    before, after = code.all_digests(params()), code.all_digests(params(dataset="tvsum"))
+    assert before["datasets"].pop("montage") and after["datasets"].pop("tvsum").keys() == {"download", "extract"}
+    assert before["report"] != after["report"]
+    for known in ("datasets", "encoders", "needed", "pretrain", "own_source"):
+        assert before[known] == after[known]
+
+
+def test_datasets_whose_names_have_dots_are_found_by_dvc(checkout):
+    """The one may begin as the other does."""
+    names = ("garden", "garden.2")
+    for name in names:
+        shutil.copytree("data/catalog/montage", f"data/catalog/{name}")
+    try:
+        Path("code.yaml").write_text(yaml.safe_dump(code.all_digests(params(dataset="garden.2", source="garden"))))
+        keys = [f"datasets.{name}.download" for name in names]
+        assert {*read_param_file(LocalFileSystem(), "code.yaml", keys, flatten=True)} == {*keys}
+    finally:
+        for name in names:
+            shutil.rmtree(f"data/catalog/{name}")
 
 
 def test_pretraining_knows_no_more_of_the_dataset_than_that_it_is_the_source(monkeypatch):

@@ -133,6 +133,16 @@ def test_of_the_dataset_itself_nothing_is_looked_at(source):
     assert not any(parameter.any() for parameter in model.parameters())
 
 
+def test_of_the_dataset_itself_nothing_is_learned_either(source, monkeypatch):
+    """Params that say so are refused before; this is a job that was given what they would have been."""
+    source("joint", joint=True, dataset="there")
+    place = sys.argv.index("--settings") + 1
+    given = json.dumps(json.loads(sys.argv[place]) | {"backbone.grounding": "univtg"})
+    monkeypatch.setattr(sys, "argv", [*sys.argv[:place], given, *sys.argv[place + 1 :]])
+    with pytest.raises(InputError, match="pretraining would see the test videos"):
+        pretrain.main()
+
+
 def test_the_joint_backbone_needs_a_joint_space(source):
     with pytest.raises(InputError, match="no joint space"):
         source("joint")
