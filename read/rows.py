@@ -35,9 +35,16 @@ def parse_lines(path: Path, parse_row: Callable[[Any, int], Parsed]) -> list[Par
     Raises:
         InputError: lines that are no JSON, or that `parse_row` refuses; all of them are listed, each with its number.
     """
-    mistakes: list[str] = []
+    parsed, mistakes = parse_text(read_text(path), parse_row)
+    refuse([f"{path}:{number}: {mistake}" for number, mistake in mistakes])
+    return parsed
+
+
+def parse_text(text: str, parse_row: Callable[[Any, int], Parsed]) -> tuple[list[Parsed], list[tuple[int, str]]]:
+    """The same of a text; of lines that are no JSON, or that are refused, the number and the reason."""
     parsed: list[Parsed] = []
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    mistakes: list[tuple[int, str]] = []
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -46,9 +53,8 @@ def parse_lines(path: Path, parse_row: Callable[[Any, int], Parsed]) -> list[Par
                 raise InputError("not a JSON object")
             parsed.append(parse_row(row, number))
         except InputError as error:
-            mistakes.append(f"{path}:{number}: {error}")
-    refuse(mistakes)
-    return parsed
+            mistakes.append((number, str(error)))
+    return parsed, mistakes
 
 
 def refuse(mistakes: Collection[str]) -> None:

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from read.data.annotations import parse
 from read.data.lengths import Length
-from read.errors import InputError
-from read.files import decode_json
+from read.rows import parse_text
 from read.studio.checks import Window
 from read.studio.formats._form import CLIP_LEN, LabelForm, Lengths, video_named
 from read.studio.labels import Imported, Label
@@ -15,23 +15,17 @@ from read.studio.scores import KEYS
 
 def read(text: str, vid: str, lengths: Lengths) -> tuple[list[Imported], list[str]]:
     """See `LabelForm`."""
-    found, mistakes = [], []
     known = {name: Length(seconds, CLIP_LEN) for name, seconds in lengths.items() if seconds is not None}
-    for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = decode_json(line)
-            if not isinstance(row, dict):
-                raise InputError("not a JSON object")
-            if isinstance(row.get("vid"), str):
-                row["vid"] = video_named(row["vid"], lengths)
-            label = parse({key: value for key, value in row.items() if key not in KEYS}, CLIP_LEN, known)
-            windows = tuple(Window(*span) for span in label.windows)
-            found.append(Imported(label.vid, label.query, windows, f"line {number}", row))
-        except InputError as error:
-            mistakes.append(f"line {number}: {error}")
-    return found, mistakes
+
+    def imported(row: dict[str, Any], number: int) -> Imported:
+        if isinstance(row.get("vid"), str):
+            row["vid"] = video_named(row["vid"], lengths)
+        label = parse({key: value for key, value in row.items() if key not in KEYS}, CLIP_LEN, known)
+        windows = tuple(Window(*span) for span in label.windows)
+        return Imported(label.vid, label.query, windows, f"line {number}", row)
+
+    found, mistakes = parse_text(text.removeprefix("\ufeff"), imported)
+    return found, [f"line {number}: {mistake}" for number, mistake in mistakes]
 
 
 def write(labels: Sequence[Label], lengths: Lengths) -> str:
