@@ -5,7 +5,7 @@ import open_clip
 import pytest
 import torch
 
-from read.encoders.kinds import clip as clip_module
+from read.encoders import reader
 from read.encoders.kinds.clip import TINY, Clip, new_tiny_clip
 from read.encoders.towers import frame_size
 from read.errors import InputError
@@ -51,7 +51,7 @@ def test_the_end_token_projects_to_the_text_embedding(clip):
 
 
 def test_sentences_are_what_open_clip_makes_of_them(clip, monkeypatch):
-    monkeypatch.setattr(clip_module, "TEXT_BATCH", 2)
+    monkeypatch.setattr(reader, "TEXT_BATCH", 2)
     found = clip.sentences(SENTENCES)
     with torch.inference_mode():
         expected = clip.model.encode_text(open_clip.get_tokenizer(TINY)(SENTENCES))

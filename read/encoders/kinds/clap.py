@@ -12,11 +12,13 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from read.encoders.base import Hears, Material
 from read.encoders.hub import from_hub, hub_source, kept_config, loaded, model_from_hub, name_of
 from read.encoders.of_hub import OfHub
-from read.encoders.tokens import TENSOR, Tokenizer
+from read.encoders.reader import SentenceReader
+from read.encoders.tokens import TENSOR, Tokenizer, Tokens
 from read.encoders.weights import WEIGHTS, read_config, save_folder
 from read.errors import InputError, optional_imports
 from read.weights import check_fit, state_digest
@@ -27,10 +29,9 @@ with optional_imports():
 READS = ("sound", "text")
 JOINT = False
 OPTIONS = {"model": "laion/clap-htsat-unfused"}  # a folder, or a name on the hub, with its revision after an @
-TEXT_BATCH = 256
 
 
-class Clap(OfHub):
+class Clap(SentenceReader, OfHub):
     """The model, how its input is made of sound, and its tokenizer.
 
     Args:
@@ -91,7 +92,7 @@ class Clap(OfHub):
         """Write weights, the tokenizer among them, and config into `folder`."""
         save_folder(folder, self._state(), self.config)
 
-    def _state(self) -> dict[str, torch.Tensor]:
+    def _state(self) -> dict[str, Tensor]:
         return self.model.state_dict() | {TENSOR: self._tokenizer.content}
 
     @torch.inference_mode()
@@ -103,30 +104,14 @@ class Clap(OfHub):
         found = self.model.get_audio_features(heard.float().to(self.device), is_longer=longer)
         return found.pooler_output.float().cpu().numpy()
 
-    @torch.inference_mode()
-    def text(self, sentences: list[str]) -> list[np.ndarray]:
-        """Features of tokens, float32 (M, d) for each sentence: start, words, end, as the text tower leaves them.
+    def _tokens(self, sentences: list[str]) -> Tokens:
+        ids, real = self._tokenizer(sentences)
+        longest = int(real.sum(1).max())
+        return Tokens(ids[:, :longest], real[:, :longest])
 
-        Sentences longer than the model's context are cut to it.
-
-        Raises:
-            InputError: a sentence is empty.
-        """
-        if empty := [number for number, sentence in enumerate(sentences) if not sentence.strip()]:
-            raise InputError(f"sentences {empty[:5]} of {len(sentences)} are empty")
-        features: list[np.ndarray] = []
-        for start in range(0, len(sentences), TEXT_BATCH):
-            ids, real = self._tokenizer(sentences[start : start + TEXT_BATCH])
-            longest = int(real.sum(1).max())
-            ids, real = ids[:, :longest].to(self.device), real[:, :longest].to(self.device)
-            states = self.model.text_model(input_ids=ids, attention_mask=real.long()).last_hidden_state
-            features += [row[mask].float().cpu().numpy() for row, mask in zip(states, real, strict=True)]
-        return features
-
-    def words(self, sentence: str) -> list[str]:
-        """What each of the M tokens of `text` stands for."""
-        ids, real = self._tokenizer([sentence])
-        return self._tokenizer.labels(ids[0][real[0]])
+    def _encoded(self, ids: Tensor, real: Tensor) -> tuple[Tensor, None]:
+        """States as the text tower leaves them."""
+        return self.model.text_model(input_ids=ids, attention_mask=real.long()).last_hidden_state, None
 
 
 def _reading(model: ClapModel) -> tuple[int, int]:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from read.encoders import towers
-from read.encoders.base import Encoder, Material, Wants
+from read.encoders.base import Material, Wants
+from read.encoders.reader import SentenceReader
 from read.encoders.tokens import TENSOR, Tokenizer, Tokens
 from read.encoders.towers import TINY, build, known, preprocessing
 from read.encoders.weights import WEIGHTS, read_config, save_folder
@@ -36,10 +37,9 @@ OPTIONS = {
     "seed": 0,
 }
 FRAMES_PER_CLIP = 2  # a still picture changes little in two seconds
-TEXT_BATCH = 256
 
 
-class Clip(Encoder):
+class Clip(SentenceReader):
     """A model of pictures and sentences (CLIP: Radford et al. 2021), its tokenizer and how it sees pictures.
 
     Args:
@@ -148,38 +148,10 @@ class Clip(Encoder):
         features = self.model.encode_image(self.normalise(images), normalize=False)
         return features.unflatten(0, (-1, count)).mean(1).float().cpu().numpy()
 
-    def text(self, sentences: list[str]) -> list[np.ndarray]:
-        """Features of tokens, float32 (M, d) for each sentence: those of its words and the special ones, not padding.
-
-        They are the last layer's, after its norm. Sentences longer than the model's context are cut to it.
-
-        Raises:
-            InputError: a sentence is empty.
-        """
-        return self.read(sentences)[0]
-
-    def sentences(self, sentences: list[str]) -> np.ndarray:
-        """The sentences among the pictures, float32 (n, d): open_clip's `encode_text`. Raises InputError as `text`."""
-        return self.read(sentences)[1]
-
-    @torch.inference_mode()
-    def read(self, sentences: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
-        """`text` and `sentences` in one pass."""
-        if empty := [number for number, sentence in enumerate(sentences) if not sentence.strip()]:
-            raise InputError(f"sentences {empty[:5]} of {len(sentences)} are empty")
-        features, pooled = [], [torch.empty(0, self.dim)]
-        for start in range(0, len(sentences), TEXT_BATCH):
-            tokens = self._tokens(sentences[start : start + TEXT_BATCH])
-            states, found = self._encoded(tokens.ids.to(self.device))
-            features += [row[real].numpy() for row, real in zip(states.float().cpu(), tokens.real, strict=True)]
-            pooled.append(found.float().cpu())
-        return features, torch.cat(pooled).numpy()
-
     def words(self, sentence: str) -> list[str]:
         """What each of the M tokens of `text` stands for."""
         if isinstance(self._tokenizer, Tokenizer):
-            tokens = self._tokens([sentence])
-            return self._tokenizer.labels(tokens.ids[tokens.real])
+            return super().words(sentence)
         pieces = self._tokenizer.encode(sentence)[: self._tokenizer.context_length - 2]
         return ["[start]", *(self._tokenizer.decoder[piece].removesuffix("</w>") for piece in pieces), "[end]"]
 
@@ -189,13 +161,13 @@ class Clip(Encoder):
 
     def _tokens(self, sentences: list[str]) -> Tokens:
         if isinstance(self._tokenizer, Tokenizer):
-            return self._tokenizer(sentences)
+            return super()._tokens(sentences)
         ids = self._tokenizer(sentences)
         ended = (ids == self._tokenizer.eot_token_id).cumsum(1)
         return Tokens(ids, ended.cumsum(1) <= 1)
 
-    def _encoded(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """States (n, L, d) and what open_clip pools of them (n, d)."""
+    def _encoded(self, ids: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """States (n, L, d) and what open_clip pools of them, as `encode_text` (n, d)."""
         if isinstance(text := getattr(self.model, "text", None), HFTextEncoder):
             mask = (ids != text.config.pad_token_id).long()
             found = text.transformer(input_ids=ids, attention_mask=mask)

@@ -18,6 +18,7 @@ from read.encoders.base import Material, Wants
 from read.encoders.hub import from_hub, hub_source, kept_config, model_from_hub, name_of, weightless
 from read.encoders.kinds.hf_video import pixels, scale_of, sight, wants_of
 from read.encoders.of_hub import OfHub
+from read.encoders.reader import SentenceReader
 from read.encoders.tokens import TENSOR, Tokenizer
 from read.encoders.weights import CONFIG, WEIGHTS, read_config, save_folder
 from read.errors import InputError, optional_imports
@@ -29,10 +30,9 @@ with optional_imports():
 READS = ("frames", "text")
 JOINT = True
 OPTIONS = {"model": "microsoft/xclip-base-patch32"}  # a hub's name, with its revision after an @; a folder
-TEXT_BATCH = 256
 
 
-class XCLIP(OfHub):
+class XCLIP(SentenceReader, OfHub):
     """The model, its tokenizer and how clips are made into its input.
 
     Args:
@@ -106,37 +106,10 @@ class XCLIP(OfHub):
         frames = pixels(clips, self.config["frames"], self._scale)
         return self.model.get_video_features(frames).pooler_output.float().cpu().numpy()
 
-    def text(self, sentences: list[str]) -> list[np.ndarray]:
-        """Features of tokens, float32 (M, d) for each sentence, after the last norm.
-
-        Raises:
-            InputError: a sentence is empty.
-        """
-        return self.read(sentences)[0]
-
-    def sentences(self, sentences: list[str]) -> np.ndarray:
-        """The sentences among the clips, float32 (n, d), without the video's prompt. Raises InputError as `text`."""
-        return self.read(sentences)[1]
-
-    @torch.inference_mode()
-    def read(self, sentences: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
-        """`text` and `sentences` in one pass."""
-        if empty := [number for number, sentence in enumerate(sentences) if not sentence.strip()]:
-            raise InputError(f"sentences {empty[:5]} of {len(sentences)} are empty")
-        features, pooled = [], [torch.empty(0, self.dim)]
-        for start in range(0, len(sentences), TEXT_BATCH):
-            tokens = self._tokenizer(sentences[start : start + TEXT_BATCH])
-            mask = tokens.real.long().to(self.device)
-            found = self.model.get_text_features(tokens.ids.to(self.device), attention_mask=mask)
-            states = found.last_hidden_state.float().cpu()
-            features += [row[real].numpy() for row, real in zip(states, tokens.real, strict=True)]
-            pooled.append(found.pooler_output.float().cpu())
-        return features, torch.cat(pooled).numpy()
-
-    def words(self, sentence: str) -> list[str]:
-        """What each of the M tokens of `text` stands for."""
-        tokens = self._tokenizer([sentence])
-        return self._tokenizer.labels(tokens.ids[tokens.real])
+    def _encoded(self, ids: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """States after the last norm, and sentences among the clips, without the video's prompt."""
+        found = self.model.get_text_features(ids, attention_mask=real.long())
+        return found.last_hidden_state, found.pooler_output
 
 
 def _settings(source: str) -> Any:
