@@ -3,7 +3,6 @@
 Legend: Q queries, P predicted windows, G true windows, N clips, A annotators. Times in seconds.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from read.errors import InputError
+from read.rows import parse_lines
 
 ATTRIBUTES = {"relevant_windows": "windows", "relevant_clip_ids": "clip_ids", "saliency_scores": "saliency"}
 SPARE_CLIPS = 2  # each encoder may end a clip early or late; published prediction files fall short of the duration
@@ -27,27 +27,21 @@ def load_predictions(path: str | Path) -> list[dict]:
     """Read and check a jsonl of predictions, one query a line.
 
     Raises:
-        InputError: naming the file and the line of the first mistake (see `check_prediction`), or of a second row
-            for one qid; or the file is absent or empty.
+        InputError: naming the file and the lines of all mistakes (see `check_prediction`), and of a second row for one
+            qid; or the file is absent or empty.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such prediction file")
-    rows: list[dict] = []
     first_line: dict[Any, int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not JSON: {error}") from None
-        check_prediction(row, where)
-        if row["qid"] in first_line:
-            raise InputError(f"{where}: qid {row['qid']} stands already on line {first_line[row['qid']]}")
-        first_line[row["qid"]] = number
-        rows.append(row)
+
+    def checked(row: dict, number: int) -> dict:
+        check_prediction(row, "prediction")
+        if first_line.setdefault(row["qid"], number) != number:
+            raise InputError(f"qid {row['qid']} stands already on line {first_line[row['qid']]}")
+        return row
+
+    rows = parse_lines(path, checked)
     if not rows:
         raise InputError(f"{path}: holds no prediction")
     return rows

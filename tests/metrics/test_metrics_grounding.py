@@ -242,6 +242,12 @@ def test_files_that_hold_no_predictions_are_refused(tmp_path):
     path.write_text(f"{json.dumps(GOOD)}\n{json.dumps(GOOD)}\n")
     with pytest.raises(InputError, match=r"predictions\.jsonl:2: qid 7 stands already on line 1"):
         load_predictions(path)
+    path.write_bytes(b"\xff\n")
+    with pytest.raises(InputError, match=r"predictions\.jsonl:1: not a text in UTF-8"):
+        load_predictions(path)
+    path.write_text(f"{'[' * 100_000}\n{{]\n")
+    with pytest.raises(InputError, match=r"predictions\.jsonl:1: [^\n]*\n.*predictions\.jsonl:2: not JSON"):
+        load_predictions(path)
 
 
 def test_a_line_separator_inside_a_query_ends_no_line(tmp_path):

@@ -95,7 +95,8 @@ class Bench:
         params = self.params(task=[task], **changes)
         shutil.rmtree("results", ignore_errors=True)
         self.split(task, **changes)
-        self.call(pretrain, task, "--settings", settings("pretrain", params, task=task))
+        own = ["--own-source"] * params.own_source
+        self.call(pretrain, task, "--settings", settings("pretrain", params, task=task), *own)
         for strategy in params.strategies:
             for seed in params.runs.seeds:
                 train_run(
