@@ -306,7 +306,8 @@ def test_a_page_outlives_its_studio_and_saves_once_in_the_right_folder(browser, 
     """A studio that is started again has another key, and what answers at an address may be that of another folder."""
     for name in ("mine", "other"):
         (tmp_path / name / "videos").mkdir(parents=True)
-        (tmp_path / name / "videos" / "walk.mp4").hardlink_to(clip)
+        for video in ("walk", "zebra"):
+            (tmp_path / name / "videos" / f"{video}.mp4").hardlink_to(clip)
     mine, other = ((tmp_path / name / "videos", tmp_path / name) for name in ("mine", "other"))
     away = "document.querySelector('#away').textContent"
 
@@ -328,6 +329,8 @@ def test_a_page_outlives_its_studio_and_saves_once_in_the_right_folder(browser, 
         told("Something went wrong here", 1)
     label_unsaved(tab, "three")
     told("The server does not answer", 2)
+    tab.run("location.hash = '#label/zebra'")  # a video that was not shown yet
+    tab.until("player.error !== null")
     with serving(*mine, port=port) as (address, studio):
         told("Open the address that the terminal shows", 2)
         assert [row.query for row in studio.labels.all()] == ["one", "two"]
@@ -336,12 +339,12 @@ def test_a_page_outlives_its_studio_and_saves_once_in_the_right_folder(browser, 
         assert [row.query for row in studio.labels.all()] == ["one", "two", "three"]
         assert len(studio.labels.history()) == 3
         tab.send("Page.bringToFront")  # a tab that nobody sees does not look
-        tab.until(f"{away} === ''")
+        tab.until(f"{away} === '' && player.readyState >= 2 && document.querySelector('#alert').hidden")
         tab.run("location.hash = '#train'")
         tab.until("document.querySelector('#params-rows').innerText.includes('montage')")
         tab.click("#train-start")
         tab.until("document.querySelector('#run-told').textContent.startsWith('Training')")
-        tab.run("location.hash = '#label/walk'")
+        opened(tab)
     label_unsaved(tab, "four")
     with serving(*other, port=port) as (address, studio):
         another = opened(browser.page(address, beside=tab))

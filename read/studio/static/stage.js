@@ -1,8 +1,9 @@
 // The player: one video, its steps, and what stands there while a browser cannot play it yet.
-import { ask, find, on, say } from "./common.js";
+import { ask, call, find, on, say } from "./common.js";
 import { hear, studio, videos } from "./model.js";
 import { toggle } from "./ruler.js";
 
+const AGAIN = 2000; // milliseconds until a video is asked for again
 export const player = find("player");
 let vid = null;
 let frame = null; // seconds; measured as soon as the video plays
@@ -45,7 +46,19 @@ function show() {
 }
 hear("videos", (changed) => { if (!vid || changed.has(vid)) show(); });
 
-player.addEventListener("error", () => { if (player.getAttribute("src")) say(`${current()?.file}: your browser does not play this file.`); });
+let doubted = null; // what did not play although the server has it
+player.addEventListener("error", async () => {
+  const [source, at] = [player.getAttribute("src"), player.currentTime];
+  if (!source) return;
+  const there = await call(source, { method: "HEAD" }).then(() => true, () => false);
+  if (there && doubted === source) return say(`${current()?.file}: your browser does not play this file.`);
+  doubted = there ? source : null;
+  setTimeout(() => { // the server was away, or is another one by now
+    if (player.getAttribute("src") !== source) return;
+    player.load();
+    player.currentTime = at;
+  }, there ? 0 : AGAIN);
+});
 
 if (player.requestVideoFrameCallback) {
   let last = Infinity;
