@@ -112,7 +112,13 @@ class Project:
         self.git("clone", "--quiet", ".", str(folder))
         copy = Project(folder)
         copy.git("reset", "--quiet", "--hard", commit)
+        copy.sign()
         return copy
+
+    def sign(self) -> None:
+        """Name who commits here."""
+        self.git("config", "user.name", "test")
+        self.git("config", "user.email", "test@example.org")
 
     def edit(self, changes: dict[str, Any], file: str = "params.yaml") -> None:
         """Change keys of a YAML file, given as dotted names."""
@@ -143,6 +149,11 @@ class Project:
     def planned_stages(self) -> set[str]:
         """The stages that Snakemake would work for."""
         return {STAGE_OF.get(rule, rule) for rule in self.planned_jobs()} - {"record"}
+
+    def worked(self) -> set[str]:
+        """Rules that have done work in this clone: Snakemake notes the time that each took."""
+        folder = self.folder / "benchmarks/results"
+        return {path.relative_to(folder).parts[0].removesuffix(".tsv") for path in folder.rglob("*.tsv")}
 
     def downstream(self, stages: set[str]) -> set[str]:
         """Some stages and all that depend on them, by what dvc.lock says."""
@@ -220,8 +231,7 @@ def make_project(folder: Path) -> Project:
     for name, videos in CARDS.items():
         project.edit({f"videos.{key}": value for key, value in videos.items()}, f"data/catalog/{name}/card.yaml")
     project.git("init", "--quiet", "--initial-branch", "main")
-    project.git("config", "user.name", "test")
-    project.git("config", "user.email", "test@example.org")
+    project.sign()
     project.dvc("init", "--quiet")
     if (ROOT / ".dvc/config").is_file():
         shutil.copyfile(ROOT / ".dvc/config", folder / ".dvc/config")

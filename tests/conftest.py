@@ -20,7 +20,8 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 
 def pytest_collection_modifyitems(items):
-    """Skip tests for a GPU where there is none."""
+    """Skip tests for a GPU where there is none, and begin with the longest: those that share a finished run."""
+    items.sort(key=lambda item: "_finished" not in item.fixturenames)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked:
         import torch

@@ -12,7 +12,8 @@ import pytest
 from benchmarks.tiny import ROOT, Project, make_project
 
 __all__ = ["ROOT"]
-HALF = {"task": ["grounding"], "strategies": {"read": {}}}  # params by which much shows just as well
+# Params by which much shows just as well.
+HALF = {"task": ["grounding"], "strategies": {"read": {}}, "download.shards": 1}
 
 
 @pytest.fixture(scope="session")
@@ -29,32 +30,28 @@ def _finished(tmp_path_factory) -> Project:
 
 
 @pytest.fixture(scope="session")
-def _half(_finished: Project, tmp_path_factory) -> Project:
-    """The complete run of half of the work, by Snakemake."""
-
-    def make(folder: Path) -> None:
-        project = _copy(_finished, folder)
-        project.edit(HALF)
-        project.snakemake()
-        project.commit("half")
-
-    return _shared(tmp_path_factory, "half", make)
-
-
-@pytest.fixture(scope="session")
 def _repro(_finished: Project, tmp_path_factory) -> Project:
-    """A clean clone with half of the work, made by DVC: it shows the same. Its first commit is `start`."""
+    """A clean clone with half of the work, made by DVC; it is `start` before that, and `half` after it."""
 
     def make(folder: Path) -> None:
         project = _finished.clone(folder, "start")
-        project.git("config", "user.name", "test")
-        project.git("config", "user.email", "test@example.org")
         project.edit(HALF)
-        project.commit("half")
+        project.commit("start of half")
         project.git("tag", "--force", "start")
         project.dvc("repro")
+        project.commit("half")
 
     return _shared(tmp_path_factory, "repro", make)
+
+
+@pytest.fixture(scope="session")
+def _half(_repro: Project, tmp_path_factory) -> Project:
+    """The same after Snakemake has taken what DVC made as done."""
+
+    def make(folder: Path) -> None:
+        assert "Nothing to be done" in _copy(_repro, folder).snakemake()
+
+    return _shared(tmp_path_factory, "half", make)
 
 
 def _shared(tmp_path_factory, name: str, make: Callable[[Path], None]) -> Project:

@@ -98,19 +98,15 @@ def test_a_card_whose_annotations_are_not_there_or_broken(fresh):
     assert "annotations.jsonl: no such annotation file" in refusal(fresh)
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"relevant_windows": [[2, 9]]}, "9"),
-        ({"relevant_windows": [[3, 1]]}, "1"),
-        ({"qid": 1}, "qid 1 stands already on line 1"),
-    ],
-)
-def test_mistakes_in_annotations_stop_the_first_job_with_their_line(fresh, changes, reason):
-    own_dataset(fresh, [row(1, "a"), row(2, "a") | changes])
+def test_mistakes_in_annotations_stop_the_first_job_with_their_lines(fresh):
+    mistaken = {"9": {"relevant_windows": [[2, 9]]}, "1]": {"relevant_windows": [[3, 1]]}}
+    mistaken["qid 1 stands already on line 1"] = {"qid": 1}
+    own_dataset(fresh, [row(1, "a"), *(row(n, "a") | changes for n, changes in enumerate(mistaken.values(), start=2))])
     text = fresh.snakemake("data/raw/mine/manifest.json", status=1)
-    assert "data/catalog/mine/annotations.jsonl:2: " in text  # the job's log is shown
-    assert reason in text.partition("annotations.jsonl:2: ")[2].splitlines()[0]
+    for line, reason in enumerate(mistaken, start=2):  # the job's log is shown
+        place = f"data/catalog/mine/annotations.jsonl:{line}: "
+        assert place in text
+        assert reason in text.partition(place)[2].splitlines()[0]
     assert not (fresh.folder / "data/raw/mine").exists() or not list((fresh.folder / "data/raw/mine").glob("*.jsonl"))
 
 

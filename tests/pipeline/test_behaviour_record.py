@@ -7,13 +7,14 @@ import shutil
 import signal
 import subprocess
 import time
+from itertools import product
 
 import pytest
 import yaml
 
 pytestmark = pytest.mark.slow
 RUN = "models/adapters/montage/grounding/read/k2-s0"
-COMMANDS = ["snakemake --cores 2", "dvc repro"]
+CHANGED = "not recorded: params.yaml, the code or an artifact changed while this run worked"
 
 
 def snapshot(project) -> dict[str, tuple[int, int]]:
@@ -33,6 +34,11 @@ def declared(project) -> list[str]:
     rows = project.snakemake("--cores", "1", "--detailed-summary").splitlines()
     found = [row.split("\t")[0] for row in rows if row.count("\t") > 5]
     return [name for name in found if name.startswith(("data/", "models/", "results/"))]
+
+
+def examples_shown(project) -> int:
+    """Videos on the page of results."""
+    return (project.folder / "results/report/index.html").read_text().count("<video")
 
 
 def stages(project) -> dict[str, dict]:
@@ -141,30 +147,56 @@ def test_a_plan_in_a_folder_that_cannot_be_written(half):
 # What is recorded ran.
 
 
-@pytest.mark.parametrize("command, edited", zip(COMMANDS, ("params.yaml", "pipeline/stages/train.py"), strict=True))
-def test_what_was_edited_while_a_run_worked_is_not_recorded(half, command, edited):
-    """Params under one engine, code under the other; the run after that is let alone."""
-    half.edit({"train.grounding.steps": 3})
-    before = stages(half)["train@grounding"]
-    log, code = half.folder / "logs/train/grounding/read/k2-s0.log", half.folder / edited
-    log.unlink()
-    run = half.start(*command.split())
+def test_what_dvc_worked_on_while_it_was_edited_is_not_recorded(clone):
+    """After a pull, of which what a param was changed for is not taken as done either."""
+    project = clone("main")
+    project.dvc("pull")
+    before = stages(project)["train@grounding"]
+    project.edit({"task": ["grounding"], "train.grounding.steps": 1, "strategies": {"read": {}}})
+    log, code = project.folder / "logs/train/grounding/read/k2-s0.log", project.folder / "pipeline/stages/train.py"
+    run = project.start("dvc", "repro")
     run.wait_for(log.exists)
-    if edited == "params.yaml":
-        half.edit({"train.grounding.steps": 4})
-    else:
-        code.write_text(f"{code.read_text()}\n\nEDITED = True\n")
-    assert run.process.wait() == {"snakemake": 1, "dvc": 255}[command.split()[0]]
+    code.write_text(f"{code.read_text()}\n\nEDITED = True\n")
+    assert run.process.wait() == 255
     said = run.log.read_text()
-    assert "not recorded: params.yaml, the code or an artifact changed while this run worked" in said
-    assert "train_run" in said
-    assert stages(half)["train@grounding"] == before
-    if edited == "params.yaml":
-        half.run(*command.split())
-        assert half.json(f"{RUN}/run.json")["steps"] == 4
-        half.assert_settled()
-    else:  # what was made by older code is due
-        assert half.planned_jobs()["train_run"] == 1
+    assert "train_run" in said and CHANGED in said
+    assert stages(project)["train@grounding"] == before
+    assert project.json(f"{RUN}/run.json")["steps"] == 1 and project.worked() == {"train"}
+    assert project.planned_jobs()["train_run"] == 1  # what was made by older code is due
+
+
+def test_other_settings_and_an_edit_meanwhile_are_not_recorded_and_two_runs_are_refused(half):
+    """Settings of the command line; params that changed while a run worked, beside which none may begin."""
+    lock, log = half.folder / "dvc.lock", half.folder / "logs/report.log"
+    before, shown = lock.read_bytes(), examples_shown(half)
+    other = half.folder / "other.yaml"
+    other.write_text("report: {examples: 0}\n")
+    assert "record" not in half.planned_jobs("--config", "clip_len=1.0")
+    half.snakemake("--configfile", "params.yaml", "other.yaml")
+    other.unlink()
+    assert lock.read_bytes() == before and examples_shown(half) < shown
+    assert json.loads(half.dvc("status", "--json"))  # DVC sees that the page is not params.yaml's
+
+    lease = half.folder / ".snakemake/leases/run.json"
+    for file in (log, lease):
+        file.unlink()
+    first = half.start("snakemake", "--cores", "1")
+    first.wait_for(lease.exists)
+    with first.paused():
+        message = half.snakemake(status=1)
+        half.snakemake("-n")  # planning disturbs nobody
+    assert f"another run is at work in this folder (process {first.process.pid}); wait for it, or end it" in message
+    assert "Traceback" not in message
+    first.wait_for(log.exists)
+    half.edit({"report.examples": 0})
+    assert first.process.wait() == 1 and CHANGED in first.log.read_text()
+    assert lock.read_bytes() == before and examples_shown(half) == shown
+
+    half.snakemake("results/report/index.html")
+    assert examples_shown(half) < shown
+    assert half.planned_jobs() == {"record": 1}  # a part that was made alone leaves it due
+    half.snakemake()
+    half.assert_settled()
 
 
 def test_a_record_that_failed_is_made_by_the_next_run(half):
@@ -248,11 +280,10 @@ def test_a_damaged_object_of_the_cache_is_named(half):
 # Signals, and folders without git.
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_signal_ends_the_run_with_all_that_it_started(half, command):
+def test_a_signal_ends_the_run_with_all_that_it_started(half):
     half.edit({"train.grounding.steps": 100_000})
     log = half.folder / "logs/train/grounding/read/k2-s0.log"
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for command, number in product(("snakemake --cores 2", "dvc repro"), (signal.SIGINT, signal.SIGTERM)):
         log.unlink()
         run = half.start(*command.split())
         run.wait_for(lambda: log.exists() and "step" in log.read_text())
@@ -279,18 +310,14 @@ def members(group: int) -> list[str]:
     return [row[2] for row in split if int(row[0]) == group and not row[1].startswith("Z")]
 
 
-def test_without_git_dvc_records_without_it(half):
+def test_without_git_dvc_records_without_it_and_a_repository_needs_no_commit(half):
     shutil.rmtree(half.folder / ".git")
     half.edit({"report.examples": 0})
     assert "this folder is no git repository" in half.snakemake()
     half.assert_settled()
     assert "this folder is no git repository" not in half.snakemake()
-
-
-def test_a_repository_without_a_commit(half):
-    shutil.rmtree(half.folder / ".git")
     half.git("init", "--quiet")
-    half.edit({"train.grounding.steps": 1})
+    half.edit({"report.examples": 1})
     assert "Traceback" not in half.snakemake()
-    assert "Traceback" not in (half.folder / "logs/train/grounding/read/k2-s0.log").read_text()
+    assert "Traceback" not in (half.folder / "logs/report.log").read_text()
     half.assert_settled()
