@@ -15,7 +15,7 @@ from read.adapters.frames import Folded, Grid, Packed
 from read.adapters.masks import numbered, real_tokens, tensors
 from read.adapters.modalities import Told, compact
 from read.adapters.recurrent_cache import States
-from read.adapters.segments import TokenLayout, TokenSegment, lay_out, lay_out_chains
+from read.adapters.segments import Chains, TokenLayout, TokenSegment, lay_out, lay_out_chains
 from read.adapters.sub_blocks import Place
 from read.errors import InputError
 
@@ -76,7 +76,8 @@ class Call:
     windowed: bool = False
     unread: tuple[Any, dict[str, Any]] | None = None
     new_states: States = field(default_factory=dict)
-    layouts: list[tuple[tuple, TokenLayout]] = field(default_factory=list)  # no mapping: a graph's lengths have no hash
+    # No mapping: a graph's lengths have no hash.
+    layouts: list[tuple[tuple, TokenLayout | Chains]] = field(default_factory=list)
 
     def sequences(self, place: Place, tokens: Tensor) -> Sequence[TokenSegment]:
         """The sequences among the tokens (B, T, ...) of the layer that `place` is in."""
@@ -93,7 +94,7 @@ class Call:
         mask = self._real(place, batch, length)
         return (_Whole(place.modality, 0, length, mask),)
 
-    def layout(self, place: Place, tokens: Tensor) -> TokenLayout | None:
+    def layout(self, place: Place, tokens: Tensor) -> TokenLayout | Chains | None:
         """As `sequences`, laid out for a mixer; None where they are one, without padding."""
         batch, length = tokens.shape[:2]
         if self.untold is not None:
@@ -129,9 +130,9 @@ class Call:
             raise InputError(f"{place.name}: tokens of a row do not attend to those before them; {PACKED}")
         counts = numbers[:, -1].expand(batch) + 1
         chains = numbers + (counts.cumsum(0) - counts)[:, None]
-        return lay_out_chains(chains, int(counts.sum()), real)
+        return lay_out_chains(chains, real)
 
-    def _laid_out(self, key: tuple) -> TokenLayout | None:
+    def _laid_out(self, key: tuple) -> TokenLayout | Chains | None:
         return next((layout for known, layout in self.layouts if known == key), None)
 
     def arranged(self, place: Place, tokens: Tensor) -> Tensor:
@@ -148,7 +149,7 @@ class Call:
             raise InputError(f"{place.name}: its tokens are (T, B, d), {tuple(tokens.shape)}, and not (B, T, d)")
         return tokens
 
-    def _framed(self, place: Place, batch: int, length: int, device: torch.device) -> TokenLayout | None:
+    def _framed(self, place: Place, batch: int, length: int, device: torch.device) -> TokenLayout | Chains | None:
         if self.frames is None:
             return None
         frames = self.frames.at(place.name)
@@ -171,14 +172,15 @@ class Call:
         mask = torch.ones(self.size, dtype=torch.bool) if mask is None else mask
         return torch.nn.functional.pad(mask, (0, length - self.size[1]))
 
-    def _chained(self, told: Told, place: Place, batch: int, length: int) -> TokenLayout:
+    def _chained(self, told: Told, place: Place, batch: int, length: int) -> TokenLayout | Chains:
         if told.chains.shape != (batch, length):
             raise InputError(
                 f"{place.name}: its tokens are ({batch}, {length}, ...), but the token ids of the call, which tell "
                 f"frames from words, are {tuple(told.chains.shape)}"
             )
         if (layout := self._laid_out((batch, length))) is None:
-            layout = lay_out_chains(told.chains, told.count, self._real(place, batch, length))
+            make = Chains if torch.compiler.is_compiling() else lay_out_chains
+            layout = make(told.chains, self._real(place, batch, length))
             self.layouts.append(((batch, length), layout))
         return layout
 

@@ -33,9 +33,7 @@ class TorchCell(nn.RNNBase):
             state: to go on from; None: zero.
             lengths: (R,) real places, which stand first: the state after each row's last one is wanted. None: all are.
         """
-        if state is None:
-            parts = 2 if self.mode == "LSTM" else 1
-            state = tuple(rows.new_zeros(rows.shape[0], self.hidden_size) for _ in range(parts))
+        state = self.start(rows, rows.shape[0]) if state is None else state
         weights: list[Any] = [self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0]
         if torch.compiler.is_exporting():
             return _loop(self.mode, rows, state, weights, lengths)
@@ -43,6 +41,10 @@ class TorchCell(nn.RNNBase):
         train = self.training or torch.is_grad_enabled()
         output, *last = call(self.mode, rows, list(state), weights, lengths, train)
         return output, tuple(last)
+
+    def start(self, like: Tensor, rows: int) -> State:
+        """The state before the first step: zero."""
+        return tuple(like.new_zeros(rows, self.hidden_size) for _ in range(2 if self.mode == "LSTM" else 1))
 
 
 def make_cell(kind: str, width: int) -> nn.Module:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from read.adapters.segments import TokenLayout, lay_out_chains
+from read.adapters.segments import Chains, TokenLayout, lay_out_chains
 
 GRIDS = "grid_thw"  # frames, rows and columns of each video, where all videos' tokens stand in one row
 
@@ -91,14 +91,33 @@ class Packed:
         """As `Grid.at`."""
         return self
 
-    def lay_out(self, batch: int, tokens: int, device: torch.device) -> TokenLayout | None:
+    def lay_out(self, batch: int, tokens: int, device: torch.device) -> TokenLayout | Chains | None:
         """As `Grid.lay_out`."""
+        if torch.compiler.is_compiling():
+            return Chains(_packed_node(self.grids, batch, tokens).to(device), None)
+        chains = self._chains()
+        return lay_out_chains(chains[None].to(device), None) if (batch, len(chains)) == (1, tokens) else None
+
+    def _chains(self) -> Tensor:
+        """(T,) the place that each token is of."""
         parts, count = [], 0
         for frames, rows, columns in self.grids.tolist():
             parts.append(torch.arange(count, count + rows * columns).repeat(frames))
             count += rows * columns
-        chains = torch.cat(parts)
-        return lay_out_chains(chains[None].to(device), count, None) if (batch, len(chains)) == (1, tokens) else None
+        return torch.cat(parts)
+
+
+@torch.library.custom_op("read::packed", mutates_args=())
+def _packed_node(grids: Tensor, batch: int, tokens: int) -> Tensor:
+    """(B, T) the sequences that tokens are of, in a graph, for which lengths in `grids` are unknown."""
+    chains = Packed(grids)._chains().to(grids.device)
+    alone = torch.arange(batch, device=grids.device)[:, None].repeat(1, tokens)
+    return chains[None] if (batch, len(chains)) == (1, tokens) else alone
+
+
+@_packed_node.register_fake
+def _(grids, batch, tokens):
+    return grids.new_empty(batch, tokens, dtype=torch.int64)
 
 
 def _side(size: Any) -> int:

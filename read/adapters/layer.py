@@ -20,9 +20,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from read.adapters.cells import State, make_cell
-from read.adapters.config import RECURRENT, AdapterConfig
-from read.adapters.segments import TokenLayout, reversal
+from read.adapters.cells import State
+from read.adapters.config import AdapterConfig
+from read.adapters.mixers import make_mixer, mixed_in_a_graph, mixed_in_rows
+from read.adapters.segments import Chains, TokenLayout
 
 
 class Branch(NamedTuple):
@@ -36,63 +37,6 @@ class Branch(NamedTuple):
     state: State | None
 
 
-class Recurrence(nn.Module):
-    """A recurrent cell over the places of each row, in both directions where asked; r in, r out."""
-
-    def __init__(self, kind: str, width: int, bidirectional: bool = False) -> None:
-        super().__init__()
-        self.cell = make_cell(kind, width)
-        self.reverse_cell = make_cell(kind, width) if bidirectional else None
-
-    def forward(
-        self, rows: Tensor, lengths: Tensor | None = None, state: State | None = None, keep: bool = False
-    ) -> tuple[Tensor, State | None]:
-        """Run over (R, L, r).
-
-        Args:
-            rows: the input.
-            lengths: (R,) real places, which stand first; None: all are.
-            state: to go on from.
-            keep: return the state after each row's last real place.
-        """
-        output, last = self.cell(rows, state, lengths if keep else None)
-        if self.reverse_cell is not None:
-            output = output + self._backwards(self.reverse_cell, rows, lengths)
-        return output, last if keep else None
-
-    @staticmethod
-    def _backwards(cell: nn.Module, rows: Tensor, lengths: Tensor | None) -> Tensor:
-        if lengths is None:
-            return cell(rows.flip(1))[0].flip(1)
-        # Not a bidirectional nn.RNN on packed sequences: those need the lengths on the host, once per layer.
-        index = reversal(lengths, rows.shape[1])[..., None].expand_as(rows)
-        return cell(rows.gather(1, index))[0].gather(1, index)
-
-
-class Convolution(nn.Module):
-    """A depthwise convolution over the places of each row; in causal layers over the past only."""
-
-    def __init__(self, width: int, kernel_size: int, causal: bool = False) -> None:
-        super().__init__()
-        self.conv = nn.Conv1d(width, width, kernel_size, groups=width)
-        self.past = kernel_size - 1 if causal else kernel_size // 2
-        self.future = kernel_size - 1 - self.past
-
-    def forward(
-        self, rows: Tensor, lengths: Tensor | None = None, state: State | None = None, keep: bool = False
-    ) -> tuple[Tensor, State | None]:
-        """As `Recurrence.forward`; the state is the last places, (R, kernel_size - 1, r)."""
-        before = rows.new_zeros(rows.shape[0], self.past, rows.shape[2]) if state is None else state[0]
-        rows = torch.cat((before, rows), dim=1)
-        output = self.conv(F.pad(rows, (0, 0, 0, self.future)).transpose(1, 2)).transpose(1, 2)
-        if not keep:
-            return output, None
-        if lengths is None:
-            return output, (rows[:, rows.shape[1] - self.past :],)
-        index = lengths[:, None] + torch.arange(self.past, device=rows.device)
-        return output, (rows.gather(1, index[..., None].expand(-1, -1, rows.shape[2])),)
-
-
 class Bottleneck(nn.Module):
     """One adapter, d_in wide where it reads and d_out where it gives. `up` starts at zero, so the branch does."""
 
@@ -103,17 +47,14 @@ class Bottleneck(nn.Module):
         self.down = nn.Linear(inputs, r, bias=not self.low_rank)  # torch starts it as LoRA starts A
         self.up = nn.Linear(r, outputs, bias=not self.low_rank)
         self.residual = config.residual
-        self.mixer: Recurrence | Convolution | None = None
-        if config.mixer in RECURRENT:
-            self.mixer = Recurrence(config.mixer, r, config.bidirectional and not causal)
-        elif config.mixer == "conv":
-            self.mixer = Convolution(r, config.kernel_size, causal)
+        self.form = (config.mixer, r, config.kernel_size, config.bidirectional, causal)
+        self.mixer = make_mixer(self.form)
         self.alpha = nn.Parameter(torch.zeros(r)) if self.low_rank and self.mixer is not None else None
         for parameter in self.up.parameters():
             nn.init.zeros_(parameter)
 
     def forward(
-        self, tokens: Tensor, layout: TokenLayout | None = None, state: State | None = None, keep: bool = False
+        self, tokens: Tensor, layout: TokenLayout | Chains | None = None, state: State | None = None, keep: bool = False
     ) -> Branch:
         """The branch for `tokens` (B, T, d_in).
 
@@ -128,7 +69,7 @@ class Bottleneck(nn.Module):
         return Branch(self.up(mixed if self.low_rank else F.gelu(mixed)), narrow, state)
 
     def mix(
-        self, narrow: Tensor, layout: TokenLayout | None, state: State | None, keep: bool
+        self, narrow: Tensor, layout: TokenLayout | Chains | None, state: State | None, keep: bool
     ) -> tuple[Tensor, State | None]:
         """(B, T, r) -> (B, T, r) through the mixer, in the precision of its weights."""
         assert self.mixer is not None, "`forward` asks"
@@ -137,11 +78,12 @@ class Bottleneck(nn.Module):
         # On a CPU, cells have no rule for it. Where there is none to leave, a program of torch.export holds no trace.
         off = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
         with off:
-            rows = narrow.to(weights) if layout is None else layout.deal(narrow).to(weights)
+            rows = narrow.to(weights)
             if layout is None:
                 mixed, state = self.mixer(rows, None, state, keep)
+            elif isinstance(layout, Chains):
+                mixed, state = mixed_in_a_graph(self.form, self.mixer, rows, layout, state, keep)
             else:
-                mixed, state = self.mixer(rows, layout.lengths, layout.taken_up(state), keep)
-                mixed, state = layout.gather(mixed), layout.left(state)
+                mixed, state = mixed_in_rows(self.mixer, rows, layout, state, keep)
             mixed = (mixed if self.alpha is None else self.alpha * mixed).to(narrow.dtype)
         return narrow + mixed if self.residual else mixed, state

@@ -9,6 +9,8 @@ A state is h, and with an LSTM c, each (R, r); weights are W and b of the inputs
 (weight_ih, weight_hh, bias_ih, bias_hh).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -136,14 +138,20 @@ def run_torchs(
     return [output, *(torch.where((lengths > 0)[:, None], new, old) for new, old in zip(parts, state, strict=True))]
 
 
+@contextmanager
+def recording() -> Iterator[None]:
+    """In a custom operator, where torch records nothing: record for gradients."""
+    with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False), torch.enable_grad():
+        yield
+
+
 def gradients(
     mode: str, rows: Tensor, state: list[Tensor], weights: list[Tensor], lengths: Tensor | None, toward: list[Tensor]
 ) -> list[Tensor]:
     """Of rows, state and weights, from those `toward` what `run` gives, which is computed once more."""
     inputs = [part.detach().requires_grad_() for part in (rows, *state, *weights)]
     count = 1 + len(state)
-    # A custom operator runs where torch records nothing.
-    with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False), torch.enable_grad():
+    with recording():
         outputs = run(mode, inputs[0], inputs[1:count], inputs[count:], lengths, True)
         return list(torch.autograd.grad(outputs, inputs, toward, materialize_grads=True))
 

@@ -27,6 +27,10 @@ class Scanned(nn.Module):
             return states, (states[:, -1],)
         return states, (last_of(states, lengths, torch.zeros_like(states[:, 0]) if state is None else state[0]),)
 
+    def start(self, like: Tensor, rows: int) -> tuple[Tensor, ...]:
+        """The state before the first step: zero."""
+        return (like.new_zeros(rows, like.shape[-1]),)
+
 
 def last_of(states: Tensor, lengths: Tensor, before: Tensor) -> Tensor:
     """(R, r), of (R, L, r) those after the first `lengths` (R,) places; `before` (R, r) where that is 0."""

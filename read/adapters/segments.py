@@ -100,15 +100,28 @@ def lay_out(segments: Sequence[TokenSegment], batch: int, tokens: int, device: t
     return TokenLayout(torch.cat(sources), real, torch.cat(places, dim=1), real.sum(1))
 
 
-def lay_out_chains(chains: Tensor, count: int, mask: Tensor | None) -> TokenLayout:
-    """The layout of `count` sequences that may stand among each other, of which those of each sample's words last.
+@dataclass(frozen=True, eq=False)
+class Chains:
+    """Sequences that may stand among each other, in a graph, which cannot know how many there are and how long.
+
+    Attributes:
+        chains: (B, T) which sequence a token is of; sequence b < B is of sample b, and goes on in the next call.
+        mask: (B, T) True at real tokens; None: all are.
+    """
+
+    chains: Tensor
+    mask: Tensor | None
+
+
+def lay_out_chains(chains: Tensor, mask: Tensor | None) -> TokenLayout:
+    """The layout of sequences that may stand among each other, of which those of each sample's words last.
 
     Args:
         chains: (B, T) which sequence a token is of; sequence b < B is of sample b.
-        count: R.
         mask: (B, T) True at real tokens; None: all are.
     """
     batch, tokens = chains.shape
+    count = max(batch, int(chains.max()) + 1)
     real = torch.ones_like(chains, dtype=torch.bool) if mask is None else mask.to(chains.device) != 0
     chain = chains.masked_fill(~real, count).flatten()  # padding is the last of all
     lengths = torch.bincount(chain, minlength=count + 1)[:count]

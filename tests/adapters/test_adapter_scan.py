@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from read.adapters.layer import Recurrence
+from read.adapters.mixers import Recurrence
 from read.adapters.scan import SCANNED
 from read.scan import scan
 
