@@ -15,7 +15,7 @@ from read.adapters.frames import Folded, Grid, Packed
 from read.adapters.masks import numbered, real_tokens, tensors
 from read.adapters.modalities import Told, compact
 from read.adapters.recurrent_cache import States
-from read.adapters.segments import Chains, TokenLayout, TokenSegment, lay_out, lay_out_chains
+from read.adapters.segments import Chains, TokenLayout, TokenSegment, among_each_other, lay_out
 from read.adapters.sub_blocks import Place
 from read.errors import InputError
 
@@ -120,7 +120,7 @@ class Call:
         self.layouts.append((key, layout))
         return layout
 
-    def _in_rows(self, place: Place, batch: int, length: int) -> TokenLayout | None:
+    def _in_rows(self, place: Place, batch: int, length: int) -> TokenLayout | Chains | None:
         """Of several sequences in a row, as pictures of many sizes are given; None where each row is one."""
         if self.segments is not None or self.mask is None or (real := self._real(place, batch, length)) is None:
             return None
@@ -130,7 +130,7 @@ class Call:
             raise InputError(f"{place.name}: tokens of a row do not attend to those before them; {PACKED}")
         counts = numbers[:, -1].expand(batch) + 1
         chains = numbers + (counts.cumsum(0) - counts)[:, None]
-        return lay_out_chains(chains, real)
+        return among_each_other(chains, real)
 
     def _laid_out(self, key: tuple) -> TokenLayout | Chains | None:
         return next((layout for known, layout in self.layouts if known == key), None)
@@ -179,8 +179,7 @@ class Call:
                 f"frames from words, are {tuple(told.chains.shape)}"
             )
         if (layout := self._laid_out((batch, length))) is None:
-            make = Chains if torch.compiler.is_compiling() else lay_out_chains
-            layout = make(told.chains, self._real(place, batch, length))
+            layout = among_each_other(told.chains, self._real(place, batch, length))
             self.layouts.append(((batch, length), layout))
         return layout
 

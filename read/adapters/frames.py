@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from read.adapters.segments import Chains, TokenLayout, lay_out_chains
+from read.adapters.segments import Chains, TokenLayout, among_each_other, lay_out_chains
 
 GRIDS = "grid_thw"  # frames, rows and columns of each video, where all videos' tokens stand in one row
 
@@ -77,7 +77,7 @@ class Folded:
             return None
         bands = side // self.chunks
         band = torch.arange(tokens, device=device) // side % bands
-        return lay_out_chains(band + bands * torch.arange(batch, device=device)[:, None], batch * bands, None)
+        return among_each_other(band + bands * torch.arange(batch, device=device)[:, None], None)
 
 
 @dataclass(frozen=True, eq=False)

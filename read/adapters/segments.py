@@ -113,6 +113,11 @@ class Chains:
     mask: Tensor | None
 
 
+def among_each_other(chains: Tensor, mask: Tensor | None) -> TokenLayout | Chains:
+    """`lay_out_chains`, in a graph when it runs."""
+    return Chains(chains, mask) if torch.compiler.is_compiling() else lay_out_chains(chains, mask)
+
+
 def lay_out_chains(chains: Tensor, mask: Tensor | None) -> TokenLayout:
     """The layout of sequences that may stand among each other, of which those of each sample's words last.
 

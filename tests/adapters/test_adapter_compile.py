@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch._dynamo.utils import counters
 
 from read.adapters import AdapterConfig, alignment_states, apply_strategy, inject
+from tests import video_models as vlm
 
 LENGTHS = [(3, 9), (4, 17), (2, 33)]  # samples, tokens
 CELLS = ("none", "rnn", "gru", "lstm", "mingru", "ema", "conv")
@@ -169,3 +171,29 @@ def test_inductor(subjects, awake):
     expected = step(model, batch(3, 9))
     compiled = torch.compile(model, fullgraph=True, mode="lite")
     torch.testing.assert_close(step(compiled, batch(3, 9)), expected, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["smolvlm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in vlm.KINDS[1:])])
+def test_a_video_language_model_has_the_graphs_and_breaks_that_it_has_without_adapters(kind, awake):
+    """Lengths and frames differ. SmolVLM is one graph, where torch is let check values in graphs."""
+    pytest.importorskip("num2words")
+    processor = vlm.make_processor(kind)
+    batches = [
+        dict(vlm.batch_of(processor, [vlm.clip(count, seed) for seed in range(2)], questions))
+        for count, questions in ((4, ["When?", "Which colour came first?"]), (6, ["red then", "When does it happen"]))
+    ]
+    counts = []
+    for adapted in (False, True):
+        model = vlm.make_model(kind, layers=1)
+        if adapted:
+            awake(inject(model), scale=0.1)
+        torch._dynamo.reset()
+        counters.clear()
+        counter = CompileCounterWithBackend("eager")
+        compiled = torch.compile(model, backend=counter)
+        with torch._dynamo.config.patch(capture_scalar_outputs=not kind.startswith("qwen")):
+            for batch in batches:
+                torch.testing.assert_close(step(compiled, batch), step(model, batch), atol=1e-5, rtol=1e-3)
+        counts.append((counter.frame_count, sum(counters["graph_break"].values())))
+    assert counts[0] == counts[1]
+    assert kind != "smolvlm" or counts[0] == (2, 0)
