@@ -173,9 +173,9 @@ def test_inductor(subjects, awake):
     torch.testing.assert_close(step(compiled, batch(3, 9)), expected, atol=1e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["smolvlm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in vlm.KINDS[1:])])
+@pytest.mark.parametrize("kind", ["smolvlm", pytest.param("llava_next_video", marks=pytest.mark.slow)])
 def test_a_video_language_model_has_the_graphs_and_breaks_that_it_has_without_adapters(kind, awake):
-    """Lengths and frames differ. SmolVLM is one graph, where torch is let check values in graphs."""
+    """Lengths and frames differ. SmolVLM is one graph, where torch is let read values in graphs."""
     pytest.importorskip("num2words")
     processor = vlm.make_processor(kind)
     batches = [
@@ -191,7 +191,7 @@ def test_a_video_language_model_has_the_graphs_and_breaks_that_it_has_without_ad
         counters.clear()
         counter = CompileCounterWithBackend("eager")
         compiled = torch.compile(model, backend=counter)
-        with torch._dynamo.config.patch(capture_scalar_outputs=not kind.startswith("qwen")):
+        with torch._dynamo.config.patch(capture_scalar_outputs=True, capture_dynamic_output_shape_ops=True):
             for batch in batches:
                 torch.testing.assert_close(step(compiled, batch), step(model, batch), atol=1e-5, rtol=1e-3)
         counts.append((counter.frame_count, sum(counters["graph_break"].values())))
