@@ -29,9 +29,7 @@ rule extract_shard:
     params:
         encoders=lambda wildcards: NEEDED[wildcards.dataset],
         settings=settings("extract", PARAMS),
-        code=lambda wildcards: code_digest(
-            "extract", PARAMS, dataset=wildcards.dataset
-        ),
+        code=lambda wildcards: code_digest("extract", PARAMS, dataset=wildcards.dataset),
     shell:
         "python -m pipeline.stages.extract shard {wildcards.dataset} {wildcards.shard}"
         " --code {params.code} --encoders {params.encoders} --settings {params.settings:q}"
@@ -66,9 +64,7 @@ rule extract_text:
     params:
         encoders=lambda wildcards: NEEDED[wildcards.dataset],
         settings=settings("extract", PARAMS),
-        code=lambda wildcards: code_digest(
-            "extract", PARAMS, dataset=wildcards.dataset
-        ),
+        code=lambda wildcards: code_digest("extract", PARAMS, dataset=wildcards.dataset),
     shell:
         "python -m pipeline.stages.extract text {wildcards.dataset} --encoders {params.encoders}"
         " --settings {params.settings:q} > {log} 2>&1"
@@ -87,8 +83,6 @@ rule extract:
     localrule: True
     params:
         settings=settings("extract", PARAMS),
-        code=lambda wildcards: code_digest(
-            "extract", PARAMS, dataset=wildcards.dataset
-        ),
+        code=lambda wildcards: code_digest("extract", PARAMS, dataset=wildcards.dataset),
     shell:
         "python -m pipeline.stages.extract collect {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"

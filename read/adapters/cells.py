@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from read.adapters.recurrence import gradients, run, run_torchs
-from read.adapters.scan import SCANNED, last_of
+from read.adapters.scan import SCANNED, Scanned, last_of
 from read.scan import over_time
 
 MODES = {"rnn": "RNN_TANH", "gru": "GRU", "lstm": "LSTM"}  # of torch's cells
@@ -47,7 +47,7 @@ class TorchCell(nn.RNNBase):
         return tuple(like.new_zeros(rows, self.hidden_size) for _ in range(2 if self.mode == "LSTM" else 1))
 
 
-def make_cell(kind: str, width: int) -> nn.Module:
+def make_cell(kind: str, width: int) -> TorchCell | Scanned:
     """One of `read.adapters.config.RECURRENT`, called as `TorchCell` is."""
     return SCANNED[kind](width) if kind in SCANNED else TorchCell(kind, width)
 

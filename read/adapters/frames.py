@@ -36,7 +36,7 @@ class Grid:
         """How they lie in the output of a module."""
         return next((grid for end, grid in self.apart if name.endswith(f".{end}")), self)
 
-    def lay_out(self, batch: int, tokens: int, device: torch.device) -> TokenLayout | None:
+    def lay_out(self, batch: int, tokens: int, device: torch.device) -> TokenLayout | Chains | None:
         """The tokens of each place as a row; None where the tokens are others, as a pretraining task leaves them."""
         over = batch if self.order == "samples" else tokens - self.lead
         if over % self.size or over <= 0:
@@ -70,7 +70,7 @@ class Folded:
         """As `Grid.at`."""
         return self
 
-    def lay_out(self, batch: int, tokens: int, device: torch.device) -> TokenLayout | None:
+    def lay_out(self, batch: int, tokens: int, device: torch.device) -> TokenLayout | Chains | None:
         """As `Grid.lay_out`: each band is a sequence over time."""
         side = isqrt(tokens)
         if side * side != tokens or side % self.chunks:
