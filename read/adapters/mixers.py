@@ -18,7 +18,7 @@ from read.adapters.config import RECURRENT
 from read.adapters.recurrence import recording
 from read.adapters.segments import Chains, TokenLayout, lay_out_chains, reversal
 
-Form = tuple[str, int, int, bool, bool]  # of a mixer: its kind, r, the kernel's size, in both directions, causal
+MixerForm = tuple[str, int, int, bool, bool]  # of a mixer: its kind, r, the kernel's size, in both directions, causal
 
 
 class Recurrence(nn.Module):
@@ -86,7 +86,7 @@ class Convolution(nn.Module):
         return (like.new_zeros(rows, self.past, like.shape[-1]),)
 
 
-def make_mixer(form: Form) -> Recurrence | Convolution | None:
+def make_mixer(form: MixerForm) -> Recurrence | Convolution | None:
     """A mixer of this form; None where the kind is `none`."""
     kind, width, kernel_size, bidirectional, causal = form
     if kind in RECURRENT:
@@ -103,7 +103,7 @@ def mixed_in_rows(
 
 
 def mixed_in_a_graph(
-    form: Form, mixer: Recurrence | Convolution, tokens: Tensor, layout: Chains, state: State | None, keep: bool
+    form: MixerForm, mixer: Recurrence | Convolution, tokens: Tensor, layout: Chains, state: State | None, keep: bool
 ) -> tuple[Tensor, State | None]:
     """As `mixed_in_rows`, as one node."""
     kind, *sizes = form
