@@ -11,6 +11,7 @@ from torch import Tensor
 
 from read.errors import InputError
 
+SEVERAL = "adapters: a row holds several sequences, which a graph cannot tell apart; call the model uncompiled"
 BLOCKED = -1e4  # what is added to a logit that is not to count: this, its type's lowest number, or minus infinity
 
 
@@ -52,9 +53,10 @@ def real_tokens(mask: Any, past: int, batch: int, length: int, where: str) -> Te
 def numbered(mask: Any, real: Tensor) -> Tensor | None:
     """(B, T) which of several sequences in its row each token is of, by a mask of pairs; None where a row is one.
 
-    One ends where, of two real tokens beside each other, neither attends to the other.
+    One ends where, of two real tokens beside each other, neither attends to the other. A graph of torch.compile cannot
+    know whether one does: it is run for rows of one sequence, and ends with a RuntimeError where there are several.
     """
-    if not isinstance(mask, Tensor) or mask.dim() < 3 or torch.compiler.is_compiling():
+    if not isinstance(mask, Tensor) or mask.dim() < 3 or torch.compiler.is_exporting():
         return None
     pairs = mask > BLOCKED if mask.is_floating_point() else mask != 0
     pairs = pairs.any(1) if pairs.dim() == 4 else pairs
@@ -62,21 +64,28 @@ def numbered(mask: Any, real: Tensor) -> Tensor | None:
         return None
     beside = pairs.diagonal(1, 1, 2) | pairs.diagonal(-1, 1, 2)
     ends = real[:, 1:] & real[:, :-1] & ~beside
+    if torch.compiler.is_compiling():
+        torch._assert_async(~ends.any(), SEVERAL)
+        return None
     return torch.nn.functional.pad(ends.cumsum(1), (1, 0)) if ends.any() else None
 
 
 def begins_again(positions: Any) -> bool:
     """Whether the positions of a call's tokens, (B, T) or with those of axes (4, B, T), fall within a row.
 
-    By that, where no mask is given, models know samples that are packed into one row.
+    By that, where no mask is given, models know samples that are packed into one row. In a graph as `numbered`.
     """
-    if not isinstance(positions, Tensor) or torch.compiler.is_compiling() or positions.dim() > 3:
+    if not isinstance(positions, Tensor) or torch.compiler.is_exporting() or positions.dim() > 3:
         return False
     if positions.dim() == 3:
         if len(positions) != 4:
             return False  # of pictures, positions may well fall
         positions = positions[0]
-    return bool((positions.diff(dim=-1) < 0).any())
+    falls = (positions.diff(dim=-1) < 0).any()
+    if torch.compiler.is_compiling():
+        torch._assert_async(~falls, SEVERAL)
+        return False
+    return bool(falls)
 
 
 def tensors(mask: Any) -> Iterator[Tensor | None]:

@@ -173,18 +173,18 @@ def test_inductor(subjects, awake):
     torch.testing.assert_close(step(compiled, batch(3, 9)), expected, atol=1e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["smolvlm", pytest.param("llava_next_video", marks=pytest.mark.slow)])
-def test_a_video_language_model_has_the_graphs_and_breaks_that_it_has_without_adapters(kind, awake):
-    """Lengths and frames differ. SmolVLM is one graph, where torch is let read values in graphs."""
+@pytest.mark.slow
+def test_a_video_language_model_breaks_no_graph(awake):
+    """A graph for the first batch, one for all others, where torch may read values in graphs, as without adapters."""
     pytest.importorskip("num2words")
-    processor = vlm.make_processor(kind)
+    processor = vlm.make_processor("smolvlm")
     batches = [
         dict(vlm.batch_of(processor, [vlm.clip(count, seed) for seed in range(2)], questions))
         for count, questions in ((4, ["When?", "Which colour came first?"]), (6, ["red then", "When does it happen"]))
     ]
     counts = []
     for adapted in (False, True):
-        model = vlm.make_model(kind, layers=1)
+        model = vlm.make_model("smolvlm", layers=1)
         if adapted:
             awake(inject(model), scale=0.1)
         torch._dynamo.reset()
@@ -195,5 +195,4 @@ def test_a_video_language_model_has_the_graphs_and_breaks_that_it_has_without_ad
             for batch in batches:
                 torch.testing.assert_close(step(compiled, batch), step(model, batch), atol=1e-5, rtol=1e-3)
         counts.append((counter.frame_count, sum(counters["graph_break"].values())))
-    assert counts[0] == counts[1]
-    assert kind != "smolvlm" or counts[0] == (2, 0)
+    assert counts == [(2, 0)] * 2

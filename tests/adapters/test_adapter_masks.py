@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from read.adapters import AdapterConfig, inject
-from read.adapters.masks import numbered, real_tokens
+from read.adapters.masks import begins_again, numbered, real_tokens
 from read.adapters.sub_blocks import find_places
 from read.errors import InputError
 from tests.adapters import zoo
@@ -243,6 +243,18 @@ def test_samples_in_one_row_are_told_by_who_attends_to_whom():
     assert numbered(both, real).tolist() == [[0, 0, 1, 2, 2, 2], [0] * 6]
     assert numbered(torch.where(both, 0.0, LOW), real).tolist() == [[0, 0, 1, 2, 2, 2], [0] * 6]
     assert numbered((both & torch.ones(6, 6).tril().bool())[1:], real[1:]) is None
+
+
+def test_a_graph_ends_where_samples_share_a_row():
+    torch._dynamo.reset()
+    blocks = torch.block_diag(torch.ones(2, 2), torch.ones(3, 3)).bool()[None, None]
+    whole, real = torch.ones_like(blocks), torch.ones(1, 5, dtype=torch.bool)
+    places = torch.arange(5)[None]
+    told = torch.compile(lambda mask, at: (numbered(mask, real), begins_again(at), mask.sum()), backend="eager")
+    assert told(whole, places)[:2] == (None, False)
+    for mask, at in ((blocks, places), (whole, places % 3)):
+        with pytest.raises(RuntimeError, match="several sequences"):
+            told(mask, at)
 
 
 def test_a_decoder_is_given_no_samples_in_one_row():
