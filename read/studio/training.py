@@ -134,7 +134,7 @@ class Training:
                 raise InputError(plan.why)
             if (last := self._last()) and last.lives:
                 raise InputError(f"a training is at work already (process {last.pid})")
-            if self._is_packing():
+            if self._is_packing() and not (last and (last.packed or last.failed)):  # else the thread is all but gone
                 raise InputError("what the last training made is being packed; wait a moment")
             with refused(self.working / PARAMS):
                 if plan.changes:

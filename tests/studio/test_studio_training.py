@@ -209,6 +209,24 @@ def test_a_studio_killed_as_it_starts_a_run_leaves_one_that_is_packed(training, 
     assert later.bundle is not None and "1 jobs: 1 report" in later.log(9)
 
 
+def test_a_training_begins_as_soon_as_the_last_is_told_as_done(training, working, monkeypatch):
+    keep, told = training._keep, threading.Event()
+
+    def linger(run):
+        keep(run)
+        assert not run.packed or told.wait(90)
+
+    monkeypatch.setattr(training, "_keep", linger)
+    (working / "go").touch()
+    training.start(LABELS)
+    wait(training, "done")
+    assert training._is_packing()
+    shutil.rmtree(training.cache / "bundle")
+    training.start(LABELS)
+    told.set()
+    wait(training, "done")
+
+
 def test_a_full_disk_is_told_and_leaves_no_run(training, working, monkeypatch):
     kept, keep = [], training._keep
 
