@@ -50,7 +50,7 @@ class Plan:
         return {name: getattr(self, name) for name in names} | {"params": [list(change) for change in self.changes]}
 
 
-def counted(labels: Iterable[Sided]) -> Plan:
+def empty_plan(labels: Iterable[Sided]) -> Plan:
     """A plan of nothing yet: how many videos are labelled."""
     sides = {label.vid: label.side for label in labels}
     return Plan(len(sides), *(list(sides.values()).count(side) for side in ("train", "test")))
@@ -69,7 +69,7 @@ def plan_training(working: Path, name: str, labels: Iterable[Sided]) -> Plan:
     params = ParamsFile(working)
     labels = list(labels)
     known = [SimpleNamespace(vid=label.vid, split=label.side, windows=label.windows, kind="") for label in labels]
-    found = counted(labels)
+    found = empty_plan(labels)
     try:
         curve, test = _curve(known, params)
     except InputError as error:

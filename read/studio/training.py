@@ -20,7 +20,7 @@ from typing import Any
 from read.errors import InputError
 from read.files import machine, read_json, write_json
 from read.processes import birth, is_alive
-from read.studio.plan import Plan, Sided, counted, plan_training
+from read.studio.plan import Plan, Sided, empty_plan, plan_training
 from read.studio.run_log import RunLog
 from read.studio.saved import refused
 from read.studio.verdict import BUNDLE, REPORT, VERDICT, pack
@@ -111,7 +111,7 @@ class Training:
         labels = list(labels)
         if lacking := self._lacking():
             why = f"{self.working.resolve()} has no {' and no '.join(lacking)}; the studio trains in a checkout of READ"
-            return replace(counted(labels), why=why)
+            return replace(empty_plan(labels), why=why)
         found = self._planned(labels)
         if other := run_at_work(self.working):
             where = "" if other.get("machine") == machine() else f" on {other.get('host')}"
@@ -191,7 +191,7 @@ class Training:
         try:
             plan = self.plan(labels)
         except InputError as error:
-            plan = replace(counted(labels), why=str(error))
+            plan = replace(empty_plan(labels), why=str(error))
         why = plan.why
         with self._lock:
             run = self._last()

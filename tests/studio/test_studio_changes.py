@@ -13,6 +13,15 @@ from tests.studio.fake import Labeller, serving
 pytestmark = pytest.mark.video
 
 
+@pytest.fixture
+def rooms(tmp_path):
+    """Folders for videos and for a checkout, both empty."""
+    found = tmp_path / "videos", tmp_path / "working"
+    for folder in found:
+        folder.mkdir()
+    return found
+
+
 def test_tabs_that_look_at_once_are_told_of_all_videos(labeller, studio, quick_turns):
     labeller.wait(lambda told: told["walk"]["state"] == "ready")
     names = set(studio.footage.videos)
@@ -23,10 +32,8 @@ def test_tabs_that_look_at_once_are_told_of_all_videos(labeller, studio, quick_t
     assert len({look["seen"] for look in looks}) == len(looks)
 
 
-def test_each_tab_is_told_of_a_video_that_has_gone(clip, tmp_path):
-    folder, working = tmp_path / "videos", tmp_path / "working"
-    folder.mkdir()
-    working.mkdir()
+def test_each_tab_is_told_of_a_video_that_has_gone(clip, rooms):
+    folder, working = rooms
     for name in ("stays", "goes"):
         shutil.copy(clip, folder / f"{name}.mp4")
     with serving(folder, working) as (address, studio), Labeller(address) as one:
@@ -44,10 +51,8 @@ def test_each_tab_is_told_of_a_video_that_has_gone(clip, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are text there")
-def test_a_name_that_is_no_text_is_told_and_all_others_with_it(clip, tmp_path):
-    folder, working = tmp_path / "videos", tmp_path / "working"
-    folder.mkdir()
-    working.mkdir()
+def test_a_name_that_is_no_text_is_told_and_all_others_with_it(clip, rooms):
+    folder, working = rooms
     for name in (b"pond.mp4", b"by\xfftes.mp4"):
         shutil.copy(clip, os.fsencode(folder) + b"/" + name)
     with serving(folder, working) as (address, _), Labeller(address) as one:
@@ -56,10 +61,8 @@ def test_a_name_that_is_no_text_is_told_and_all_others_with_it(clip, tmp_path):
         assert "rename it" in told["by\\udcfftes.mp4"]["error"]
 
 
-def test_sentences_of_a_video_whose_file_has_gone_are_told_with_it(clip, tmp_path):
-    folder, working = tmp_path / "videos", tmp_path / "working"
-    folder.mkdir()
-    working.mkdir()
+def test_sentences_of_a_video_whose_file_has_gone_are_told_with_it(clip, rooms):
+    folder, working = rooms
     for name in ("stays", "goes"):
         shutil.copy(clip, folder / f"{name}.mp4")
     with serving(folder, working) as (address, studio), Labeller(address) as one:
@@ -82,11 +85,9 @@ def test_sentences_of_a_video_whose_file_has_gone_are_told_with_it(clip, tmp_pat
         assert set(one.wait(lambda told: len(told) == 3)) == {"stays", "stays.mp4", "went"}
 
 
-def test_a_folder_that_is_away_is_told_and_looked_at_again_when_it_is_back(clip, tmp_path, monkeypatch):
+def test_a_folder_that_is_away_is_told_and_looked_at_again_when_it_is_back(clip, rooms, tmp_path, monkeypatch):
     monkeypatch.setattr("read.studio.site.LOOK", 0.05)
-    folder, working = tmp_path / "videos", tmp_path / "working"
-    folder.mkdir()
-    working.mkdir()
+    folder, working = rooms
     shutil.copy(clip, folder / "walk.mp4")
     with serving(folder, working) as (address, _), Labeller(address) as one:
         one.wait(lambda told: told["walk"]["state"] == "ready")
