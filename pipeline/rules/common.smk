@@ -45,6 +45,11 @@ RECORDS = not STORED and dvc_records(config)
 shell.prefix(TRAP)
 
 
+def code_for_dataset(stage):
+    """The digest of a job's code whose dataset is a wildcard."""
+    return lambda wildcards: code_digest(stage, PARAMS, dataset=wildcards.dataset)
+
+
 # What a task is labelled by.
 LABELS = {"grounding": "annotations.jsonl", "summarization": "summaries.jsonl"}
 

@@ -49,9 +49,7 @@ rule annotations:
         runtime=minutes(),
     params:
         settings=settings("download", PARAMS, "download.shards"),
-        code=lambda wildcards: code_digest(
-            "download", PARAMS, dataset=wildcards.dataset
-        ),
+        code=code_for_dataset("download"),
     shell:
         "python -m pipeline.stages.download annotations {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"
 
@@ -87,9 +85,7 @@ rule download_shard:
         videos=lambda wildcards: DIGESTS[wildcards.dataset][wildcards.shard],
         shards=PARAMS.download.shards,
         settings=settings("download", PARAMS, "download.shards"),
-        code=lambda wildcards: code_digest(
-            "download", PARAMS, dataset=wildcards.dataset
-        ),
+        code=code_for_dataset("download"),
     shell:
         "python -m pipeline.stages.download shard {wildcards.dataset} {wildcards.shard} --shards {params.shards}"
         " --settings {params.settings:q} --videos {output.videos} > {log} 2>&1"
@@ -117,9 +113,7 @@ rule download:
         ),
         shards=PARAMS.download.shards,
         settings=settings("download", PARAMS, "download.shards"),
-        code=lambda wildcards: code_digest(
-            "download", PARAMS, dataset=wildcards.dataset
-        ),
+        code=code_for_dataset("download"),
     shell:
         "python -m pipeline.stages.download manifest {wildcards.dataset} --shards {params.shards}"
         " --settings {params.settings:q} {params.packed} > {log} 2>&1"

@@ -29,7 +29,7 @@ rule extract_shard:
     params:
         encoders=lambda wildcards: NEEDED[wildcards.dataset],
         settings=settings("extract", PARAMS),
-        code=lambda wildcards: code_digest("extract", PARAMS, dataset=wildcards.dataset),
+        code=code_for_dataset("extract"),
     shell:
         "python -m pipeline.stages.extract shard {wildcards.dataset} {wildcards.shard}"
         " --code {params.code} --encoders {params.encoders} --settings {params.settings:q}"
@@ -64,7 +64,7 @@ rule extract_text:
     params:
         encoders=lambda wildcards: NEEDED[wildcards.dataset],
         settings=settings("extract", PARAMS),
-        code=lambda wildcards: code_digest("extract", PARAMS, dataset=wildcards.dataset),
+        code=code_for_dataset("extract"),
     shell:
         "python -m pipeline.stages.extract text {wildcards.dataset} --encoders {params.encoders}"
         " --settings {params.settings:q} > {log} 2>&1"
@@ -83,6 +83,6 @@ rule extract:
     localrule: True
     params:
         settings=settings("extract", PARAMS),
-        code=lambda wildcards: code_digest("extract", PARAMS, dataset=wildcards.dataset),
+        code=code_for_dataset("extract"),
     shell:
         "python -m pipeline.stages.extract collect {wildcards.dataset} --settings {params.settings:q} > {log} 2>&1"

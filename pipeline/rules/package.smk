@@ -15,9 +15,7 @@ if STORED:
             runtime=minutes(24 * 60),
         params:
             settings=settings("download", PARAMS, "download.shards"),
-            code=lambda wildcards: code_digest(
-                "download", PARAMS, dataset=wildcards.dataset
-            ),
+            code=code_for_dataset("download"),
         shell:
             "python -m pipeline.stages.download package {wildcards.dataset}"
             " --settings {params.settings:q} > {log} 2>&1"
